@@ -1,0 +1,35 @@
+# make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
+# make test    set up, run all tests
+# make check   set up, run what CI runs beside the tests: format, lint, import contracts
+# make format  set up, format Python and Snakemake files
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+INSTALLED := .venv/installed
+SMK_FILES := Snakefile $(wildcard rules/*.smk)
+
+.PHONY: demo test check format
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED)
+	$(BIN)/snakemake -c$(CORES) --quiet rules
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check $(SMK_FILES)
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt $(SMK_FILES)
+
+$(INSTALLED): constraints.txt requirements.txt
+	$(PYTHON) envs/check_machine.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt
+	touch $@

@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it to `path` when the block ends without an error.
+
+    On any error the unfinished file is removed and an older file at `path` stays as it was. A full disk raises an
+    OSError that names the file and what to do.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC or "No space left" in str(error):
+            message = f"{path}: the disk is full, nothing was written there; free some space and start again"
+            raise OSError(errno.ENOSPC, message) from error
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented JSON with sorted keys; NaN is refused (ValueError)."""
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes."""
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises ValueError naming the file where it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); it is damaged or another kind of file: remake it") from error

@@ -1,0 +1,33 @@
+"""instances.h5: predicted instance masks."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
+from stages.core.artifacts.records import Record, array, text
+from stages.ops.regions import Regions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Instances(Record):
+    """One picture's predicted instances, best first.
+
+    The header holds `classes`, `category_ids`, `run`, `method` and `supervision` ("image tags" or "points").
+    """
+
+    KIND: ClassVar[str] = "instances"
+    SCHEMA: ClassVar[int] = 1
+
+    picture: str = text("id of the picture")
+    atoms: np.ndarray = array("uint32", "height", "width", about=ATOMS)
+    membership: np.ndarray = array("uint8", "instances", "membership_bytes", about=membership_about("instances"))
+    atom_count: int = array("int32", about=ATOM_COUNT)
+    classes: np.ndarray = array("int32", "instances", about="class of each instance")
+    scores: np.ndarray = array("float32", "instances", about="confidence of each instance, descending")
+
+    @property
+    def regions(self) -> Regions:
+        """The instances' masks."""
+        return unpacked_regions(self)

@@ -1,0 +1,20 @@
+"""points.h5: one labelled point an instance. Read only by runs that declare point supervision (law 1)."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from stages.core.artifacts.records import Record, array, text
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Points(Record):
+    """One picture's point labels; the header holds `classes`."""
+
+    KIND: ClassVar[str] = "points"
+    SCHEMA: ClassVar[int] = 1
+
+    picture: str = text("id of the picture")
+    points: np.ndarray = array("int32", "points", 2, about="(y, x) in pixels; empty: none are known")
+    classes: np.ndarray = array("int32", "points", about="class of each point")

@@ -1,0 +1,68 @@
+"""Records: one picture's entry in an artifact, declared as a dataclass of typed arrays."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+
+TEXT = "text"
+
+
+def array(dtype: str, *axes: str | int, about: str) -> Any:
+    """Declare an array field.
+
+    `axes` are names (the length differs from picture to picture; fields that name the same axis have the same length
+    within a picture) or integers (fixed). Without axes the field is one number per picture. `about` says what the
+    values are, their unit, and what empty means; it is written into the file.
+    """
+    return dataclasses.field(metadata={"dtype": dtype, "axes": axes, "about": about})
+
+
+def text(about: str) -> Any:
+    """Declare a field that holds one string per picture."""
+    return dataclasses.field(metadata={"dtype": TEXT, "axes": (), "about": about})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Record:
+    """One picture's entry. Subclasses are frozen dataclasses whose first field is `picture`, the picture's id.
+
+    Raises ValueError where an array has another dtype, number of axes or length than declared.
+    """
+
+    KIND: ClassVar[str]
+    SCHEMA: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, int] = {}
+        for field in dataclasses.fields(self):
+            self._check(field, lengths)
+
+    def _check(self, field: dataclasses.Field, lengths: dict[str, int]) -> None:
+        value, dtype, axes = getattr(self, field.name), field.metadata["dtype"], field.metadata["axes"]
+        where = f"{type(self).__name__}.{field.name}"
+        if dtype == TEXT:
+            if not isinstance(value, str):
+                raise ValueError(f"{where} is {value!r}, expected a string")
+            return
+        value = np.asarray(value)
+        if not axes:
+            value = value.astype(dtype)
+        if value.dtype != np.dtype(dtype) or value.ndim != len(axes):
+            found = f"{value.dtype} with {value.ndim} axes"
+            raise ValueError(f"{where} of {self.picture} is {found}, expected {dtype} with axes {list(axes)}")
+        for axis, length in zip(axes, value.shape, strict=True):
+            wanted = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
+            if length != wanted:
+                raise ValueError(f"{where} of {self.picture}: axis {axis!r} is {length} long, expected {wanted}")
+        object.__setattr__(self, field.name, value if axes else value[()])
+
+
+def check_record_class(record: type[Record]) -> None:
+    """Raise TypeError unless `record` declares all that an artifact needs."""
+    names = [field.name for field in dataclasses.fields(record)]
+    if not names or names[0] != "picture":
+        raise TypeError(f"{record.__name__} must have `picture` as its first field, has {names}")
+    undeclared = [field.name for field in dataclasses.fields(record) if "dtype" not in field.metadata]
+    if undeclared or not hasattr(record, "KIND") or not hasattr(record, "SCHEMA"):
+        raise TypeError(f"{record.__name__} lacks KIND, SCHEMA, or declarations of {undeclared}")

@@ -1,0 +1,243 @@
+"""Artifacts: HDF5 files of ragged arrays, one entry a picture, written as a stream and read a picture at a time.
+
+Layout of a file, readable with plain h5py::
+
+    /                attributes: kind, schema, header (JSON), step, settings (JSON), seed, inputs (JSON), fingerprint
+    /<field>/values  all pictures' values one after the other, flattened
+    /<field>/offsets (pictures + 1) int64: picture i owns values[offsets[i]:offsets[i + 1]]
+    /<field>/shapes  (pictures, axes) int32: the shape of each picture's array
+
+Fields without axes have one value a picture and neither offsets nor shapes. `fingerprint` is a digest of kind, schema,
+header and values: two artifacts with equal content have equal fingerprints, whenever and wherever they were made.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import h5py
+import numpy as np
+
+from stages.core.artifacts.files import whole_file
+from stages.core.artifacts.records import TEXT, Record, check_record_class
+from stages.core.config.section import Section
+
+BUFFERED_BYTES = 8 << 20  # what a writer holds back before it touches the file: memory stays constant
+CHUNK_BYTES = 128 << 10  # of one compressed block: small enough to read one picture, large enough to compress
+LIGHT_COMPRESSION = 4  # gzip level: plain h5py reads it everywhere; higher levels gain under 3 % here
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What made an artifact: the step, its settings and seed, and the artifacts that it read (by argument name)."""
+
+    step: str
+    settings: Section | dict[str, Any] | None
+    seed: int | None
+    inputs: dict[str, "Artifact"]
+
+    def attributes(self) -> dict[str, str | int]:
+        """The provenance as HDF5 attributes."""
+        settings = self.settings.model_dump(mode="json") if isinstance(self.settings, Section) else self.settings
+        inputs = {name: {"kind": a.kind, "fingerprint": a.fingerprint} for name, a in self.inputs.items()}
+        return {
+            "step": self.step,
+            "settings": json.dumps(settings, sort_keys=True),
+            "seed": -1 if self.seed is None else self.seed,
+            "inputs": json.dumps(inputs, sort_keys=True),
+        }
+
+
+class Writer(Generic[R]):
+    """Appends records to an open file; made by `create`."""
+
+    def __init__(self, file: h5py.File, record: type[R], header: dict[str, Any]) -> None:
+        self._file, self._record = file, record
+        self._digest = hashlib.sha256(f"{record.KIND}/{record.SCHEMA}/{json.dumps(header, sort_keys=True)}".encode())
+        self._pending: list[R] = []
+        self._pending_bytes = 0
+        self._ids: set[str] = set()
+        for field in dataclasses.fields(record):
+            self._declare(field)
+
+    def _declare(self, field: dataclasses.Field) -> None:
+        dtype, axes = field.metadata["dtype"], field.metadata["axes"]
+        group = self._file.create_group(field.name)
+        group.attrs["about"] = field.metadata["about"]
+        group.attrs["axes"] = json.dumps(["pictures", *axes])
+        stored = h5py.string_dtype() if dtype == TEXT else np.dtype(dtype)
+        width = 16 if dtype == TEXT else np.dtype(dtype).itemsize
+        packing = {} if dtype == TEXT else {"compression": LIGHT_COMPRESSION, "shuffle": True}
+        _growing(group, "values", stored, CHUNK_BYTES // width if axes else 1024, **packing)
+        if axes:
+            _growing(group, "offsets", np.int64, 1024, compression=LIGHT_COMPRESSION, shuffle=True)
+            group["offsets"].resize(1, axis=0)
+            group.create_dataset(
+                "shapes", (0, len(axes)), np.int32, maxshape=(None, len(axes)), chunks=(1024, len(axes)),
+                compression=LIGHT_COMPRESSION, shuffle=True,
+            )  # fmt: skip
+
+    def append(self, record: R) -> None:
+        """Add one picture's record. Raises ValueError for a picture that is already there."""
+        if type(record) is not self._record:
+            raise TypeError(f"expected a {self._record.__name__}, got a {type(record).__name__}")
+        if record.picture in self._ids:
+            raise ValueError(f"picture {record.picture!r} occurs twice; ids must be unique")
+        self._ids.add(record.picture)
+        self._pending.append(record)
+        self._pending_bytes += sum(np.asarray(getattr(record, f.name)).nbytes for f in dataclasses.fields(record))
+        if self._pending_bytes > BUFFERED_BYTES or len(self._pending) >= 1024:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        if not self._pending:
+            return
+        for field in dataclasses.fields(self._record):
+            self._flush_field(field, [getattr(record, field.name) for record in self._pending])
+        self._pending, self._pending_bytes = [], 0
+
+    def _flush_field(self, field: dataclasses.Field, values: list[Any]) -> None:
+        group, axes = self._file[field.name], field.metadata["axes"]
+        if field.metadata["dtype"] == TEXT:
+            _extend(group["values"], np.array(values, dtype=object))
+            self._digest.update(json.dumps([field.name, values]).encode())
+            return
+        flat = np.concatenate([np.asarray(value).reshape(-1) for value in values])
+        _extend(group["values"], flat)
+        self._digest.update(field.name.encode() + flat.tobytes())
+        if axes:
+            sizes = np.array([value.size for value in values], np.int64)
+            shapes = np.array([value.shape for value in values], np.int32)
+            _extend(group["offsets"], group["offsets"][-1] + np.cumsum(sizes))
+            _extend(group["shapes"], shapes)
+            self._digest.update(shapes.tobytes())
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that was written so far."""
+        return self._digest.hexdigest()[:32]
+
+
+def _growing(group: h5py.Group, name: str, dtype: Any, chunk: int, **packing: Any) -> None:
+    group.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(chunk,), **packing)
+
+
+def _extend(dataset: h5py.Dataset, values: np.ndarray) -> None:
+    if len(values):
+        dataset.resize(len(dataset) + len(values), axis=0)
+        dataset[-len(values) :] = values
+
+
+@contextlib.contextmanager
+def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: Provenance) -> Iterator[Writer[R]]:
+    """Write an artifact as a stream of records; it appears at `path` when the block ends without an error.
+
+    `header` holds what is true of all pictures (JSON types only), such as the class names.
+    """
+    check_record_class(record)
+    with whole_file(path) as unfinished:
+        with h5py.File(unfinished, "w", libver="v110") as file:
+            writer = Writer(file, record, header)
+            yield writer
+            writer.flush()
+            attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
+            for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
+                file.attrs[name] = value
+
+
+class Artifact(Generic[R]):
+    """An artifact open for reading: a sequence of records that reads one picture at a time.
+
+    Attributes:
+        header: what is true of all pictures, as given to `create`.
+        provenance: step, settings, seed and inputs that made the file.
+        fingerprint: digest of the content.
+    """
+
+    def __init__(self, path: Path, file: h5py.File, record: type[R]) -> None:
+        self.path, self.kind = path, record.KIND
+        self._file, self._record = file, record
+        self.header: dict[str, Any] = json.loads(file.attrs["header"])
+        self.fingerprint: str = file.attrs["fingerprint"]
+        self.provenance: dict[str, Any] = {
+            "step": file.attrs["step"],
+            "settings": json.loads(file.attrs["settings"]),
+            "seed": int(file.attrs["seed"]),
+            "inputs": json.loads(file.attrs["inputs"]),
+        }
+        self.ids: list[str] = list(file["picture/values"].asstr()[:])
+        self._position = {picture: i for i, picture in enumerate(self.ids)}
+        # Offsets and shapes are small (a few bytes a picture and field) and asked for at every read.
+        ragged = [f.name for f in dataclasses.fields(record) if f.metadata["axes"]]
+        self._offsets = {name: file[name]["offsets"][:] for name in ragged}
+        self._shapes = {name: file[name]["shapes"][:] for name in ragged}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, i: int) -> R:
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.path} holds {len(self)} pictures, asked for number {i}")
+        return self._record(**{f.name: self.field(i, f.name) for f in dataclasses.fields(self._record)})
+
+    def __iter__(self) -> Iterator[R]:
+        return (self[i] for i in range(len(self)))
+
+    def field(self, i: int, name: str) -> Any:
+        """One field of picture `i` alone, without reading the others."""
+        values = self._file[name]["values"]
+        if name in self._offsets:
+            start, end = self._offsets[name][i : i + 2]
+            return values[start:end].reshape(self._shapes[name][i])
+        value = values[i]
+        return value.decode() if isinstance(value, bytes) else value
+
+    def column(self, name: str) -> np.ndarray:
+        """All pictures' values of a field without axes, (pictures,)."""
+        values = self._file[name]["values"]
+        return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
+
+    def index(self, picture: str) -> int:
+        """Position of a picture. Raises KeyError naming the file."""
+        if picture not in self._position:
+            raise KeyError(
+                f"{self.path} has no picture {picture!r}; it holds {len(self)}: remake it from the same list"
+            )
+        return self._position[picture]
+
+    def find(self, picture: str) -> R:
+        """The record of a picture. Raises KeyError naming the file."""
+        return self[self.index(picture)]
+
+
+@contextlib.contextmanager
+def read(path: Path, record: type[R]) -> Iterator[Artifact[R]]:
+    """Open an artifact of the given kind.
+
+    Raises FileNotFoundError where there is none, and ValueError where the file is no artifact, was cut off, is of
+    another kind, or of another schema version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; run `snakemake {path}` to make it")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
+    with file:
+        kind, schema = file.attrs.get("kind"), file.attrs.get("schema")
+        if kind is None or "fingerprint" not in file.attrs:
+            raise ValueError(f"{path} is HDF5 but no tagmask artifact; expected kind {record.KIND!r}")
+        if kind != record.KIND:
+            raise ValueError(f"{path} is an artifact of kind {kind!r}, expected {record.KIND!r}; give the right file")
+        if schema != record.SCHEMA:
+            raise ValueError(
+                f"{path} has schema {schema} of kind {kind!r}, expected {record.SCHEMA}; remove it and run again"
+            )
+        yield Artifact(path, file, record)

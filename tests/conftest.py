@@ -1,0 +1,23 @@
+"""What all tests share: where the real data is, and threads that do not fight."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data and weights; the test skips where there is none."""
+    if "TAGMASK_DATA" not in os.environ:
+        pytest.skip("needs real data: set TAGMASK_DATA to the folder that holds data/ and weights/")
+    return Path(os.environ["TAGMASK_DATA"])

@@ -1,0 +1,240 @@
+import dataclasses
+import errno
+import resource
+from pathlib import Path
+from typing import ClassVar
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from stages.core.artifacts import files
+from stages.core.artifacts.points import Points
+from stages.core.artifacts.records import Record, array, check_record_class, text
+from stages.core.artifacts.storage import Provenance, create, read
+
+MADE = Provenance(step="test", settings={"a": 1}, seed=7, inputs={})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample(Record):
+    KIND: ClassVar[str] = "sample"
+    SCHEMA: ClassVar[int] = 2
+    picture: str = text("id")
+    image: np.ndarray = array("uint8", "height", "width", about="grey")
+    weights: np.ndarray = array("float32", "height", about="of each row")
+    boxes: np.ndarray = array("int32", "boxes", 4, about="boxes")
+    score: float = array("float64", about="one number")
+
+
+def sample(name, height=2, width=3, boxes=1, score=0.5):
+    return Sample(
+        picture=name,
+        image=np.arange(height * width, dtype=np.uint8).reshape(height, width),
+        weights=np.linspace(0, 1, height, dtype=np.float32),
+        boxes=np.arange(4 * boxes, dtype=np.int32).reshape(boxes, 4),
+        score=score,
+    )
+
+
+def write(path, records, record=Sample, header=None):
+    with create(path, record, header=header or {"classes": ["a"]}, provenance=MADE) as writer:
+        for entry in records:
+            writer.append(entry)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    images=st.lists(
+        hnp.arrays(np.uint8, st.tuples(st.integers(0, 5), st.integers(0, 5))), min_size=0, max_size=6
+    )
+)
+def test_ragged_arrays_come_back_as_they_were(tmp_path_factory, images):
+    path = tmp_path_factory.mktemp("ragged") / "a.h5"
+    records = [
+        Sample(
+            picture=f"p{i}",
+            image=image,
+            weights=np.full(image.shape[0], i, np.float32),
+            boxes=np.full((i, 4), i, np.int32),
+            score=i,
+        )
+        for i, image in enumerate(images)
+    ]
+    write(path, records)
+    with read(path, Sample) as artifact:
+        assert artifact.ids == [record.picture for record in records]
+        for found, wanted in zip(artifact, records, strict=True):
+            for field in dataclasses.fields(Sample):
+                np.testing.assert_array_equal(getattr(found, field.name), getattr(wanted, field.name))
+                assert np.asarray(getattr(found, field.name)).shape == np.asarray(getattr(wanted, field.name)).shape
+
+
+def test_equal_content_gives_equal_bytes_and_other_content_another_fingerprint(tmp_path):
+    prints = []
+    for name, score in (("a.h5", 0.5), ("b.h5", 0.5), ("c.h5", 0.25)):
+        write(tmp_path / name, [sample("p", score=score)])
+        with read(tmp_path / name, Sample) as artifact:
+            prints.append(artifact.fingerprint)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_provenance_names_step_settings_seed_and_inputs(tmp_path):
+    write(tmp_path / "a.h5", [sample("p")])
+    with read(tmp_path / "a.h5", Sample) as source:
+        made = Provenance(step="second", settings={"b": 2}, seed=None, inputs={"source": source})
+        with create(tmp_path / "b.h5", Sample, header={}, provenance=made):
+            pass
+        with read(tmp_path / "b.h5", Sample) as artifact:
+            assert artifact.provenance == {
+                "step": "second",
+                "settings": {"b": 2},
+                "seed": -1,
+                "inputs": {"source": {"kind": "sample", "fingerprint": source.fingerprint}},
+            }
+
+
+def test_file_describes_itself_to_plain_h5py(tmp_path):
+    write(tmp_path / "a.h5", [sample("p", 2, 3), sample("q", 4, 1)])
+    with h5py.File(tmp_path / "a.h5") as file:
+        start, end = file["image/offsets"][1:3]
+        image = file["image/values"][start:end].reshape(file["image/shapes"][1])
+        assert image.tolist() == [[0], [1], [2], [3]]
+        assert file["image"].attrs["about"] == "grey"
+        assert file.attrs["kind"] == "sample"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"image": np.zeros((2, 3))}, "expected uint8", id="dtype"),
+        pytest.param({"image": np.zeros(6, np.uint8)}, "1 axes", id="axes"),
+        pytest.param({"weights": np.zeros(3, np.float32)}, "axis 'height' is 3 long, expected 2", id="agreement"),
+        pytest.param({"boxes": np.zeros((1, 5), np.int32)}, "expected 4", id="fixed axis"),
+        pytest.param({"picture": 3}, "expected a string", id="text"),
+    ],
+)
+def test_records_refuse_arrays_that_do_not_fit(change, message):
+    fields = {field.name: getattr(sample("p"), field.name) for field in dataclasses.fields(Sample)}
+    with pytest.raises(ValueError, match=message):
+        Sample(**{**fields, **change})
+
+
+def test_records_must_declare_everything():
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Undeclared(Record):
+        picture: str = text("id")
+
+    with pytest.raises(TypeError, match="KIND"):
+        check_record_class(Undeclared)
+
+
+def test_a_picture_twice_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="'p' occurs twice"):
+        write(tmp_path / "a.h5", [sample("p"), sample("p")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_while_writing_keeps_the_older_artifact(tmp_path):
+    path = tmp_path / "a.h5"
+    write(path, [sample("old")])
+    with pytest.raises(RuntimeError), create(path, Sample, header={}, provenance=MADE) as writer:
+        writer.append(sample("new"))
+        raise RuntimeError
+    with read(path, Sample) as artifact:
+        assert artifact.ids == ["old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_full_disk_leaves_nothing_and_says_so(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="disk is full.*free some space"):
+        write(tmp_path / "a.h5", [sample("p")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_really_full_disk_leaves_nothing():
+    device = Path("/dev/full")
+    if not device.exists():
+        pytest.skip("no /dev/full here")
+    with device.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        file.write(b"x")
+
+
+def cut_off(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def no_hdf5(path):
+    path.write_text("hello")
+
+
+def unmarked(path):
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+
+
+def older(path):
+    with h5py.File(path, "a") as file:
+        file.attrs["schema"] = 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(cut_off, "was cut off", id="cut off"),
+        pytest.param(no_hdf5, "no HDF5 file", id="no HDF5"),
+        pytest.param(unmarked, "no tagmask artifact", id="foreign HDF5"),
+        pytest.param(older, "schema 1 .*expected 2; remove it and run again", id="older schema"),
+    ],
+)
+def test_a_damaged_artifact_is_refused_with_its_name_and_a_remedy(tmp_path, damage, message):
+    path = tmp_path / "a.h5"
+    write(path, [sample("p")])
+    damage(path)
+    with pytest.raises(ValueError, match=message) as caught, read(path, Sample):
+        pass
+    assert str(path) in str(caught.value)
+
+
+def test_another_kind_is_refused(tmp_path):
+    write(tmp_path / "a.h5", [sample("p")])
+    with pytest.raises(ValueError, match="kind 'sample', expected 'points'"), read(tmp_path / "a.h5", Points):
+        pass
+
+
+def test_a_missing_artifact_says_how_to_make_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist; run `snakemake"), read(tmp_path / "a.h5", Sample):
+        pass
+
+
+def test_unknown_picture_names_the_file(tmp_path):
+    write(tmp_path / "a.h5", [sample("p")])
+    with read(tmp_path / "a.h5", Sample) as artifact, pytest.raises(KeyError, match=r"a\.h5 has no picture 'q'"):
+        artifact.find("q")
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
+    points = np.zeros((3, 2), np.int32)
+    classes = np.zeros(3, np.int32)
+
+    def entries(count):
+        return (Points(picture=f"{i:012d}", points=points, classes=classes) for i in range(count))
+
+    write(tmp_path / "small.h5", entries(2_000), Points)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    write(tmp_path / "large.h5", entries(100_000), Points)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < 60  # MB; the ids alone, kept to refuse duplicates, are about 15
+    with read(tmp_path / "large.h5", Points) as artifact:
+        assert len(artifact) == 100_000
+        assert artifact[99_999].picture == "000000099999"
