@@ -1,0 +1,82 @@
+# tagmask: image tags in, instance masks out. The pipeline is in rules/, the science in stages/, under the same names.
+#
+#   snakemake -n                      what would run
+#   snakemake -c2                     everything that config.yaml names
+#   snakemake -c2 proposals           one stage for all splits and runs that need it
+#   snakemake -c2 --configfile presets/voc2012.yaml
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+sys.path.insert(0, workflow.basedir)
+
+from stages.core.config.project import ConfigError, load_project
+from stages.core.digest import code_digest
+
+
+configfile: str(Path(workflow.basedir) / "config.yaml"),
+
+
+try:
+    project = load_project(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+DATASET = project.dataset
+GPUS = 0 if project.device == "cpu" else project.gpus
+# A training step is one process, or one process a GPU.
+LAUNCH = f"torchrun --standalone --nproc-per-node={GPUS} -m" if GPUS > 1 else "python -m"
+
+# Jobs find this environment's Python and the stages, whatever folder --directory names and whoever starts them.
+shell.prefix(
+    f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={workflow.basedir} PYTHONUNBUFFERED=1; "
+)
+
+
+scattergather:
+    shards=project.shards,
+
+
+wildcard_constraints:
+    dataset=r"[\w.-]+",
+    split=r"[\w.-]+",
+    run=r"[\w-]+",
+    source=r"[\w-]+",
+    head=r"[\w-]+",
+    scatteritem=r"\d+-of-\d+",
+
+
+localrules:
+    all,
+    images,
+    proposals,
+    classifier,
+    cues,
+    cim,
+    prm,
+    evaluation,
+    inspection,
+
+
+def runs_of(method):
+    """Names of the runs of a method."""
+    return [name for name, run in project.runs.items() if run.method == method]
+
+
+include: "rules/images.smk"
+include: "rules/proposals.smk"
+include: "rules/classifier.smk"
+include: "rules/cim.smk"
+include: "rules/prm.smk"
+include: "rules/evaluation.smk"
+include: "rules/inspection.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.evaluation.input,
+        rules.inspection.input,

@@ -1,0 +1,125 @@
+# CIM (IJCAI 2023): AGPL labels proposals from cues, the network mines complete instances, prediction picks proposals.
+
+
+def proposals_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/proposals/{project.runs[wildcards.run].proposals}.h5"
+
+
+def cues_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
+
+
+def runs_with_labels():
+    """Names of the runs that train on AGPL's labels."""
+    return [name for name in runs_of("cim") if project.runs[name].cim.train.pseudo_labels == "agpl"]
+
+
+def labels_of_run(wildcards):
+    """AGPL's labels of the training split, or nothing in the ablation without them."""
+    if wildcards.run not in runs_with_labels():
+        return []
+    return f"results/{wildcards.dataset}/{wildcards.run}/cluster_labels/{project.splits.train}.h5"
+
+
+def training_proposals_of_run(wildcards):
+    source = project.runs[wildcards.run].proposals
+    return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{source}.h5"
+
+
+def backbone_of_run(wildcards):
+    """The classifier's weights where the network's backbone starts from them, else nothing."""
+    run = project.runs[wildcards.run]
+    if run.cim.train.backbone.weights != "classifier":
+        return []
+    return f"results/{wildcards.dataset}/classifier/{run.cues}/weights.safetensors"
+
+
+rule cim:
+    input:
+        expand(
+            "results/{dataset}/{run}/{split}/instances.h5",
+            dataset=DATASET,
+            run=runs_of("cim"),
+            split=project.splits.evaluate,
+        ),
+
+
+rule label_clusters:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        proposals=proposals_of_run,
+        cues=cues_of_run,
+    output:
+        "results/{dataset}/{run}/cluster_labels/{split}.h5",
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].cim.agpl.canonical(),
+        code=code_digest("stages.cim.label_clusters"),
+    log:
+        "results/{dataset}/logs/{run}/label_clusters.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/label_clusters.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    shell:
+        "python -m stages.cim.label_clusters --images {input.images} --proposals {input.proposals}"
+        " --cues {input.cues} --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule train_cim:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        proposals=training_proposals_of_run,
+        cluster_labels=labels_of_run,
+        backbone_weights=backbone_of_run,
+    output:
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+        curves="results/{dataset}/{run}/network/curves.json",
+        plot="results/{dataset}/{run}/network/curves.png",
+    wildcard_constraints:
+        run="|".join(runs_of("cim")) or "(?!)",
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].cim.train.canonical(),
+        code=code_digest("stages.cim.train"),
+    log:
+        "results/{dataset}/logs/{run}/train_cim.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/train_cim.tsv"
+    threads: 8
+    resources:
+        gpu=GPUS,
+        mem_mb=24000,
+        runtime=2880,
+    shell:
+        LAUNCH + " stages.cim.train --images {input.images} --proposals {input.proposals}"
+        " --cluster-labels {input.cluster_labels} --backbone-weights {input.backbone_weights}"
+        " --output-weights {output.weights} --output-curves {output.curves} --output-plot {output.plot}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+
+
+rule predict_cim:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        proposals=proposals_of_run,
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+    output:
+        "results/{dataset}/{run}/{split}/instances.h5",
+    wildcard_constraints:
+        run="|".join(runs_of("cim")) or "(?!)",
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].cim.predict.canonical(),
+        code=code_digest("stages.cim.predict"),
+    log:
+        "results/{dataset}/logs/{run}/predict_cim.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/predict_cim.{split}.tsv"
+    threads: 8
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=12000,
+        runtime=1440,
+    shell:
+        "python -m stages.cim.predict --images {input.images} --proposals {input.proposals} --weights {input.weights}"
+        " --output {output} --run {wildcards.run}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

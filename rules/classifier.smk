@@ -1,0 +1,103 @@
+# The classifier of the tags, and the cues (class response maps and peaks) that it gives; or cues from points.
+
+
+def heads_in_use():
+    """Names of the classifiers that some run takes its cues or its backbone from."""
+    return sorted({run.cues for run in project.runs.values()} - {"points"})
+
+
+def cues_in_use():
+    return sorted({run.cues for run in project.runs.values()})
+
+
+rule classifier:
+    input:
+        expand("results/{dataset}/classifier/{head}/weights.safetensors", dataset=DATASET, head=heads_in_use()),
+
+
+rule cues:
+    input:
+        expand(
+            "results/{dataset}/{split}/cues/{head}.h5",
+            dataset=DATASET,
+            split=project.all_splits,
+            head=cues_in_use(),
+        ),
+        expand(
+            "results/{dataset}/{split}/cues/{head}.report.json",
+            dataset=DATASET,
+            split=project.all_splits,
+            head=heads_in_use(),
+        ),
+
+
+rule train_classifier:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+    output:
+        weights="results/{dataset}/classifier/{head}/weights.safetensors",
+        curves="results/{dataset}/classifier/{head}/curves.json",
+        plot="results/{dataset}/classifier/{head}/curves.png",
+    params:
+        settings=lambda wildcards: project.classifier[wildcards.head].train.canonical(),
+        code=code_digest("stages.classifier.train"),
+    log:
+        "results/{dataset}/logs/train_classifier.{head}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train_classifier.{head}.tsv"
+    threads: 8
+    resources:
+        gpu=GPUS,
+        mem_mb=16000,
+        runtime=1440,
+    shell:
+        LAUNCH + " stages.classifier.train --images {input.images} --output-weights {output.weights}"
+        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log}}"
+
+
+rule find_cues:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        weights="results/{dataset}/classifier/{head}/weights.safetensors",
+    output:
+        "results/{dataset}/{split}/cues/{head}.h5",
+    wildcard_constraints:
+        head=r"(?!points$)[\w-]+",
+    params:
+        settings=lambda wildcards: project.classifier[wildcards.head].cues.canonical(),
+        code=code_digest("stages.classifier.cues"),
+    log:
+        "results/{dataset}/logs/find_cues.{split}.{head}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/find_cues.{split}.{head}.tsv"
+    threads: 4
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=8000,
+        runtime=720,
+    shell:
+        "python -m stages.classifier.cues --images {input.images} --weights {input.weights} --output {output}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+
+
+# Point supervision: the run's metrics say so (law 1).
+rule point_cues:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        points="results/{dataset}/{split}/points.h5",
+    output:
+        "results/{dataset}/{split}/cues/points.h5",
+    params:
+        code=code_digest("stages.classifier.point_cues"),
+    log:
+        "results/{dataset}/logs/point_cues.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/point_cues.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "python -m stages.classifier.point_cues --images {input.images} --points {input.points} --output {output}"
+        " --log {log}"

@@ -1,0 +1,136 @@
+# Everything that compares with annotations: metrics of instances, proposals, cues and pseudo labels.
+
+
+rule evaluation:
+    input:
+        rules.proposals.input,
+        rules.cues.input,
+        expand(
+            "results/{dataset}/{run}/{split}/metrics.json",
+            dataset=DATASET,
+            run=project.runs,
+            split=project.splits.evaluate,
+        ),
+        expand(
+            "results/{dataset}/{run}/cluster_labels/{split}.report.json",
+            dataset=DATASET,
+            run=runs_with_labels(),
+            split=project.all_splits,
+        ),
+        f"results/{DATASET}/comparison.md",
+
+
+rule evaluate_instances:
+    input:
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+        images="results/{dataset}/{split}/images.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        metrics="results/{dataset}/{run}/{split}/metrics.json",
+        plot="results/{dataset}/{run}/{split}/precision_recall.png",
+    params:
+        settings=lambda wildcards: project.evaluation.masks.canonical(),
+        code=code_digest("stages.evaluation.evaluate"),
+    log:
+        "results/{dataset}/logs/{run}/evaluate_instances.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/evaluate_instances.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    shell:
+        "python -m stages.evaluation.evaluate --instances {input.instances} --images {input.images}"
+        " --ground-truth {input.ground_truth} --output-metrics {output.metrics} --output-plot {output.plot}"
+        " --settings {params.settings:q} --log {log}"
+
+
+rule report_proposals:
+    input:
+        proposals="results/{dataset}/{split}/proposals/{source}.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{split}/proposals/{source}.report.json",
+    params:
+        settings=lambda wildcards: project.evaluation.proposals.canonical(),
+        code=code_digest("stages.evaluation.report_proposals"),
+    log:
+        "results/{dataset}/logs/report_proposals.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/report_proposals.{split}.{source}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python -m stages.evaluation.report_proposals --proposals {input.proposals}"
+        " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule report_cues:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        cues="results/{dataset}/{split}/cues/{head}.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{split}/cues/{head}.report.json",
+    params:
+        code=code_digest("stages.evaluation.report_cues"),
+    log:
+        "results/{dataset}/logs/report_cues.{split}.{head}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/report_cues.{split}.{head}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "python -m stages.evaluation.report_cues --images {input.images} --cues {input.cues}"
+        " --ground-truth {input.ground_truth} --output {output} --log {log}"
+
+
+rule report_cluster_labels:
+    input:
+        cluster_labels="results/{dataset}/{run}/cluster_labels/{split}.h5",
+        proposals=proposals_of_run,
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{run}/cluster_labels/{split}.report.json",
+    params:
+        settings=lambda wildcards: project.evaluation.cluster_labels.canonical(),
+        code=code_digest("stages.evaluation.report_cluster_labels"),
+    log:
+        "results/{dataset}/logs/{run}/report_cluster_labels.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/report_cluster_labels.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python -m stages.evaluation.report_cluster_labels --cluster-labels {input.cluster_labels}"
+        " --proposals {input.proposals} --ground-truth {input.ground_truth} --output {output}"
+        " --settings {params.settings:q} --log {log}"
+
+
+rule compare_runs:
+    input:
+        expand(
+            "results/{{dataset}}/{run}/{split}/metrics.json",
+            run=project.runs,
+            split=project.splits.evaluate,
+        ),
+    output:
+        markdown="results/{dataset}/comparison.md",
+        json="results/{dataset}/comparison.json",
+    params:
+        code=code_digest("stages.evaluation.compare"),
+    log:
+        "results/{dataset}/logs/compare_runs.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m stages.evaluation.compare --metrics {input} --output-markdown {output.markdown}"
+        " --output-json {output.json} --log {log}"

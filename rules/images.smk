@@ -1,0 +1,28 @@
+# Pictures and tags of a split; annotations go to artifacts of their own (law 1).
+
+
+rule images:
+    input:
+        expand("results/{dataset}/{split}/images.h5", dataset=DATASET, split=project.all_splits),
+
+
+rule list_images:
+    output:
+        images="results/{dataset}/{split}/images.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+        points="results/{dataset}/{split}/points.h5",
+    params:
+        settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
+        code=code_digest("stages.images.list_images"),
+    log:
+        "results/{dataset}/logs/list_images.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/list_images.{split}.tsv"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        "python -m stages.images.list_images --split {wildcards.split} --threads {threads} --output-images {output.images}"
+        " --output-ground-truth {output.ground_truth} --output-points {output.points}"
+        " --settings {params.settings:q} --log {log}"

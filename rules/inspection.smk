@@ -1,0 +1,52 @@
+# Galleries: one page a run, one row a picture, from proposals to predictions and truth.
+
+GALLERY_SPLIT = project.splits.evaluate[0]
+
+
+def labels_to_show(wildcards):
+    if wildcards.run not in runs_with_labels():
+        return []
+    return f"results/{wildcards.dataset}/{wildcards.run}/cluster_labels/{GALLERY_SPLIT}.h5"
+
+
+def shown(pattern, field):
+    """Path of the artifact that a run takes from upstream, on the gallery's split."""
+
+    def path(wildcards):
+        name = getattr(project.runs[wildcards.run], field)
+        return f"results/{wildcards.dataset}/{GALLERY_SPLIT}/" + pattern.format(name=name)
+
+    return path
+
+
+rule inspection:
+    input:
+        expand("results/{dataset}/{run}/gallery/index.html", dataset=DATASET, run=project.runs),
+
+
+rule build_gallery:
+    input:
+        images=f"results/{{dataset}}/{GALLERY_SPLIT}/images.h5",
+        proposals=shown("proposals/{name}.h5", "proposals"),
+        cues=shown("cues/{name}.h5", "cues"),
+        cluster_labels=labels_to_show,
+        instances=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/instances.h5",
+        ground_truth=f"results/{{dataset}}/{GALLERY_SPLIT}/ground_truth.h5",
+        metrics=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/metrics.json",
+    output:
+        "results/{dataset}/{run}/gallery/index.html",
+    params:
+        settings=lambda wildcards: project.inspection.canonical(),
+        code=code_digest("stages.inspection.gallery"),
+    log:
+        "results/{dataset}/logs/{run}/build_gallery.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/build_gallery.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "python -m stages.inspection.gallery --images {input.images} --proposals {input.proposals} --cues {input.cues}"
+        " --cluster-labels {input.cluster_labels} --instances {input.instances} --ground-truth {input.ground_truth}"
+        " --metrics {input.metrics} --output {output} --settings {params.settings:q} --log {log}"

@@ -1,0 +1,36 @@
+# The baseline: each peak of the classifier takes the proposal that fits its response best (PRM, CVPR 2018).
+
+
+rule prm:
+    input:
+        expand(
+            "results/{dataset}/{run}/{split}/instances.h5",
+            dataset=DATASET,
+            run=runs_of("prm"),
+            split=project.splits.evaluate,
+        ),
+
+
+rule retrieve_prm:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        proposals=proposals_of_run,
+        cues=cues_of_run,
+    output:
+        "results/{dataset}/{run}/{split}/instances.h5",
+    wildcard_constraints:
+        run="|".join(runs_of("prm")) or "(?!)",
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].prm.canonical(),
+        code=code_digest("stages.prm.retrieve"),
+    log:
+        "results/{dataset}/logs/{run}/retrieve_prm.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/retrieve_prm.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    shell:
+        "python -m stages.prm.retrieve --images {input.images} --proposals {input.proposals} --cues {input.cues}"
+        " --output {output} --run {wildcards.run} --settings {params.settings:q} --log {log}"

@@ -1,0 +1,97 @@
+# Candidate regions: generated or imported in shards, side by side, then merged into one artifact a split.
+
+
+def sources_in_use():
+    return sorted({run.proposals for run in project.runs.values()})
+
+
+def sources_of_kind(*kinds):
+    """Pattern of the names of the sources of these kinds; matches nothing where there are none."""
+    names = [name for name, source in project.proposals.items() if source.kind in kinds]
+    return "|".join(names) or "(?!)"
+
+
+def source_settings(wildcards):
+    return project.proposals[wildcards.source].canonical()
+
+
+rule proposals:
+    input:
+        expand(
+            "results/{dataset}/{split}/proposals/{source}.h5",
+            dataset=DATASET,
+            split=project.all_splits,
+            source=sources_in_use(),
+        ),
+        expand(
+            "results/{dataset}/{split}/proposals/{source}.report.json",
+            dataset=DATASET,
+            split=project.all_splits,
+            source=sources_in_use(),
+        ),
+
+
+rule generate_proposals:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+    output:
+        temp("results/{dataset}/{split}/proposals/{source}/{scatteritem}.h5"),
+    wildcard_constraints:
+        source=sources_of_kind("heg"),
+    params:
+        settings=source_settings,
+        code=code_digest("stages.proposals.generate"),
+    log:
+        "results/{dataset}/logs/generate_proposals.{split}.{source}.{scatteritem}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/generate_proposals.{split}.{source}.{scatteritem}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=720,
+    shell:
+        "python -m stages.proposals.generate --images {input.images} --shard {wildcards.scatteritem} --output {output}"
+        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+
+
+rule import_proposals:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+    output:
+        temp("results/{dataset}/{split}/proposals/{source}/{scatteritem}.h5"),
+    wildcard_constraints:
+        source=sources_of_kind("mat", "coco_json"),
+    params:
+        settings=source_settings,
+        code=code_digest("stages.proposals.import_masks"),
+    log:
+        "results/{dataset}/logs/import_proposals.{split}.{source}.{scatteritem}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/import_proposals.{split}.{source}.{scatteritem}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=720,
+    shell:
+        "python -m stages.proposals.import_masks --images {input.images} --shard {wildcards.scatteritem} --output {output}"
+        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+
+
+rule merge_proposals:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        shards=gather.shards("results/{{dataset}}/{{split}}/proposals/{{source}}/{scatteritem}.h5"),
+    output:
+        "results/{dataset}/{split}/proposals/{source}.h5",
+    params:
+        code=code_digest("stages.proposals.merge"),
+    log:
+        "results/{dataset}/logs/merge_proposals.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/merge_proposals.{split}.{source}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python -m stages.proposals.merge --images {input.images} --shards {input.shards} --output {output} --log {log}"

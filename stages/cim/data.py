@@ -1,0 +1,210 @@
+"""Training of CIM as a task: which picture a pass sees, how, and what it is asked for."""
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.cim.losses import Labels
+from stages.cim.mining import Overlaps
+from stages.cim.network import CimNetwork
+from stages.cim.objective import weighted_losses
+from stages.cim.samples import RegionInputs, check_size, scaled_picture
+from stages.core.artifacts.cluster_labels import ClusterLabels
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Artifact
+from stages.core.config.cim import CimTrainingSettings
+from stages.core.pictures import load_rgb
+
+log = logging.getLogger(__name__)
+T = TypeVar("T", bound=tuple)
+STORED = torch.bfloat16  # of kept features: the range of float32, so nothing overflows
+
+
+class Sample(NamedTuple):
+    """One picture and N of its proposals.
+
+    Attributes:
+        inputs: (1, 3, H, W) float32, or what the backbone's frozen part makes of it, 16 bit.
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the scaled picture.
+        crops: (N, s, s) bool.
+        membership, atom_sizes: (N, A) bool and (A,) int64, the proposals in atom form.
+        tags: (C,) bool.
+        clusters, cluster_classes: (N,) int64, or None without pseudo labels.
+    """
+
+    inputs: Tensor
+    boxes: Tensor
+    crops: Tensor
+    membership: Tensor
+    atom_sizes: Tensor
+    tags: Tensor
+    clusters: Tensor | None
+    cluster_classes: Tensor | None
+
+
+class _Candidates(NamedTuple):
+    """A picture's proposals as they are kept: arrays only, membership packed."""
+
+    boxes: np.ndarray
+    crops: np.ndarray
+    packed: np.ndarray
+    atom_sizes: np.ndarray
+
+
+class CimTask:
+    """Trains a `CimNetwork` on pictures that have tags and proposals.
+
+    Entries are pictures, each as it is and (with `flip`) mirrored. They are passed in a random order, another one each
+    epoch; passes go on from one epoch to the next. The order depends on the seed alone, all else on
+    the generators given.
+    """
+
+    def __init__(
+        self, network: CimNetwork, *, images: Artifact[Picture], proposals: Artifact[Proposals],
+        labels: Artifact[ClusterLabels] | None, settings: CimTrainingSettings,
+    ) -> None:  # fmt: skip
+        self.network, self.backbone = network, network.backbone
+        self.images, self.proposals, self.labels = images, proposals, labels
+        self.settings = settings
+        self.from_prefix = settings.data.cache_features and self.backbone.can_split
+        self.memory = Memory(settings.data.memory_gb)
+        self.usable = usable_pictures(images, proposals)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def batch(self, step: int, micro: int, generator: np.random.Generator) -> Sample:
+        """The sample of forward pass `micro` of update `step`."""
+        data = self.settings.data
+        i, flip = self.entry(step * self.settings.training.accumulate + micro)
+        side = data.longer_sides[generator.integers(len(data.longer_sides))]
+        picture = self.images.ids[i]
+        inputs = self._inputs(i, flip=flip, side=side)
+        candidates = self.memory.get((i, "proposals"), lambda: self._candidates(picture))
+        chosen = _choose(len(candidates.boxes), data.max_proposals, generator)
+        width = int(self.images.field(i, "width"))
+        regions = RegionInputs(candidates.boxes[chosen], candidates.crops[chosen], width)
+        if flip:
+            regions = regions.flip(self.settings.inputs)
+        scale = side / max(width, int(self.images.field(i, "height")))
+        atoms = len(candidates.atom_sizes)
+        labels = None if self.labels is None else self.labels.find(picture)
+        return Sample(
+            inputs=inputs,
+            boxes=torch.from_numpy(regions.boxes * np.float32(scale)),
+            crops=torch.from_numpy(np.ascontiguousarray(regions.crops)),
+            membership=torch.from_numpy(np.unpackbits(candidates.packed[chosen], axis=1, count=atoms).view(bool)),
+            atom_sizes=torch.from_numpy(candidates.atom_sizes),
+            tags=torch.from_numpy(self.images.field(i, "tags")),
+            clusters=None if labels is None else _of(labels.clusters, chosen),
+            cluster_classes=None if labels is None else _of(labels.cluster_classes, chosen),
+        )
+
+    def losses(self, batch: Sample, generator: np.random.Generator) -> dict[str, Tensor]:
+        """The weighted terms of one sample."""
+        settings = self.settings
+        scores = self.network(batch.inputs.float(), batch.boxes, batch.crops, from_prefix=self.from_prefix)
+        half = settings.mining.half_precision_maps
+        return weighted_losses(
+            scores,
+            tags=batch.tags,
+            labels=None if batch.clusters is None else Labels(batch.clusters, batch.cluster_classes),
+            overlaps=Overlaps(batch.membership, batch.atom_sizes, half_precision=half),
+            generator=generator,
+            mining=settings.mining,
+            losses=settings.losses,
+        )
+
+    def entry(self, number: int) -> tuple[int, bool]:
+        """Position among the images, and whether mirrored, of the pass `number` counted over the whole training."""
+        copies = 2 if self.settings.data.flip else 1
+        epoch, place = divmod(number, copies * len(self.usable))
+        i, copy = divmod(int(self._order(epoch)[place]), copies)
+        return self.usable[i], copy == 1
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        copies = 2 if self.settings.data.flip else 1
+        return np.random.default_rng([self.settings.seed, epoch]).permutation(copies * len(self.usable))
+
+    def _inputs(self, i: int, *, flip: bool, side: int) -> Tensor:
+        if not self.from_prefix:
+            return self._picture(i, flip=flip, side=side)
+        return self.memory.get((i, flip, side), lambda: (self._prefix(i, flip=flip, side=side),))[0]
+
+    def _prefix(self, i: int, *, flip: bool, side: int) -> Tensor:
+        device = next(self.backbone.parameters()).device
+        return self.backbone.frozen_prefix(self._picture(i, flip=flip, side=side).to(device)).to(STORED).cpu()
+
+    def _picture(self, i: int, *, flip: bool, side: int) -> Tensor:
+        rgb = load_rgb(self.images[i], self.images.header["root"])
+        return torch.from_numpy(scaled_picture(rgb, side, flip=flip, settings=self.settings.inputs))
+
+    def _candidates(self, picture: str) -> _Candidates:
+        regions = self.proposals.find(picture).regions
+        check_size(self.images, self.proposals, picture, regions.shape)
+        data = self.settings.data
+        if data.proposal_choice == "best" and data.max_proposals is not None:
+            regions = regions.select(slice(data.max_proposals))
+        size = self.settings.network.crop_size
+        inputs = RegionInputs.of(regions, crop_size=size, settings=self.settings.inputs)
+        return _Candidates(inputs.boxes, inputs.crops, np.packbits(regions.membership, axis=1), regions.sizes)
+
+
+class Memory:
+    """Keeps what was made once until a budget is used up; what is over is made again each time.
+
+    Whether something is kept must not change its value.
+    """
+
+    def __init__(self, gigabytes: float) -> None:
+        self.left = gigabytes * 1e9
+        self.kept: dict[tuple, tuple] = {}
+
+    def get(self, key: tuple, make: Callable[[], T]) -> T:
+        """What `make` gives, a tuple of arrays or tensors, or what it gave before for this key."""
+        if key in self.kept:
+            return self.kept[key]
+        made = make()
+        size = sum(part.nbytes for part in made)
+        if size <= self.left:
+            self.left -= size
+            self.kept[key] = made
+        return made
+
+
+def usable_pictures(images: Artifact[Picture], proposals: Artifact[Proposals]) -> list[int]:
+    """Positions of the images that have a tag and a proposal; the others are listed in the log.
+
+    Raises ValueError where none is left.
+    """
+    untagged, empty, usable = [], [], []
+    for i, picture in enumerate(images.ids):
+        if not images.field(i, "tags").any():
+            untagged.append(picture)
+        elif not len(proposals.field(proposals.index(picture), "scores")):
+            empty.append(picture)
+        else:
+            usable.append(i)
+    for what, which in (("without tags", untagged), ("without proposals", empty)):
+        if which:
+            log.warning("%d of %d pictures %s are not trained on: %s", len(which), len(images), what, ", ".join(which))
+    if not usable:
+        raise ValueError(
+            f"{images.path}: none of {len(images)} pictures has both tags and proposals; nothing to train on"
+        )
+    return usable
+
+
+def _choose(count: int, limit: int | None, generator: np.random.Generator) -> np.ndarray:
+    """Ascending indices of the proposals that stay; where there are no more than `limit`, all."""
+    if limit is None or count <= limit:
+        return np.arange(count)
+    return np.sort(generator.choice(count, limit, replace=False))
+
+
+def _of(values: np.ndarray, chosen: np.ndarray) -> Tensor:
+    return torch.from_numpy(values[chosen].astype(np.int64))

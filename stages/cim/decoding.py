@@ -1,0 +1,31 @@
+"""From proposals' scores to instances."""
+
+import numpy as np
+
+from stages.core.config.cim import CimPredictionSettings
+from stages.ops import boxes
+from stages.ops.nms import greedy
+from stages.ops.regions import Regions
+
+
+def choose_instances(
+    regions: Regions, scores: np.ndarray, *, tags: np.ndarray | None, settings: CimPredictionSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Proposal and class of each instance, both (K,) int64, best score first.
+
+    `scores` (N, C) float32. Per class the proposals above the score threshold pass greedy suppression by box or mask
+    overlap; of all classes the `top_k` best stay, and all that tie with the last. A proposal may be chosen in several
+    classes. With `tags` (C,) bool only tagged classes count. Equal scores: the lower proposal, then the lower class.
+    """
+    candidates = scores > np.float32(settings.score_threshold)
+    if tags is not None:
+        candidates &= tags
+    by_box = settings.nms == "boxes"
+    overlap = boxes.iou(regions.boxes(), inclusive=settings.nms_inclusive) if by_box else regions.iou()
+    survivors = greedy(overlap >= np.float32(settings.nms_threshold), scores, candidates=candidates)
+    proposals, classes = survivors.nonzero()
+    values = scores[proposals, classes]
+    order = np.argsort(-values, kind="stable")
+    if len(order) > settings.top_k:
+        order = order[values[order] >= values[order[settings.top_k - 1]]]
+    return proposals[order], classes[order]

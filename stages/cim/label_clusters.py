@@ -1,0 +1,75 @@
+"""Step: cluster labels of proposals from cues (AGPL)."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from stages.cim.agpl import assign_clusters, choose_peaks
+from stages.core import step
+from stages.core.artifacts.cluster_labels import ClusterLabels
+from stages.core.artifacts.cues import Cues
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.config.cim import AgplSettings
+
+log = logging.getLogger(__name__)
+
+
+def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, settings: AgplSettings) -> None:
+    """Label each picture's proposals with clusters that peaks of tagged classes vote for.
+
+    With cues from points (header `supervision` is "points") all points of tagged classes count, in the file's order.
+    Pictures without tags, proposals or peaks get what `assign_clusters` says and are counted in the log.
+    Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks a picture.
+    """
+    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
+        check_classes(pictures, seen)
+        inputs = {"images": pictures, "proposals": candidates, "cues": seen}
+        header = {"classes": pictures.header["classes"], "supervision": seen.header["supervision"]}
+        provenance = Provenance("label_clusters", settings, None, inputs)
+        counts: Counter[str] = Counter()
+        with create(output, ClusterLabels, header=header, provenance=provenance) as labels:
+            for picture in step.progress(pictures.ids, total=len(pictures), label="pictures"):
+                tags = pictures.field(pictures.index(picture), "tags")
+                record = label_picture(
+                    candidates.find(picture), seen.find(picture), tags=tags,
+                    ordered=seen.header["supervision"] == "points", settings=settings,
+                )  # fmt: skip
+                labels.append(record)
+                counts.update(_summary(record, tags))
+        log.info("of %d pictures: %s", len(pictures), ", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
+
+
+def label_picture(
+    proposals: Proposals, cues: Cues, *, tags: np.ndarray, ordered: bool, settings: AgplSettings
+) -> ClusterLabels:
+    """The cluster labels of one picture's proposals; `ordered`: the peaks are points in an order of their own."""
+    peaks = choose_peaks(cues.peak_classes, cues.peak_scores, tags=tags, ordered=ordered)
+    clusters, classes = assign_clusters(
+        proposals.regions, cues.peaks[peaks], cues.peak_classes[peaks], tagged=bool(tags.any()), settings=settings
+    )
+    return ClusterLabels(picture=proposals.picture, clusters=clusters, cluster_classes=classes)
+
+
+def check_classes(pictures: Artifact[Picture], seen: Artifact[Cues]) -> None:
+    """Raise ValueError unless both artifacts hold the same classes in the same order."""
+    wanted, found = pictures.header["classes"], seen.header["classes"]
+    if found != wanted:
+        raise ValueError(f"{seen.path} holds classes {found}, {pictures.path} holds {wanted}; remake the cues")
+
+
+def _summary(record: ClusterLabels, tags: np.ndarray) -> list[str]:
+    """What is remarkable about a picture, and numbers of proposals."""
+    notes = [] if tags.any() else ["without tags"]
+    if not len(record.clusters):
+        notes.append("without proposals")
+    elif tags.any() and not (record.cluster_classes >= 0).any():
+        notes.append("with tags but without a cluster")
+    return notes
+
+
+if __name__ == "__main__":
+    step.run(label_clusters)

@@ -1,0 +1,65 @@
+"""What one picture and its proposals look like to the network; the same in training and prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.core import pictures
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Artifact
+from stages.core.config.cim import CimInputSettings
+from stages.ops import boxes
+from stages.ops.regions import Regions
+
+
+@dataclass(frozen=True)
+class RegionInputs:
+    """Proposals of a picture as the network takes them.
+
+    Attributes:
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the picture.
+        crops: (N, s, s) bool, masks cut to their tight boxes.
+        width: of the picture, pixels.
+    """
+
+    boxes: np.ndarray
+    crops: np.ndarray
+    width: int
+
+    @classmethod
+    def of(cls, regions: Regions, *, crop_size: int, settings: CimInputSettings) -> "RegionInputs":
+        """Boxes and crops of regions."""
+        height, width = regions.shape
+        clipped = boxes.clip(regions.boxes(), height, width, inclusive=settings.inclusive_clip)
+        return cls(clipped.astype(np.float32), regions.crops(crop_size), width)
+
+    def flip(self, settings: CimInputSettings) -> "RegionInputs":
+        """The same of the mirrored picture."""
+        mirrored = boxes.flip(self.boxes, self.width, inclusive=settings.inclusive_flip)
+        return RegionInputs(mirrored, self.crops[:, :, ::-1], self.width)
+
+    def __getitem__(self, index: np.ndarray | slice) -> "RegionInputs":
+        """Some of the proposals."""
+        return RegionInputs(self.boxes[index], self.crops[index], self.width)
+
+
+def scaled_picture(rgb: np.ndarray, longer_side: int, *, flip: bool, settings: CimInputSettings) -> np.ndarray:
+    """The picture uint8 (H, W, 3) with its longer side scaled to `longer_side`, normalised, (1, 3, h, w) float32.
+
+    Boxes are scaled by `longer_side / max(H, W)`, which is the picture's scale up to the rounding of its sides.
+    """
+    size = pictures.scaled_size(*rgb.shape[:2], longer_side)
+    resize = pictures.resize_bilinear if settings.truncated_resize else pictures.resize
+    return pictures.normalise(resize(pictures.flip(rgb) if flip else rgb, *size))[None]
+
+
+def check_size(images: Artifact[Picture], proposals: Artifact[Proposals], picture: str, shape: tuple[int, int]) -> None:
+    """Raise ValueError unless proposals of `shape` (height, width) have the size of their picture."""
+    i = images.index(picture)
+    wanted = int(images.field(i, "height")), int(images.field(i, "width"))
+    if shape != wanted:
+        raise ValueError(
+            f"{proposals.path}: {picture!r} has proposals of {shape} (height, width), {images.path} says {wanted};"
+            " remake the proposals from this list of pictures"
+        )

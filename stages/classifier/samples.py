@@ -1,0 +1,102 @@
+"""Training of a classifier as a task: which pictures a pass sees, and how they are changed."""
+
+import logging
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as colour
+
+from stages.classifier.network import Classifier, tag_loss
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.storage import Artifact
+from stages.core.config.classifier import AugmentationSettings, ClassifierTrainingSettings
+from stages.core.pictures import flip, load_rgb, normalise, resize
+
+log = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """Normalised pictures (B, 3, H, W) float32 and their tags (B, C) bool."""
+
+    pictures: Tensor
+    tags: Tensor
+
+
+class ClassifierTask:
+    """Trains a `Classifier` on the tagged pictures of a split, in another random order each epoch.
+
+    Passes go on from one epoch to the next without a gap. The order depends on the seed alone.
+    """
+
+    def __init__(self, network: Classifier, *, images: Artifact[Picture], settings: ClassifierTrainingSettings) -> None:
+        self.network, self.images, self.settings = network, images, settings
+        self.usable = tagged_pictures(images)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
+        """The pictures of forward pass `micro` of update `step`."""
+        size = self.settings.batch
+        first = (step * self.settings.training.accumulate + micro) * size
+        chosen = [self.images[self.position(number)] for number in range(first, first + size)]
+        root, how = self.images.header["root"], self.settings.augmentation
+        pictures = [normalise(augment(load_rgb(picture, root), how, generator)) for picture in chosen]
+        tags = np.stack([picture.tags for picture in chosen])
+        return Batch(torch.from_numpy(np.stack(pictures)), torch.from_numpy(tags))
+
+    def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
+        """The only term, `tags`."""
+        return {"tags": tag_loss(self.network(batch.pictures).scores, batch.tags)}
+
+    def position(self, number: int) -> int:
+        """Position among the images of the sample `number`, counted over the whole training."""
+        epoch, place = divmod(number, len(self.usable))
+        return self.usable[self._order(epoch)[place]]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.usable))
+
+
+def tagged_pictures(images: Artifact[Picture]) -> list[int]:
+    """Positions of the pictures that have tags; the others are listed and counted in the log.
+
+    Raises ValueError where there is none.
+    """
+    usable = [i for i in range(len(images)) if images.field(i, "tags").any()]
+    if not usable:
+        raise ValueError(f"none of the {len(images)} pictures of {images.path} has a tag; a classifier needs tags")
+    untagged = [images.ids[i] for i in sorted(set(range(len(images))) - set(usable))]
+    if untagged:
+        log.warning("%d pictures have no tag and are not trained on: %s", len(untagged), ", ".join(untagged))
+    return usable
+
+
+def augment(rgb: np.ndarray, settings: AugmentationSettings, generator: np.random.Generator) -> np.ndarray:
+    """uint8 (H, W, 3) to (side, side, 3): squash, flip, colour, crop, in the order of the released BESTIE."""
+    rgb = resize(rgb, settings.input_size, settings.input_size)
+    if generator.random() < settings.flip:
+        rgb = flip(rgb)
+    rgb = jitter(rgb, settings, generator)
+    if settings.crop_size is None:
+        return rgb
+    y, x = generator.integers(settings.input_size - settings.crop_size + 1, size=2)
+    return rgb[y : y + settings.crop_size, x : x + settings.crop_size]
+
+
+def jitter(rgb: np.ndarray, settings: AugmentationSettings, generator: np.random.Generator) -> np.ndarray:
+    """Change brightness, contrast, saturation and hue of uint8 (H, W, 3) by random amounts in a random order."""
+    changes = [
+        (colour.adjust_brightness, 1.0, settings.brightness),
+        (colour.adjust_contrast, 1.0, settings.contrast),
+        (colour.adjust_saturation, 1.0, settings.saturation),
+        (colour.adjust_hue, 0.0, settings.hue),
+    ]
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    for i in generator.permutation(len(changes)):
+        change, middle, strength = changes[i]
+        amount = generator.uniform(middle - strength, middle + strength)
+        if strength:
+            tensor = change(tensor, amount)
+    return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())

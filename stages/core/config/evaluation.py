@@ -1,0 +1,66 @@
+"""Settings of the stage `evaluation`: one section for each of its steps."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.core.config.section import Section
+
+Preset = Literal["voc", "cim", "sds"]
+Overlap = Annotated[float, Field(gt=0, lt=1)]
+
+
+class TruthSettings(Section):
+    """How unusual annotations count."""
+
+    void: Literal["background", "ignore"] = Field(
+        description="unlabelled (255) pixels: `background` leaves them in the masks, so that covering them costs IoU "
+        "(chainercv, CIM); `ignore` takes them out of prediction and truth before IoU (MCG's benchmark)"
+    )
+    difficult: Literal["count", "ignore"] = Field(
+        description="instances marked difficult: `count` as any other (no mask benchmark has the mark); `ignore`: "
+        "neither they nor matches with them count (the VOC box benchmark)"
+    )
+
+
+class MaskMetricsSettings(TruthSettings):
+    """What `evaluate_instances` reports."""
+
+    thresholds: list[Overlap] = Field(min_length=1, description="IoU of the presets' mAP; 0.5 gives `mAP50`")
+    curve_preset: Preset = Field(description="preset of the precision-recall curves of each class")
+    curve_threshold: Overlap = Field(
+        description="IoU of the precision-recall curves of each class; one of `thresholds`"
+    )
+
+    @model_validator(mode="after")
+    def _check_thresholds(self) -> Self:
+        if sorted(set(self.thresholds)) != self.thresholds:
+            raise ValueError(f"thresholds are {self.thresholds}; expected them ascending, each once")
+        if any(abs(100 * t - round(100 * t)) > 1e-9 for t in self.thresholds):
+            raise ValueError(f"thresholds are {self.thresholds}; expected whole percents, which name the metrics")
+        if self.curve_threshold not in self.thresholds:
+            raise ValueError(f"curve_threshold {self.curve_threshold} is none of thresholds {self.thresholds}")
+        return self
+
+
+class ProposalReportSettings(TruthSettings):
+    """What `report_proposals` reports."""
+
+    recall_thresholds: list[Overlap] = Field(min_length=1, description="IoU of the recalls; an overlap >= it counts")
+    average_recall_thresholds: list[Overlap] = Field(
+        min_length=1, description="IoU over which recall is averaged; COCO: .5 to .95 by .05"
+    )
+
+
+class ClusterLabelReportSettings(TruthSettings):
+    """What `report_cluster_labels` reports."""
+
+    overlap: Overlap = Field(description="IoU with an instance of its class from which a labelled proposal is right")
+
+
+class EvaluationSettings(Section):
+    """The config's section `evaluation`."""
+
+    masks: MaskMetricsSettings
+    proposals: ProposalReportSettings
+    cluster_labels: ClusterLabelReportSettings

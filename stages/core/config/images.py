@@ -1,0 +1,166 @@
+"""Settings of the data set: which pictures, which classes, and how each kind of data set is laid out."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.core.config.section import Section
+
+Kind = Literal["shapes", "voc", "coco", "folder"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+FilePath = Annotated[str, Field(min_length=1)]
+
+
+class ShapesSettings(Section):
+    """The built-in data set: scenes of textured figures, drawn from a seed."""
+
+    splits: dict[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="pictures of each split")
+    seed: int = Field(ge=0, description="picture i of a split depends on seed, split and i alone")
+    height: int = Field(ge=32, description="pixels")
+    width: int = Field(ge=32, description="pixels")
+    fewest_figures: int = Field(ge=1, description="figures a scene")
+    most_figures: int = Field(ge=1, description="figures a scene")
+    most_classes: int = Field(ge=1, le=4, description="classes a scene")
+    smallest_radius: float = Field(ge=4, description="pixels; radius of a disc of the figure's area")
+    largest_radius: float = Field(ge=4, description="pixels; radius of a disc of the figure's area")
+    least_visible: float = Field(gt=0, le=1, description="share of a figure that others leave uncovered")
+    colour_hint: float = Field(ge=0, lt=1, description="share of figures that have their class's hue; others: any")
+    texture_hint: float = Field(ge=0, lt=1, description="share of figures that have their class's texture; others: any")
+    figure_contrast: float = Field(ge=0, le=1, description="of a figure's texture; share of its brightness")
+    ground_contrast: float = Field(ge=0, le=1, description="of the ground's texture; share of its brightness")
+    noise: float = Field(ge=0, description="standard deviation in grey levels (0 to 255)")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.fewest_figures > self.most_figures:
+            raise ValueError(f"fewest_figures {self.fewest_figures} is above most_figures {self.most_figures}")
+        if self.smallest_radius > self.largest_radius:
+            raise ValueError(f"smallest_radius {self.smallest_radius} is above largest_radius {self.largest_radius}")
+        room = min(self.height, self.width) / 4
+        if self.largest_radius > room:
+            raise ValueError(
+                f"largest_radius {self.largest_radius} does not fit a scene of {self.height}x{self.width} pixels; "
+                f"set it to {room} or less"
+            )
+        return self
+
+
+class VocSettings(Section):
+    """PASCAL VOC, 2007 to 2012, in its VOCdevkit layout."""
+
+    root: FilePath | None = Field(description="folder VOCdevkit or the year's folder (VOC2012) in it")
+    splits: dict[Name, FilePath] = Field(min_length=1, description="split -> name of a list, or train_aug (with sbd)")
+    image_sets: Literal["Segmentation", "Main"] = Field(description="folder of ImageSets that holds the lists")
+    sbd: FilePath | None = Field(description="folder of the Semantic Boundaries Dataset (has cls, inst); null: none")
+    difficult_tags: bool = Field(description="whether an object marked difficult tags its picture (PRM: true)")
+    points: FilePath | None = Field(description="folder of <picture>.txt, lines 'x y class conf'; null: mask centres")
+
+    def needs(self) -> str | None:
+        """The key that must be set before this block can be used."""
+        return "root" if self.root is None else None
+
+
+class CocoSplit(Section):
+    """Files of one split, relative to the data set's root."""
+
+    pictures: FilePath = Field(description="folder that the JSON's file names are relative to")
+    annotations: FilePath = Field(description="instances JSON in COCO's format")
+
+
+class CocoSettings(Section):
+    """COCO, or any data set in its JSON format."""
+
+    root: FilePath | None = Field(description="folder that the paths of the splits are relative to")
+    splits: dict[Name, CocoSplit] = Field(min_length=1, description="files of each split")
+    crowd_tags: bool = Field(description="whether a crowd annotation tags its picture (CIM: true)")
+
+    def needs(self) -> str | None:
+        """The key that must be set before this block can be used."""
+        return "root" if self.root is None else None
+
+
+class FolderSplit(Section):
+    """Files of one split of the user's own pictures."""
+
+    pictures: FilePath | None = Field(description="folder of pictures, searched with its subfolders")
+    tags: FilePath | None = Field(description="CSV or JSON of tags; null: all pictures of the folder, untagged")
+    masks: FilePath | None = Field(description="folder of PNG maps with instances.csv, or COCO JSON; null: none")
+    points: FilePath | None = Field(description="folder of <picture>.txt, lines 'x y class conf'; null: mask centres")
+
+
+class FolderSettings(Section):
+    """The user's own pictures and tags."""
+
+    splits: dict[Name, FolderSplit] = Field(min_length=1, description="files of each split")
+    void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")
+
+    def needs(self) -> str | None:
+        """The key that must be set before this block can be used."""
+        unset = [split for split, files in self.splits.items() if files.pictures is None]
+        return f"splits.{unset[0]}.pictures" if unset else None
+
+
+Block = ShapesSettings | VocSettings | CocoSettings | FolderSettings
+
+
+class ChosenImages(Section):
+    """What `list_images` reads: the common keys and the block of the chosen kind."""
+
+    name: Name
+    kind: Kind
+    classes: list[str] | None
+    verify: Literal["full", "header"]
+    block: Block
+
+    def split(self, name: str) -> int | str | CocoSplit | FolderSplit:
+        """The block's entry for a split. Raises ValueError for a split that the config does not name."""
+        if name not in self.block.splits:
+            known = ", ".join(self.block.splits)
+            raise ValueError(f"split {name!r} is not in images.{self.kind}.splits, which names {known}; add it there")
+        return self.block.splits[name]
+
+
+class ImagesSettings(Section):
+    """The data set. All four blocks stand in config.yaml; only the one that `kind` names is used."""
+
+    name: Name = Field(description="name of the data set; its results stand in results/<name>")
+    kind: Kind = Field(description="which of the four blocks is used")
+    classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        min_length=1, description="classes to learn, in this order; null: all that the data set has"
+    )
+    verify: Literal["full", "header"] = Field(description="full: decode each picture once; header: read its size only")
+    shapes: ShapesSettings
+    voc: VocSettings
+    coco: CocoSettings
+    folder: FolderSettings
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits of the chosen data set."""
+        return list(getattr(self, self.kind).splits)
+
+    def chosen(self, split: str | None = None) -> ChosenImages:
+        """The settings that listing reads; with `split`, without what concerns other splits alone.
+
+        So a change of an unused block, or of another split's entry, reruns nothing.
+        """
+        block = getattr(self, self.kind)
+        chosen = ChosenImages(name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block)
+        if split is None:
+            return chosen
+        only = {split: chosen.split(split)}
+        return chosen.model_copy(update={"block": block.model_copy(update={"splits": only})})
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.classes is not None:
+            twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+            if twice:
+                raise ValueError(f"classes names {', '.join(twice)} more than once; name each class once")
+        if self.kind == "folder" and self.classes is None:
+            raise ValueError("classes is null, but kind is folder: list the names of the classes that the tags use")
+        block = getattr(self, self.kind)
+        missing = None if isinstance(block, ShapesSettings) else block.needs()
+        if missing is not None:
+            raise ValueError(f"{self.kind}.{missing} is null, but kind is {self.kind}: set it to the path of your data")
+        return self

@@ -1,0 +1,56 @@
+"""Settings of the baseline: each peak takes the proposal that fits its response best (PRM, CVPR 2018)."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from stages.core.config.section import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PrmSettings(Section):
+    """Which peaks count and how a proposal is scored against a peak's response (PRM equation 5)."""
+
+    class_threshold: float = Field(
+        description="a class counts where its score (logit) is above this (released code: 0)"
+    )
+    peak_share: Share = Field(
+        description="a peak counts from this share of its class's best peak in the picture; 0: every peak above 0"
+    )
+    grid: int = Field(ge=16, le=1024, description="longer side of the grid on which responses are compared, pixels")
+    contour_width: int = Field(
+        ge=3, le=31, description="width of a proposal's contour, grid pixels, odd (released code: 5 on 448)"
+    )
+    response_weight: float = Field(
+        ge=0, description="weight alpha of the response inside a proposal (released code: 0.8)"
+    )
+    contour_weight: float = Field(
+        ge=0,
+        description="weight of the response on a proposal's contour (paper: 1, for responses that outline objects)",
+    )
+    background_weight: float = Field(
+        ge=0, description="weight beta of the share of the picture that is background inside a proposal (released code:"
+        " 1e-5 a pixel, which is 2 on 448 x 448)",
+    )  # fmt: skip
+    background_factor: float = Field(
+        ge=0,
+        description="background is where the class's response is below this factor of its mean (released code: 0.95)",
+    )
+    smallest_area: Share = Field(
+        description="proposals below this share of the picture are left out (released code: 2e-5)"
+    )
+    largest_area: Share = Field(
+        description="proposals from this share of the picture on are left out (released code: 0.85)"
+    )
+    nms_threshold: Share = Field(
+        description="mask IoU from which the weaker of two instances of a class is dropped (released code: 0.3)"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.smallest_area >= self.largest_area:
+            raise ValueError(f"smallest_area {self.smallest_area} is not below largest_area {self.largest_area}")
+        if self.contour_width % 2 == 0:
+            raise ValueError(f"contour_width is {self.contour_width}; it must be odd")
+        return self

@@ -1,0 +1,203 @@
+"""The whole configuration: every section, and the runs that override some of them.
+
+Light on purpose (pydantic and YAML only): the Snakefile loads it before it builds the graph.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from stages.core.config.cim import CimSettings
+from stages.core.config.classifier import ClassifierSettings
+from stages.core.config.evaluation import EvaluationSettings
+from stages.core.config.images import ImagesSettings
+from stages.core.config.inspection import GallerySettings
+from stages.core.config.prm import PrmSettings
+from stages.core.config.proposals import ProposalSettings
+from stages.core.config.section import Section
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+POINTS = "points"
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class Splits(Section):
+    """Which splits of the data set do what."""
+
+    train: Name = Field(description="split whose pictures and tags are trained on")
+    evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
+
+
+class Run(Section):
+    """One run: a method, what it takes from upstream, and the method's settings after its overrides."""
+
+    method: Literal["cim", "prm"] = Field(description="how instances are found")
+    proposals: Name = Field(description="name of a source in `proposals`")
+    cues: Name = Field(description="name of a head in `classifier`, or points (point supervision)")
+    cim: CimSettings
+    prm: PrmSettings
+
+    @property
+    def supervision(self) -> str:
+        """What labels the run sees."""
+        return "points" if self.cues == POINTS else "image tags"
+
+
+class Project(Section):
+    """Everything in config.yaml."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU where there is one")
+    gpus: int = Field(ge=1, description="GPUs of a training job")
+    shards: int = Field(ge=1, description="parts in which proposals are made, side by side")
+    splits: Splits
+    images: ImagesSettings
+    proposals: dict[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
+    classifier: dict[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
+    cim: CimSettings
+    prm: PrmSettings
+    evaluation: EvaluationSettings
+    inspection: GallerySettings
+    runs: dict[Name, Run] = Field(min_length=1, description="runs by name")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        problems = [
+            f"splits names {split!r}, which images.{self.images.kind}.splits does not have ({self.images.splits})"
+            for split in self.all_splits
+            if split not in self.images.splits
+        ]
+        for name, run in self.runs.items():
+            if run.proposals not in self.proposals:
+                problems.append(f"runs.{name}.proposals is {run.proposals!r}; there are {list(self.proposals)}")
+            if run.cues not in [*self.classifier, POINTS]:
+                problems.append(f"runs.{name}.cues is {run.cues!r}; there are {[*self.classifier, POINTS]}")
+            if run.method == "prm" and run.cues == POINTS:
+                problems.append(f"runs.{name}: method prm needs a classifier's response maps, not points")
+            if run.cues == POINTS and run.method == "cim" and run.cim.train.backbone.weights == "classifier":
+                problems.append(f"runs.{name}: cues are points, so backbone.weights cannot be 'classifier'")
+        if POINTS in self.classifier:
+            problems.append("classifier: the name 'points' is taken by point supervision; choose another")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set, first part of every result's path."""
+        return self.images.name
+
+    @property
+    def all_splits(self) -> list[str]:
+        """The training split and those to evaluate, each once."""
+        return list(dict.fromkeys([self.splits.train, *self.splits.evaluate]))
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message lists every problem with the path of its key."""
+
+
+def load_project(config: dict[str, Any]) -> Project:
+    """Check a configuration as Snakemake has merged it.
+
+    Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in.
+    Raises ConfigError with all problems at once.
+    """
+    problems: list[str] = []
+    expanded = _expanded(config, "", problems)
+    runs = expanded.get("runs")
+    if isinstance(runs, dict):
+        expanded = {**expanded, "runs": {name: _completed(name, run, expanded, problems) for name, run in runs.items()}}
+    try:
+        project = TypeAdapter(Project).validate_python(expanded)
+    except ValidationError as error:
+        problems += _readable(error, runs if isinstance(runs, dict) else {})
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
+        raise ConfigError(f"the configuration has {len(dict.fromkeys(problems))} problem(s):\n{lines}")
+    return project
+
+
+def load_files(*paths: Path) -> Project:
+    """The project of config.yaml with presets over it, merged as Snakemake's --configfile does."""
+    config: dict[str, Any] = {}
+    for path in paths:
+        config = merged(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    return load_project(config)
+
+
+def merged(base: Any, override: Any) -> Any:
+    """Deep merge: mappings are merged key by key, anything else is replaced."""
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return override
+    return {**base, **{key: merged(base[key], value) if key in base else value for key, value in override.items()}}
+
+
+def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:
+    if not isinstance(run, dict):
+        return run
+    known = {"method", "proposals", "cues", "cim", "prm"}
+    problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
+    for section in ("cim", "prm"):
+        problems += _unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
+    base = {"cim": config.get("cim"), "prm": config.get("prm")}
+    return merged(base, {key: value for key, value in run.items() if key in known})
+
+
+def _unknown_overrides(path: str, base: Any, override: Any) -> list[str]:
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return []
+    problems = []
+    for key, value in override.items():
+        if key not in base:
+            problems.append(f"{path}.{key}: unknown key; known are {sorted(base)}")
+        else:
+            problems += _unknown_overrides(f"{path}.{key}", base[key], value)
+    return problems
+
+
+def _expanded(value: Any, path: str, problems: list[str]) -> Any:
+    """The configuration with ${VARIABLE} in texts replaced by the environment's value; an unset one is a problem."""
+    if isinstance(value, dict):
+        return {key: _expanded(inner, f"{path}.{key}" if path else str(key), problems) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(inner, f"{path}[{i}]", problems) for i, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    for name in VARIABLE.findall(value):
+        if name not in os.environ:
+            problems.append(f"{path}: the environment variable {name} is not set; set it, or write the path itself")
+    return VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), value)
+
+
+def _readable(error: ValidationError, runs: dict[str, Any]) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False):
+        keys = [str(key) for key in item["loc"]]
+        if len(keys) > 2 and keys[0] == "runs" and not _overridden(runs.get(keys[1]), keys[2:]):
+            continue  # the same problem is reported for the base section
+        message = item["msg"]
+        found = item.get("input")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; check its spelling"
+        elif item["type"] == "missing":
+            message = "missing key; config.yaml has every key"
+        elif not isinstance(found, dict | list) and item["type"] != "value_error":
+            message = f"{message}, found {found!r}"
+            if isinstance(found, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", found):
+                message += " (a text for YAML: write 1.0e-4, with a point and a sign)"
+        lines.append(f"{'.'.join(keys) or 'config'}: {message}")
+    return lines
+
+
+def _overridden(run: Any, keys: list[str]) -> bool:
+    if keys[0] not in ("cim", "prm"):
+        return True
+    for key in keys:
+        if not isinstance(run, dict) or key not in run:
+            return False
+        run = run[key]
+    return True

@@ -1,0 +1,35 @@
+"""Fabric for the device, or devices, of a training."""
+
+import logging
+import os
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from stages.core.config.training import TrainingSettings
+from stages.core.devices import torch_device
+
+log = logging.getLogger(__name__)
+
+
+def make_fabric(device: str, settings: TrainingSettings) -> Fabric:
+    """Fabric on `device` (see `torch_device`); under torchrun one device a process."""
+    chosen = torch_device(device)
+    precision = {"32": "32-true", "bf16": "bf16-mixed"}.get(settings.precision)
+    if precision is None:
+        precision = "bf16-mixed" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        # Parts of a network may have no loss in a pass (no object mined), hence the search for unused parameters.
+        strategy = DDPStrategy(find_unused_parameters=True)
+        fabric = Fabric(
+            accelerator=chosen.type, devices=local, num_nodes=world // local, strategy=strategy, precision=precision
+        )
+    else:
+        devices = 1 if chosen.index is None else [chosen.index]
+        fabric = Fabric(accelerator=chosen.type, devices=devices, precision=precision)
+    fabric.launch()
+    log.info("training on %s, precision %s, %d process(es)", fabric.device, precision, fabric.world_size)
+    return fabric

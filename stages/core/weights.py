@@ -1,0 +1,66 @@
+"""Weights of networks as safetensors files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from stages.core.artifacts.files import whole_file
+
+METADATA = "tagmask"  # one key, as the library writes several in a random order and equal weights must be equal bytes
+
+
+def save_weights(path: Path, module: torch.nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write all parameters and buffers of `module`, whole or not at all. `metadata` must be JSON."""
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    with whole_file(path) as unfinished:
+        save_file(tensors, unfinished, {METADATA: json.dumps(metadata, sort_keys=True)})
+
+
+def load_weights(path: Path, module: torch.nn.Module) -> dict[str, Any]:
+    """Load what `save_weights` wrote and return its metadata.
+
+    Raises ValueError where a name is missing, left over, or of another shape: the file belongs to other settings.
+    """
+    tensors = read_weights(path)
+    own = module.state_dict()
+    missing, left_over = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    unlike = [name for name in sorted(own.keys() & tensors.keys()) if own[name].shape != tensors[name].shape]
+    problems = {"missing": missing, "not in the network": left_over, "of another shape": unlike}
+    found = "; ".join(f"{len(names)} {what}, such as {names[:3]}" for what, names in problems.items() if names)
+    if found:
+        raise ValueError(f"{path} does not fit the network: {found}; it was made under other settings: train again")
+    module.load_state_dict(tensors)
+    return read_metadata(path)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, on the CPU."""
+    with _open(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `save_weights` noted; empty for files that something else wrote."""
+    with _open(path) as file:
+        return json.loads((file.metadata() or {}).get(METADATA, "{}"))
+
+
+def weights_digest(path: Path) -> str:
+    """Digest of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open(path: Path) -> safe_open:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}; check the path, or run `snakemake {path}` if a stage makes it")
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file or was cut off ({error}); fetch or make it again") from error

@@ -1,0 +1,123 @@
+"""Average precision of instance masks by the rules of every benchmark in use; metrics.md section 1."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from stages.evaluation.matching import Matches, Rule, counts_as_positive, match_predictions
+from stages.evaluation.overlaps import Overlaps
+
+PRESETS = {
+    # chainercv's eval_instance_segmentation_voc: BESTIE, IRNet.
+    "voc": Rule(interpolation="area", match="best", strict=False, absent="nan", limit=None),
+    # pycocotools with CIM's own mean over classes: CIM, boxlevelset, WISE.
+    "cim": Rule(interpolation="coco101", match="free", strict=False, absent="zero", limit=100),
+    # AP^r of Hariharan et al. 2014: SDS, BBTP, and by all signs PRM and Label-PEnet.
+    "sds": Rule(interpolation="area", match="free", strict=True, absent="nan", limit=None),
+    # pycocotools' COCOeval, area `all`.
+    "coco": Rule(interpolation="coco101", match="free", strict=False, absent="nan", limit=100),
+}
+# The floats of NumPy's grids, in which 0.3 is above 3/10: the public programs use them, and recalls meet them exactly.
+RECALLS = {"coco101": np.linspace(0, 1, 101), "voc07": np.linspace(0, 1, 11)}
+# COCO's .5:.05:.95, as pycocotools makes them.
+COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def preset(
+    name: str, *, void: Literal["background", "ignore"] = "background", difficult: Literal["count", "ignore"] = "count"
+) -> Rule:
+    """The rule of a preset with the given treatment of unlabelled pixels and difficult instances."""
+    return dataclasses.replace(PRESETS[name], void=void, difficult=difficult)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Recall and precision of a class after each prediction, best first: (n, T) float64 both, not interpolated."""
+
+    recall: np.ndarray
+    precision: np.ndarray
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Average precision of C classes at T thresholds, as a share (not percent).
+
+    Attributes:
+        per_class: (C, T) float64; classes without an instance hold nan or 0, as the rule says.
+        mean: (T,) float64, over the classes that are not nan; nan where all are.
+        positives: (C,) int64, instances that count.
+        curves: a curve for each class, None where it has no instance.
+    """
+
+    per_class: np.ndarray
+    mean: np.ndarray
+    positives: np.ndarray
+    curves: list[Curve | None]
+
+
+def average_precision(
+    pictures: Iterable[Overlaps], *, class_count: int, thresholds: Iterable[float], rule: Rule
+) -> AveragePrecision:
+    """Average precision over all pictures.
+
+    Predictions of a class are ordered over all pictures by falling score; equal scores keep the order of pictures and
+    of predictions within one. `rule.void` takes effect earlier, in `overlaps_with_truth`.
+    """
+    levels = np.asarray(list(thresholds), np.float64)
+    matches: list[Matches] = []
+    positives = np.zeros(class_count, np.int64)
+    for overlaps in pictures:
+        matches.append(match_predictions(overlaps, levels, rule))
+        found = overlaps.truth_classes[counts_as_positive(overlaps, rule)]
+        positives += np.bincount(found, minlength=class_count)
+    per_class = np.full((class_count, len(levels)), np.nan if rule.absent == "nan" else 0.0)
+    curves: list[Curve | None] = [None] * class_count
+    grouped = _by_class(matches, class_count, len(levels))
+    for label in np.flatnonzero(positives):
+        curve = _curve(*grouped[label], positives[label])
+        curves[label] = curve
+        per_class[label] = interpolated_average(curve.recall, curve.precision, rule.interpolation)
+    return AveragePrecision(per_class, mean_of_known(per_class), positives, curves)
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis without nan; nan where nothing else is there."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+
+
+def _by_class(matches: list[Matches], class_count: int, levels: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Scores (n,), hits and ignored (n, T) of each class, in the order of pictures."""
+    classes = np.concatenate([np.zeros(0, np.int64), *(m.classes for m in matches)])
+    scores = np.concatenate([np.zeros(0), *(m.scores for m in matches)])
+    hit = np.concatenate([np.zeros((0, levels), bool), *(m.hit for m in matches)])
+    ignored = np.concatenate([np.zeros((0, levels), bool), *(m.ignored for m in matches)])
+    own = [np.flatnonzero(classes == label) for label in range(class_count)]
+    return [(scores[rows], hit[rows], ignored[rows]) for rows in own]
+
+
+def _curve(scores: np.ndarray, hit: np.ndarray, ignored: np.ndarray, positives: int) -> Curve:
+    order = np.argsort(-scores, kind="stable")
+    true = np.cumsum(hit[order], axis=0)
+    counted = np.cumsum(~ignored[order], axis=0)
+    return Curve(recall=true / positives, precision=true / np.maximum(counted, 1))
+
+
+def interpolated_average(
+    recall: np.ndarray, precision: np.ndarray, interpolation: Literal["area", "coco101", "voc07"]
+) -> np.ndarray:
+    """Average of precision over recall, (T,), from curves (n, T); no prediction (n = 0) gives 0.
+
+    Precision at a recall is the best that any longer list of predictions reaches (the falling envelope).
+    """
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    if interpolation == "area":
+        steps = np.diff(recall, axis=0, prepend=np.zeros((1, recall.shape[1])))
+        return (steps * envelope).sum(axis=0)
+    padded = np.concatenate([envelope, np.zeros((1, recall.shape[1]))])
+    at = [np.searchsorted(recall[:, t], RECALLS[interpolation], side="left") for t in range(recall.shape[1])]
+    return np.array([padded[at[t], t].mean() for t in range(recall.shape[1])])

@@ -1,0 +1,42 @@
+"""Checks that artifacts which are compared speak of the same pictures and classes."""
+
+from collections.abc import Iterator
+
+from stages.core.artifacts.ground_truth import GroundTruth
+from stages.core.artifacts.storage import Artifact
+
+SHOWN = 3  # pictures that a message names
+
+
+def check_same_classes(first: Artifact, second: Artifact) -> list[str]:
+    """The class names that both artifacts have. Raises ValueError naming both files where they differ."""
+    ours, theirs = first.header["classes"], second.header["classes"]
+    if ours != theirs:
+        raise ValueError(
+            f"{first.path} has the classes {ours}, but {second.path} has {theirs}; they must be equal and in one "
+            "order: make both from the same images.h5"
+        )
+    return ours
+
+
+def check_same_pictures(first: Artifact, second: Artifact) -> None:
+    """Raise ValueError where one artifact has a picture that the other lacks; their order may differ."""
+    for one, other in ((first, second), (second, first)):
+        known = set(other.ids)
+        missing = [picture for picture in one.ids if picture not in known]
+        if missing:
+            raise ValueError(
+                f"{other.path} lacks {len(missing)} of the {len(one)} pictures of {one.path}, such as "
+                f"{', '.join(map(repr, missing[:SHOWN]))}; make both from the same split's images.h5"
+            )
+
+
+def annotated_pictures(ground_truth: Artifact[GroundTruth]) -> list[str]:
+    """Ids of the pictures whose masks are known, in the order of the file; the others are left out of all numbers."""
+    known = ground_truth.column("annotated")
+    return [picture for picture, annotated in zip(ground_truth.ids, known, strict=True) if annotated]
+
+
+def truths(ground_truth: Artifact[GroundTruth]) -> Iterator[GroundTruth]:
+    """The records of the pictures whose masks are known."""
+    return (ground_truth.find(picture) for picture in annotated_pictures(ground_truth))

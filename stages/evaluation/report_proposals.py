@@ -1,0 +1,118 @@
+"""Step `report_proposals`: how well a source's proposals cover the annotated instances, whatever their class."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core import step
+from stages.core.artifacts.files import write_json
+from stages.core.artifacts.ground_truth import GroundTruth
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Artifact, read
+from stages.core.config.evaluation import ProposalReportSettings
+from stages.evaluation.average_precision import mean_of_known
+from stages.evaluation.best_overlap import average_best_overlap, class_average_best_overlap, concatenated, recall
+from stages.evaluation.overlaps import counted_atoms, shared_pixels
+from stages.evaluation.pairing import annotated_pictures, check_same_pictures
+from stages.evaluation.wording import percent, shown, treatment
+
+log = logging.getLogger(__name__)
+
+
+def report_proposals(*, proposals: Path, ground_truth: Path, output: Path, settings: ProposalReportSettings) -> None:
+    """Report count, average best overlap and recall of proposals.
+
+    An instance's best overlap is its largest IoU with any proposal (J_i of Pont-Tuset and Van Gool 2015); recall at t
+    is the share of instances with a best overlap >= t (metrics.md section 2; MCG's own code asks for > t). Crowds are
+    left out.
+
+    Args:
+        proposals: proposals of a split.
+        ground_truth: ground_truth.h5 of the same split; pictures whose masks are not known are left out and counted.
+        output: JSON; shares in percent, null where there is no instance.
+        settings: thresholds and treatment of void and difficult.
+
+    Raises:
+        ValueError: the artifacts hold different pictures, or masks of different size.
+    """
+    with read(proposals, Proposals) as found, read(ground_truth, GroundTruth) as truth:
+        check_same_pictures(found, truth)
+        known = annotated_pictures(truth)
+        parts = [
+            _best_of_picture(found.find(picture), truth.find(picture), settings)
+            for picture in step.progress(known, total=len(known), label="pictures measured")
+        ]
+        counts = np.array([len(found.field(i, "scores")) for i in range(len(found))], np.int64)
+        report = _header(found, truth, settings, len(known), counts)
+        classes = truth.header["classes"]
+    best, labels = concatenated(b for b, _ in parts), concatenated((label for _, label in parts), np.int64)
+    report |= _numbers(best, labels, classes, settings)
+    write_json(output, report)
+    log.info(
+        "%s: %.0f proposals a picture; ABO (class-agnostic) %s; recall %s; AR %s",
+        report["source"], report["proposals"]["mean"] or 0, shown(report["ABO"]),
+        ", ".join(f"at IoU {t}: {shown(value)}" for t, value in report["recall"].items()), shown(report["AR"]),
+    )  # fmt: skip
+
+
+def _best_of_picture(
+    found: Proposals, truth: GroundTruth, settings: ProposalReportSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Best overlap and class of each instance of a picture that counts."""
+    try:
+        shared = shared_pixels(found.regions, truth.regions, counted=counted_atoms(truth, settings.void))
+    except ValueError as error:
+        raise ValueError(f"picture {truth.picture!r}: proposals and ground truth do not fit: {error}") from error
+    counts = ~truth.crowd & ~(truth.difficult & (settings.difficult == "ignore"))
+    return shared.iou.max(axis=0, initial=0.0)[counts], truth.classes[counts]
+
+
+def _header(
+    found: Artifact[Proposals],
+    truth: Artifact[GroundTruth],
+    settings: ProposalReportSettings,
+    measured: int,
+    counts: np.ndarray,
+) -> dict[str, Any]:
+    return {
+        "source": found.header["source"],
+        "supervision": found.header["supervision"],
+        "units": "percent",
+        "n_images": measured,
+        "n_images_left_out": len(truth) - measured,
+        "proposals": {
+            "total": int(counts.sum()),
+            "mean": float(counts.mean()) if counts.size else None,
+            "min": int(counts.min()) if counts.size else None,
+            "max": int(counts.max()) if counts.size else None,
+            "pictures_without": int((counts == 0).sum()),
+        },
+        "treatment": treatment(settings),
+        "inputs": {"proposals": found.fingerprint, "ground_truth": truth.fingerprint},
+    }
+
+
+def _numbers(
+    best: np.ndarray, labels: np.ndarray, classes: list[str], settings: ProposalReportSettings
+) -> dict[str, Any]:
+    by_class = class_average_best_overlap(best, labels, len(classes))
+    at = recall(best, settings.recall_thresholds)
+    averaged = recall(best, settings.average_recall_thresholds)
+    return {
+        "n_instances": len(best),
+        "ABO": percent(average_best_overlap(best)),
+        "MABO": percent(float(mean_of_known(by_class))),
+        "recall": {f"{t:g}": percent(value) for t, value in zip(settings.recall_thresholds, at, strict=True)},
+        "AR": percent(float(averaged.mean())),
+        "AR_thresholds": settings.average_recall_thresholds,
+        "per_class": {
+            name: {"n_instances": int((labels == i).sum()), "ABO": percent(by_class[i])}
+            for i, name in enumerate(classes)
+        },
+    }
+
+
+if __name__ == "__main__":
+    step.run(report_proposals)

@@ -1,0 +1,122 @@
+"""A table of several runs' metrics; every column names its preset."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.evaluation.average_precision import PRESETS
+
+SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
+
+
+@dataclass(frozen=True)
+class Table:
+    """Runs on one split, in the order given.
+
+    Attributes:
+        about: what all runs share: dataset, split, number of pictures, treatment of unusual annotations, units.
+        columns: keys of the numbers, such as "mAP50 (voc)".
+        rows: run, method, supervision, and `values` by column; None where there is none.
+    """
+
+    about: dict[str, Any]
+    columns: list[str]
+    rows: list[dict[str, Any]]
+
+
+def build_tables(metrics: dict[Path, dict[str, Any]]) -> list[Table]:
+    """A table for each split from metrics.json files, by path.
+
+    Raises:
+        ValueError: no file, files that are no metrics, or runs on a split that were measured on different pictures or
+            with different treatment, or given twice.
+    """
+    if not metrics:
+        raise ValueError("no metrics.json given; a comparison needs at least one run")
+    by_split: dict[tuple[str, str], dict[Path, dict[str, Any]]] = {}
+    for path, found in metrics.items():
+        _check_complete(path, found)
+        by_split.setdefault((found["dataset"], found["split"]), {})[path] = found
+    return [_build_table(group) for group in by_split.values()]
+
+
+def _build_table(metrics: dict[Path, dict[str, Any]]) -> Table:
+    _check_comparable(metrics)
+    cells = {path: _cells(found["masks"]) for path, found in metrics.items()}
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    rows = [
+        {
+            "run": found["run"],
+            "method": found["method"],
+            "supervision": found["supervision"],
+            "values": {column: cells[path].get(column) for column in columns},
+        }
+        for path, found in metrics.items()
+    ]
+    first = next(iter(metrics.values()))
+    return Table({key: first[key] for key in SAME}, columns, rows)
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown, with a line above that says what was measured and how."""
+    heads, about = ["run", "method", "supervision", *table.columns], table.about
+    best = {column: _best(table, column) for column in table.columns}
+    lines = [
+        f"{_cell(about['dataset'])} {_cell(about['split'])}, {about['n_images']} pictures, in {about['units']}; "
+        "the preset stands in brackets, the best of a column is bold. "
+        + " ".join(f"{key.capitalize()}: {text}." for key, text in about["treatment"].items()),
+        "",
+        f"| {' | '.join(heads)} |",
+        f"| {' | '.join(['---'] * 3 + ['---:'] * len(table.columns))} |",
+    ]
+    for row in table.rows:
+        numbers = [_number(row["values"][column], best[column]) for column in table.columns]
+        lines.append(f"| {' | '.join([*(_cell(row[key]) for key in heads[:3]), *numbers])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _check_complete(path: Path, found: Any) -> None:
+    needed = ("run", "method", "supervision", "masks", *SAME)
+    missing = [key for key in needed if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise ValueError(f"{path} is no metrics.json of evaluate_instances: it lacks {', '.join(missing)}")
+
+
+def _check_comparable(metrics: dict[Path, dict[str, Any]]) -> None:
+    (first, reference), *others = metrics.items()
+    runs = {reference["run"]: first}
+    for path, found in others:
+        for key in SAME:
+            if found[key] != reference[key]:
+                raise ValueError(
+                    f"{path} has {key} {found[key]!r}, but {first} has {reference[key]!r}; numbers of different "
+                    "measurements do not belong in one table: evaluate the runs alike"
+                )
+        if found["run"] in runs:
+            raise ValueError(f"{runs[found['run']]} and {path} are both of run {found['run']!r}; give each run once")
+        runs[found["run"]] = path
+
+
+def _cells(masks: dict[str, Any]) -> dict[str, float | None]:
+    """Numbers by column name; those that need no preset stand last."""
+    cells: dict[str, float | None] = {}
+    for preset in (name for name in PRESETS if name in masks):
+        cells |= {f"{name} ({preset})": value for name, value in masks[preset].items()}
+    means = {"ABO": "over instances", "MABO": "over classes"}
+    return cells | {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
+
+
+def _best(table: Table, column: str) -> float | None:
+    known = [row["values"][column] for row in table.rows if row["values"][column] is not None]
+    return max(known) if len(known) > 1 else None
+
+
+def _number(value: float | None, best: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"**{value:.1f}**" if best is not None and f"{value:.1f}" == f"{best:.1f}" else f"{value:.1f}"
+
+
+def _cell(text: Any) -> str:
+    """Text that cannot end its cell or line."""
+    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")

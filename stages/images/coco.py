@@ -1,0 +1,45 @@
+"""COCO, and data sets in its JSON format. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from stages.core.config.images import ChosenImages, CocoSettings, CocoSplit
+from stages.images.coco_json import CocoJson
+from stages.images.dataset import PointFiles, Truth, selected_classes
+
+
+class Coco:
+    """One split of a COCO data set. Picture ids are the official image ids as text; classes are in order of theirs."""
+
+    def __init__(self, settings: ChosenImages, split: str) -> None:
+        """Read the split's JSON. Raises FileNotFoundError or ValueError naming what is wrong with it."""
+        block, files = settings.block, settings.split(split)
+        assert isinstance(block, CocoSettings)
+        assert isinstance(files, CocoSplit)
+        self._json = CocoJson(Path(block.root) / files.annotations)
+        self._folder = files.pictures.rstrip("/")
+        self._crowd_tags = block.crowd_tags
+        self.root = block.root
+        self.classes = selected_classes(settings.classes, list(self._json.categories.values()), str(self._json.path))
+        ids = {name: number for number, name in self._json.categories.items()}
+        self.category_ids = [ids[name] for name in self.classes]
+        self._index = {number: i for i, number in enumerate(self.category_ids)}
+        self.pictures = [str(number) for number in self._json.images]
+        self.points: PointFiles | None = None
+
+    def path(self, picture: str) -> str:
+        """File of a picture relative to `root`."""
+        return f"{self._folder}/{self._json.images[int(picture)]['file_name']}"
+
+    def embedded(self, picture: str) -> bytes:
+        """Never called: the pictures are files."""
+        raise ValueError(f"picture {picture!r} of COCO is a file")
+
+    def tags(self, picture: str) -> Collection[int]:
+        """Classes of the picture's annotations, those of crowds by `crowd_tags`."""
+        categories = self._json.tags(int(picture), crowds=self._crowd_tags)
+        return {self._index[number] for number in categories if number in self._index}
+
+    def truth(self, picture: str, height: int, width: int) -> Truth | None:
+        """The picture's annotations of the selected classes, crowds and ignored ones marked."""
+        return self._json.truth(int(picture), height, width, self._index.get)

@@ -1,0 +1,131 @@
+"""What every kind of data set offers to the step, and what it may find wrong."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+import numpy as np
+
+SHOWN = 10  # how many of a long list a message names; the rest is counted
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Annotated instances of one picture.
+
+    Attributes:
+        masks: (instances, height, width) bool; an annotation without area gives an empty mask.
+        classes: (instances,) int32, index into the data set's classes.
+        crowd: (instances,) bool, the mask covers a crowd.
+        difficult: (instances,) bool, marked difficult or to be ignored by the annotators.
+        annotation_ids: (instances,) int64, official ids.
+        void: (height, width) bool, pixels that nobody labelled; None: there are none.
+    """
+
+    masks: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+    difficult: np.ndarray
+    annotation_ids: np.ndarray
+    void: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class PointFiles:
+    """Point labels in text files `<folder>/<picture>.txt`, lines 'x y class conf' (the form of BESTIE's Center_points).
+
+    Attributes:
+        folder: where the files are.
+        classes: class number in the files -> index into the data set's classes, None for a class that is left out.
+    """
+
+    folder: str
+    classes: dict[int, int | None]
+
+
+class DataSet(Protocol):
+    """One split of a data set. `pictures` are ids in a fixed order; methods may be called from several threads."""
+
+    root: str  # folder that `path` is relative to; empty where the pictures are embedded
+    classes: list[str]
+    category_ids: list[int]
+    pictures: list[str]
+    points: PointFiles | None
+
+    def path(self, picture: str) -> str:
+        """File of a picture relative to `root`, with '/'; empty where the picture is embedded."""
+
+    def embedded(self, picture: str) -> bytes:
+        """The encoded picture where it is on no disk. Not called where `path` is not empty."""
+
+    def tags(self, picture: str) -> Collection[int]:
+        """Indices of the classes that the picture is tagged with. Raises ValueError or FileNotFoundError."""
+
+    def truth(self, picture: str, height: int, width: int) -> Truth | None:
+        """The picture's instances, None where no masks are known. Raises ValueError where they do not fit."""
+
+
+def make_truth(
+    masks: Sequence[np.ndarray],
+    classes: Sequence[int],
+    annotation_ids: Sequence[int],
+    *,
+    shape: tuple[int, int],
+    crowd: Sequence[bool] | None = None,
+    difficult: Sequence[bool] | None = None,
+    void: np.ndarray | None = None,
+) -> Truth:
+    """A Truth from lists of equal length; `crowd` and `difficult` default to all false."""
+    none = [False] * len(masks)
+    return Truth(
+        masks=np.stack(masks) if len(masks) else np.zeros((0, *shape), bool),
+        classes=np.asarray(classes, np.int32),
+        crowd=np.asarray(none if crowd is None else crowd, bool),
+        difficult=np.asarray(none if difficult is None else difficult, bool),
+        annotation_ids=np.asarray(annotation_ids, np.int64),
+        void=void if void is not None and void.any() else None,
+    )
+
+
+def selected_classes(wanted: list[str] | None, available: list[str], source: str) -> list[str]:
+    """The classes to use: `wanted`, or all of `available`. Raises ValueError for a class that is not available."""
+    if wanted is None:
+        return list(available)
+    unknown = [name for name in wanted if name not in available]
+    if unknown:
+        raise ValueError(
+            f"images.classes names {listed(unknown)}, not among the classes of {source}: {', '.join(available)}"
+        )
+    return list(wanted)
+
+
+def check_inside(name: str, source: str) -> str:
+    """`name` if it is a relative path that stays inside its folder, else ValueError."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    # A drive letter (C:/...) is absolute on the machine that wrote the list.
+    if not name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise ValueError(
+            f"{source} names the picture {name!r}, which is not a path inside the folder of the pictures; "
+            "use paths relative to that folder, without '..'"
+        )
+    return str(path)
+
+
+def check_unique(pictures: Iterable[str], source: str) -> None:
+    """Raise ValueError where an id occurs twice."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for picture in pictures:
+        if picture in seen:
+            twice[picture] = None
+        seen.add(picture)
+    if twice:
+        raise ValueError(f"{source} names {listed(list(twice))} more than once; each picture needs one id of its own")
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """The first items and how many more there are."""
+    shown = separator.join(str(item) for item in items[:SHOWN])
+    rest = len(items) - SHOWN
+    return f"{shown}{separator}and {rest} more" if rest > 0 else shown

@@ -1,0 +1,37 @@
+"""Reads PNG maps whose pixels are numbers (instance ids, classes), not colours."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages.core.pictures import DAMAGED
+
+NUMBER_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")  # palette index or grey value; other modes are colours
+
+
+def read_index_map(path: Path, height: int, width: int) -> np.ndarray:
+    """The numbers of a PNG map as (height, width) int32; a palette picture gives its indices.
+
+    Raises FileNotFoundError, or ValueError where the file is damaged, in colour, or not as large as its picture.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; restore it")
+    try:
+        with Image.open(path) as image:
+            mode, numbers = image.mode, np.array(image)
+    except DAMAGED as error:
+        raise ValueError(f"{path} cannot be decoded ({error}); restore it") from error
+    if mode not in NUMBER_MODES:
+        raise ValueError(f"{path} holds colours (mode {mode}), expected a palette or grey PNG of numbers; convert it")
+    check_size(numbers.shape, height, width, str(path))
+    return numbers.astype(np.int32)
+
+
+def check_size(found: tuple[int, ...], height: int, width: int, name: str) -> None:
+    """Raise ValueError where a mask is not as large as its picture."""
+    if tuple(found) != (height, width):
+        raise ValueError(
+            f"{name} is {found[0]}x{found[1]} pixels (height x width), but its picture is {height}x{width} after EXIF "
+            "orientation; masks and picture must be of the same version of the data"
+        )

@@ -1,0 +1,78 @@
+"""The Semantic Boundaries Dataset: more VOC 2011 pictures with instance masks, in MATLAB files.
+
+Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from stages.images.index_maps import check_size
+
+PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # where the released archive has its folders
+LISTS = ("train.txt", "val.txt")
+
+
+class Sbd:
+    """Lists and instances of SBD, found below `folder`, which may be any folder of the released archive."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find the data. Raises FileNotFoundError where `folder` is not SBD."""
+        places = [folder / place for place in PLACES]
+        found = [place for place in places if (place / "inst").is_dir()]
+        if not found:
+            tried = ", ".join(str(place) for place in places)
+            raise FileNotFoundError(f"no folder 'inst' of SBD in {tried}; set images.voc.sbd to the unpacked archive")
+        self._folder = found[0]
+
+    def pictures(self) -> list[str]:
+        """Names of the train list, then of the val list."""
+        names: list[str] = []
+        for name in LISTS:
+            path = self._folder / name
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} does not exist; restore the lists of SBD to make train_aug")
+            names += path.read_text(encoding="utf-8").split()
+        return names
+
+    def has(self, picture: str) -> bool:
+        """Whether SBD annotates the picture."""
+        return self._path(picture).is_file()
+
+    def categories(self, picture: str) -> set[int]:
+        """VOC categories (1 to 20) of the picture's instances."""
+        return set(_categories(self._read(picture), self._path(picture)))
+
+    def instances(self, picture: str, height: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
+        """Instance ids (height, width) int32, 0 for ground, and the VOC category of each id."""
+        path, truth = self._path(picture), self._read(picture)
+        ids = np.asarray(truth.Segmentation).astype(np.int32)
+        check_size(ids.shape, height, width, str(path))
+        categories = _categories(truth, path)
+        present = [int(i) for i in np.unique(ids) if i != 0]
+        unknown = [i for i in present if not 1 <= i <= len(categories)]
+        if unknown:
+            raise ValueError(f"{path}: instances {unknown} have no category, {len(categories)} are given; restore it")
+        return ids, {i: categories[i - 1] for i in present}
+
+    def _path(self, picture: str) -> Path:
+        return self._folder / "inst" / f"{picture}.mat"
+
+    def _read(self, picture: str) -> Any:
+        path = self._path(picture)
+        try:
+            truth = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)["GTinst"]
+            _ = truth.Segmentation, truth.Categories
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, scipy.io.matlab.MatReadError) as error:
+            raise ValueError(f"{path} is no instance file of SBD, a struct GTinst ({error}); restore it") from error
+        return truth
+
+
+def _categories(truth: Any, path: Path) -> list[int]:
+    categories = [int(category) for category in np.atleast_1d(truth.Categories)]
+    wrong = [category for category in categories if not 1 <= category <= 20]
+    if wrong:
+        raise ValueError(f"{path} has categories {wrong}, expected 1 to 20; restore it")
+    return categories

@@ -1,0 +1,156 @@
+"""PASCAL VOC (2007 to 2012): tags from the XML annotations, masks from SegmentationObject, or from SBD.
+
+Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010. The list `train_aug` of 10,582 pictures is
+VOC's train list plus SBD's train and val lists minus VOC's val list.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from stages.core.config.images import ChosenImages, VocSettings
+from stages.images.dataset import PointFiles, Truth, check_inside, check_unique, make_truth, selected_classes
+from stages.images.index_maps import read_index_map
+from stages.images.sbd import Sbd
+
+CLASSES = [
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
+VOID = 255
+TRAIN_AUG = "train_aug"
+
+
+class Voc:
+    """One split of VOC. Ids are the official names; category ids are 1 to 20."""
+
+    def __init__(self, settings: ChosenImages, split: str) -> None:
+        """Read the split's list. Raises FileNotFoundError or ValueError naming what is missing."""
+        block = settings.block
+        assert isinstance(block, VocSettings)
+        self._folder = find_year(Path(block.root))
+        self._block = block
+        self._sbd = Sbd(Path(block.sbd)) if block.sbd is not None else None
+        self.root = str(self._folder)
+        self.classes = selected_classes(settings.classes, CLASSES, "VOC")
+        self.category_ids = [CLASSES.index(name) + 1 for name in self.classes]
+        self._index = {name: i for i, name in enumerate(self.classes)}
+        self.pictures = self._list(settings.split(split))
+        self.points = None
+        if block.points is not None:
+            self.points = PointFiles(block.points, {i: self._index.get(name) for i, name in enumerate(CLASSES)})
+
+    def _list(self, name: str) -> list[str]:
+        if name != TRAIN_AUG or self._sbd is None:
+            return self._read_list(name)
+        boundaries = set(self._sbd.pictures()) - set(self._read_list("val"))
+        return sorted(set(self._read_list("train")) | boundaries)
+
+    def _read_list(self, name: str) -> list[str]:
+        path = self._folder / "ImageSets" / self._block.image_sets / f"{check_inside(name, 'images.voc.splits')}.txt"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
+            hint = "; train_aug is made from SBD: set images.voc.sbd" if name == TRAIN_AUG else ""
+            raise FileNotFoundError(f"{path} does not exist; lists in that folder: {known}{hint}")
+        return read_list(path)
+
+    def path(self, picture: str) -> str:
+        """File of a picture relative to `root`."""
+        return f"JPEGImages/{picture}.jpg"
+
+    def embedded(self, picture: str) -> bytes:
+        """Never called: the pictures are files."""
+        raise ValueError(f"picture {picture!r} of VOC is a file")
+
+    def tags(self, picture: str) -> Collection[int]:
+        """Classes of the picture's annotated objects, difficult ones by `difficult_tags`."""
+        path = self._folder / "Annotations" / f"{picture}.xml"
+        if path.is_file():
+            names = tagged_names(path, self._block.difficult_tags)
+        elif self._sbd is not None and self._sbd.has(picture):
+            names = {CLASSES[category - 1] for category in self._sbd.categories(picture)}
+        else:
+            raise FileNotFoundError(f"{path} does not exist; restore it, or take {picture} off its list")
+        return {self._index[name] for name in names if name in self._index}
+
+    def truth(self, picture: str, height: int, width: int) -> Truth | None:
+        """Instances of SegmentationObject; else of SBD, where it is given; else None."""
+        objects = self._folder / "SegmentationObject" / f"{picture}.png"
+        if objects.is_file():
+            ids = read_index_map(objects, height, width)
+            categories = read_index_map(self._folder / "SegmentationClass" / f"{picture}.png", height, width)
+            return self._from_maps(ids, categories, str(objects))
+        if self._sbd is not None and self._sbd.has(picture):
+            ids, of_instance = self._sbd.instances(picture, height, width)
+            return self._select(ids, of_instance, None)
+        return None
+
+    def _from_maps(self, ids: np.ndarray, categories: np.ndarray, name: str) -> Truth:
+        """Instances as chainercv reads them: ids without 0 and 255, class = first of unique(category of its pixels)."""
+        of_instance = {}
+        for i in np.unique(ids):
+            if i in (0, VOID):
+                continue
+            category = int(np.unique(categories[ids == i])[0])
+            if not 1 <= category <= len(CLASSES):
+                raise ValueError(
+                    f"{name}: instance {i} has category {category} in SegmentationClass, expected 1 to {len(CLASSES)}; "
+                    "restore both maps from the same version of VOC"
+                )
+            of_instance[int(i)] = category
+        return self._select(ids, of_instance, ids == VOID)
+
+    def _select(self, ids: np.ndarray, of_instance: dict[int, int], void: np.ndarray | None) -> Truth:
+        """Instances of the selected classes. VOC marks no mask as difficult: each instance counts."""
+        kept = {i: CLASSES[category - 1] for i, category in of_instance.items() if CLASSES[category - 1] in self._index}
+        masks = [ids == i for i in kept]
+        return make_truth(masks, [self._index[name] for name in kept.values()], list(kept), shape=ids.shape, void=void)
+
+
+def find_year(root: Path) -> Path:
+    """The year's folder (with JPEGImages): `root` itself, or the only VOC* folder in it."""
+    if (root / "JPEGImages").is_dir():
+        return root
+    years = sorted(path for path in root.glob("VOC*") if (path / "JPEGImages").is_dir())
+    if len(years) > 1:
+        raise ValueError(f"{root} holds {', '.join(path.name for path in years)}; set images.voc.root to one of them")
+    if not years:
+        raise FileNotFoundError(
+            f"{root} is not VOC: neither it nor a folder VOC* in it holds JPEGImages; set images.voc.root to the "
+            "unpacked VOCdevkit or VOC2012 folder"
+        )
+    return years[0]
+
+
+def read_list(path: Path) -> list[str]:
+    """Names of pictures, one a line. Raises ValueError for an empty list, other columns, or a name given twice."""
+    names = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if len(words) > 1:
+            raise ValueError(f"{path} line {number} is {line!r}, expected one name a line, as in train.txt")
+        names += [check_inside(word, str(path)) for word in words]
+    if not names:
+        raise ValueError(f"{path} is empty; restore the list of pictures")
+    check_unique(names, str(path))
+    return names
+
+
+def tagged_names(path: Path, difficult_tags: bool) -> set[str]:
+    """Classes of the objects in an annotation. Raises ValueError for broken XML or a name that is no VOC class."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError) as error:
+        raise ValueError(f"{path} is not XML ({error}); restore it") from error
+    names = set()
+    for found in root.findall("object"):
+        name = (found.findtext("name") or "").strip()
+        if name not in CLASSES:
+            raise ValueError(
+                f"{path} tags {name!r}, not among the classes of VOC ({', '.join(CLASSES)}); mend the file"
+            )
+        if difficult_tags or (found.findtext("difficult") or "0").strip() != "1":
+            names.add(name)
+    return names

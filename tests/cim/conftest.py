@@ -1,0 +1,157 @@
+"""Settings of the released code, random regions, and a small data set for the tests of CIM."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.core.artifacts.cues import Cues
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.masks import packed_fields
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Provenance, create
+from stages.core.config.cim import CimSettings
+from stages.ops.regions import Regions
+
+RELEASED: dict[str, Any] = {
+    "agpl": {"support_threshold": 0.7, "iou_threshold": 0.5},
+    "train": {
+        "seed": 3,
+        "pseudo_labels": "agpl",
+        "backbone": {
+            "name": "mobilenetv2_035", "output_stride": 16, "stage": 2, "weights": "none", "frozen_stages": 1,
+            "norm": "frozen", "dilated_pool": "drop",
+        },
+        "network": {
+            "crop_size": 7, "sampling_ratio": 0, "reduced_channels": None, "fc_widths": [12, 8], "branches": 3,
+            "integrity_heads": True,
+        },
+        "inputs": {"truncated_resize": True, "inclusive_clip": True, "inclusive_flip": True},
+        "mining": {
+            "strategy": "cim", "seed_share": 0.1, "nms_threshold": 0.25, "class_threshold": 0.25,
+            "integrity_threshold": 0.5, "cascade_step": 0.1, "containment_threshold": 0.85, "big_share": 0.9,
+            "sampling": True, "foreground_at_threshold": True, "one_class": True, "half_precision_maps": True,
+        },
+        "losses": {
+            "bag": 1.0, "cluster": 12.0, "classification": 1.0, "integrity": 3.0, "refinement_bag": 1.0,
+            "first_branch": 3.0, "cluster_form": "full_bce", "probability_floor": 1e-6,
+        },
+        "data": {
+            "longer_sides": [48, 64], "flip": True, "max_proposals": None, "proposal_choice": "best",
+            "cache_features": False, "memory_gb": 0.0,
+        },
+        "training": {
+            "steps": 6, "accumulate": 2, "reduction": "sum", "optimizer": "sgd", "learning_rate": 1e-3, "momentum": 0.9,
+            "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 5e-4, "bias_rate_factor": 2.0,
+            "bias_decay": False, "norm_decay": True, "rate_factors": {},
+            "schedule": {"kind": "step", "drops": [4], "factor": 0.1, "power": 0.9},
+            "warmup_steps": 2, "warmup_factor": 0.333, "scale_momentum_at_drops": True, "clip_gradient_norm": None,
+            "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 3,
+        },
+    },
+    "predict": {
+        "longer_sides": [48, 64], "flip": True, "score_threshold": 1e-5, "nms": "boxes", "nms_threshold": 0.3,
+        "nms_inclusive": True, "top_k": 100, "max_proposals": None, "proposal_chunk": 5, "use_tags": False,
+    },
+}  # fmt: skip
+CLASSES = ["cat", "dog", "hen"]
+SIZE = (40, 56)
+
+
+def merged(base: Any, override: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return override
+    return {**base, **{key: merged(base[key], value) for key, value in override.items()}}
+
+
+@pytest.fixture(scope="session")
+def released() -> Callable[..., CimSettings]:
+    """The released code's settings on a tiny network, with overrides as nested dicts."""
+
+    def settings(**overrides: Any) -> CimSettings:
+        return CimSettings.model_validate(merged(RELEASED, overrides))
+
+    return settings
+
+
+def random_masks(rng: np.random.Generator, count: int, size: tuple[int, int] = (12, 16)) -> np.ndarray:
+    """Masks (N, H, W) of rectangles and of unions of two, none empty; many contain or equal one another."""
+    masks = np.zeros((count, *size), bool)
+    for mask in masks:
+        for _ in range(rng.integers(1, 3)):
+            y, x = rng.integers(0, size[0] - 2), rng.integers(0, size[1] - 2)
+            mask[y : y + rng.integers(2, size[0]), x : x + rng.integers(2, size[1])] = True
+    return masks
+
+
+@pytest.fixture(scope="session")
+def masks_of() -> Callable[..., np.ndarray]:
+    return random_masks
+
+
+def write_artifact(path: Path, record_class: type, records: list[Any], **header: Any) -> Path:
+    provenance = Provenance(step="test", settings=None, seed=None, inputs={})
+    with create(path, record_class, header={"classes": CLASSES, **header}, provenance=provenance) as writer:
+        for record in records:
+            writer.append(record)
+    return path
+
+
+class Toy:
+    """Six pictures, one without tags, one without proposals and one with a single one."""
+
+    counts = (18, 15, 0, 1, 12, 16)
+    tags = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 1]], bool)
+
+    def __init__(self, folder: Path) -> None:
+        rng = np.random.default_rng(5)
+        self.folder = folder
+        self.ids = [f"p{i}" for i in range(len(self.counts))]
+        self.masks = [random_masks(rng, count, SIZE) for count in self.counts]
+        self.rgb = [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in self.ids]
+        self.images = write_artifact(
+            folder / "images.h5", Picture, [self._picture(i) for i in range(len(self.ids))],
+            name="toy", kind="folder", split="train", root="", category_ids=[1, 2, 3], untagged=1,
+        )  # fmt: skip
+        self.proposals = write_artifact(
+            folder / "proposals.h5", Proposals, [self._proposals(i) for i in range(len(self.ids))],
+            source="test", supervision="label-free",
+        )  # fmt: skip
+        self.cues = self.write_cues("cues.h5", supervision="image tags")
+
+    def write_cues(self, name: str, *, classes: list[str] | None = None, supervision: str) -> Path:
+        rng = np.random.default_rng(6)
+        records = [self._cues(picture, rng) for picture in self.ids]
+        header = {"head": "prm", "supervision": supervision, **({"classes": classes} if classes else {})}
+        return write_artifact(self.folder / name, Cues, records, **header)
+
+    def _picture(self, i: int) -> Picture:
+        buffer = io.BytesIO()
+        Image.fromarray(self.rgb[i]).save(buffer, format="PNG")
+        encoded = np.frombuffer(buffer.getvalue(), np.uint8)
+        return Picture(
+            picture=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
+            digest="", tags=self.tags[i],
+        )  # fmt: skip
+
+    def _proposals(self, i: int) -> Proposals:
+        scores = np.linspace(1, 0, self.counts[i], dtype=np.float32)
+        return Proposals(picture=self.ids[i], **packed_fields(Regions.from_masks(self.masks[i])), scores=scores)
+
+    def _cues(self, picture: str, rng: np.random.Generator) -> Cues:
+        peaks = np.stack([rng.integers(0, SIZE[0], 7), rng.integers(0, SIZE[1], 7)], axis=1).astype(np.int32)
+        return Cues(
+            picture=picture, responses=rng.normal(0, 5, (3, 3, 4)).astype(np.float32),
+            class_scores=rng.normal(0, 3, 3).astype(np.float32), peaks=peaks,
+            peak_classes=np.sort(rng.integers(0, 3, 7)).astype(np.int32),
+            peak_scores=rng.uniform(5, 20, 7).astype(np.float32),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return Toy(tmp_path_factory.mktemp("toy"))

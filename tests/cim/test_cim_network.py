@@ -1,0 +1,169 @@
+"""MaskFuse and the branches; what pictures and boxes look like to them."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import roi_align
+
+from stages.cim import roi_align as roi_align_module
+from stages.cim.network import CimNetwork, MaskFuse
+from stages.cim.samples import RegionInputs, scaled_picture
+from stages.core.backbones import build_backbone
+from stages.ops.regions import Regions
+
+
+@pytest.fixture(scope="module")
+def build(released):
+    def build(**network):
+        without = {"losses": {"integrity": 0.0}} if network.get("integrity_heads") is False else {}
+        settings = released(train={"network": network, **without}).train
+        torch.manual_seed(0)
+        return CimNetwork(
+            build_backbone(settings.backbone, load=False), class_count=3, settings=settings.network
+        ).eval()
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    torch.manual_seed(1)
+    boxes = torch.tensor([[0.0, 0, 64, 48], [10, 5, 31, 40], [40, 20, 60, 47]])
+    return torch.randn(1, 3, 48, 64), boxes, torch.rand(3, 7, 7) < 0.6
+
+
+def test_mask_fuse_is_box_features_and_masked_box_features_joined_section_3_3(released, inputs):
+    settings = released().train.network
+    torch.manual_seed(0)
+    fuse, features = MaskFuse(5, stride=16, settings=settings), torch.randn(1, 5, 3, 4)
+    _, boxes, crops = inputs
+    box = roi_align(features, [boxes], 7, spatial_scale=1 / 16, sampling_ratio=0, aligned=True)
+    expected = fuse.fuse(torch.cat([box, box * crops[:, None].float()], dim=1)).relu().flatten(1)
+    for layer in fuse.layers:
+        expected = layer(expected).relu()
+    torch.testing.assert_close(fuse(features, boxes, crops), expected)
+    assert fuse.fuse.weight.shape == (5, 10, 3, 3)
+    assert [layer.weight.shape for layer in fuse.layers] == [(12, 5 * 49), (8, 12)]
+
+
+def test_scores_are_probabilities_over_the_right_axis(build, inputs):
+    scores = build()(*inputs)
+    assert len(scores.refined) == 3
+    for values in (scores.classifier, *(classes for classes, _ in scores.refined)):
+        torch.testing.assert_close(values.sum(1), torch.ones(3))
+    torch.testing.assert_close(scores.detector.sum(0), torch.ones(4))
+    assert all(((whole > 0) & (whole < 1)).all() for _, whole in scores.refined)
+
+
+def test_without_integrity_heads_every_integrity_is_one_table_4(build, inputs):
+    network = build(integrity_heads=False)
+    assert all((whole == 1).all() for _, whole in network(*inputs).refined)
+    assert network.heads.weight.shape[0] == 5 * 4
+
+
+def test_heads_are_one_layer_each_of_the_branches(build, inputs):
+    network = build()
+    network.heads.weight.data.zero_()
+    network.heads.bias.data = torch.arange(8.0).repeat_interleave(4) * torch.tensor([0.0, 1, 0, 0]).repeat(8)
+    scores = network(*inputs)
+    # Head order: classifier 0, detector 1, classes 2 to 4, integrities 5 to 7.
+    assert scores.classifier[0].tolist() == pytest.approx([0.25] * 4)
+    for k, (classes, whole) in enumerate(scores.refined):
+        torch.testing.assert_close(classes[0], torch.tensor([0.0, 2.0 + k, 0, 0]).softmax(0))
+        torch.testing.assert_close(whole[0], torch.tensor([0.0, 5.0 + k, 0, 0]).sigmoid())
+
+
+def test_reduction_narrows_what_regions_are_cut_from(build, inputs):
+    network = build(reduced_channels=4)
+    assert network.features(inputs[0]).shape[1] == 4
+    assert network.mask_fuse.fuse.weight.shape == (4, 8, 3, 3)
+    assert build().features(inputs[0]).shape[1] == network.backbone.channels
+
+
+def test_chunks_of_proposals_score_as_all_together(build, inputs):
+    network = build()
+    with torch.no_grad():
+        features = network.features(inputs[0])
+        whole = network.score(features, *inputs[1:]).refined
+        for chunk in (slice(0, 1), slice(1, 3)):
+            parts = network.score(features, inputs[1][chunk], inputs[2][chunk]).refined
+            for (classes, integrity), (all_classes, all_integrity) in zip(parts, whole, strict=True):
+                torch.testing.assert_close(classes, all_classes[chunk])
+                torch.testing.assert_close(integrity, all_integrity[chunk])
+
+
+def test_going_on_from_the_frozen_prefix_gives_the_same(build, inputs):
+    network = build()
+    with torch.no_grad():
+        prefix = network.backbone.frozen_prefix(inputs[0])
+        torch.testing.assert_close(network.features(prefix, from_prefix=True), network.features(inputs[0]))
+
+
+def regions():
+    masks = np.zeros((2, 10, 20), bool)
+    masks[0, 2:10, 12:20] = True
+    masks[1, 0:5, 3:9] = masks[1, 0:2, 3:5] = True
+    masks[1, 3:5, 7:9] = False
+    return Regions.from_masks(masks)
+
+
+def test_exact_boxes_are_those_of_the_masks_and_of_the_mirrored_masks(released):
+    settings = released(train={"inputs": {"inclusive_clip": False, "inclusive_flip": False}}).train.inputs
+    found = RegionInputs.of(regions(), crop_size=7, settings=settings)
+    np.testing.assert_array_equal(found.boxes, [[12, 2, 20, 10], [3, 0, 9, 5]])
+    mirrored = RegionInputs.of(regions().flip(), crop_size=7, settings=settings)
+    np.testing.assert_array_equal(found.flip(settings).boxes, mirrored.boxes)
+    np.testing.assert_array_equal(found.flip(settings).crops, found.crops[:, :, ::-1])
+
+
+def test_released_boxes_lose_a_pixel_at_the_right_and_bottom_border_and_mirror_one_too_far_left_a2(released):
+    settings = released().train.inputs
+    found = RegionInputs.of(regions(), crop_size=7, settings=settings)
+    np.testing.assert_array_equal(found.boxes, [[12, 2, 19, 9], [3, 0, 9, 5]])
+    np.testing.assert_array_equal(found.flip(settings).boxes, [[0, 2, 7, 9], [10, 0, 16, 5]])
+
+
+@pytest.mark.parametrize(("size", "side", "expected"), [((375, 500), 480, (360, 480)), ((500, 333), 64, (64, 43))])
+def test_the_longer_side_is_scaled_a9(released, size, side, expected):
+    rgb = np.zeros((*size, 3), np.uint8)
+    assert scaled_picture(rgb, side, flip=False, settings=released().train.inputs).shape == (1, 3, *expected)
+
+
+def test_released_resize_cuts_to_whole_grey_values_a9(released):
+    rgb = np.tile(np.array([[0, 99]], np.uint8)[:, :, None], (1, 1, 3))
+    row = scaled_picture(rgb, 4, flip=False, settings=released().train.inputs)[0, 0, 0]
+    grey = (row * 0.229 + 0.485) * 255
+    np.testing.assert_allclose(grey, [0, 24, 74, 99], atol=1e-3)  # 24.75 and 74.25 before the cut
+
+
+def test_a_mirrored_picture_is_the_picture_mirrored(released):
+    rgb = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    settings = released().train.inputs
+    straight, mirrored = (scaled_picture(rgb, 24, flip=flip, settings=settings) for flip in (False, True))
+    np.testing.assert_allclose(mirrored[..., ::-1], straight, atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0, 1, 2])
+@pytest.mark.parametrize("scale", [1 / 16, 1 / 8])
+def test_boxes_are_cut_as_torchvision_cuts_them(monkeypatch, ratio, scale):
+    monkeypatch.setattr(roi_align_module, "BLOCK_NUMBERS", 7 * 7 * 3 * 11)  # seven boxes a block
+    generator = torch.Generator().manual_seed(ratio)
+    features = torch.randn(1, 3, 9, 11, generator=generator, requires_grad=True)
+    # Within the picture, across and beyond its borders, empty, a line, and of exactly one feature a bin.
+    corners = torch.rand(30, 2, 2, generator=generator) * torch.tensor([11, 9]) / scale * 1.4 - 20
+    boxes = torch.cat([corners.min(1).values, corners.max(1).values], dim=1)
+    boxes[0], boxes[1], boxes[2] = torch.tensor([[5.0, 5, 5, 5], [0, 3, 40, 3], [0, 0, 7 / scale, 7 / scale]])
+    found = roi_align_module.roi_align(features, boxes, size=7, scale=scale, sampling_ratio=ratio)
+    expected = roi_align(features, [boxes], 7, scale, ratio, aligned=True)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    gradient = torch.randn(found.shape, generator=generator)
+    ours, theirs = (torch.autograd.grad(values, features, gradient)[0] for values in (found, expected))
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+
+
+def test_features_of_one_pixel_and_no_boxes_are_cut_too():
+    chosen = {"size": 7, "scale": 1 / 16, "sampling_ratio": 0}
+    one = roi_align_module.roi_align(torch.ones(1, 2, 1, 1), torch.tensor([[0.0, 0, 16, 16]]), **chosen)
+    torch.testing.assert_close(one, torch.ones(1, 2, 7, 7))
+    none = roi_align_module.roi_align(torch.ones(1, 2, 3, 4), torch.zeros(0, 4), **chosen)
+    assert none.shape == (0, 2, 7, 7)

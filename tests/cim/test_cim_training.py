@@ -1,0 +1,310 @@
+"""The task, a tiny training from artifacts to artifacts, and prediction."""
+
+import contextlib
+import logging
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from stages.cim.data import CimTask, Memory
+from stages.cim.label_clusters import label_clusters
+from stages.cim.network import CimNetwork
+from stages.cim.predict import Predictor, load_network, predict_cim
+from stages.cim.train import train_cim
+from stages.core.artifacts.cluster_labels import ClusterLabels
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.backbones import build_backbone
+from stages.core.training import loop
+from stages.core.weights import read_metadata, read_weights, save_weights
+from stages.ops.regions import Regions
+
+
+@pytest.fixture(scope="module")
+def labels(toy, released):
+    output = toy.folder / "cluster_labels.h5"
+    label_clusters(images=toy.images, proposals=toy.proposals, cues=toy.cues, output=output, settings=released().agpl)
+    return output
+
+
+@pytest.fixture
+def train(toy, labels, tmp_path):
+    def train(settings, *, name="run", cluster_labels=labels):
+        folder = tmp_path / name
+        train_cim(
+            images=toy.images, proposals=toy.proposals, cluster_labels=cluster_labels, backbone_weights=None,
+            output_weights=folder / "weights.safetensors", output_curves=folder / "curves.json",
+            output_plot=folder / "curves.png", settings=settings.train, device="cpu",
+        )  # fmt: skip
+        return folder / "weights.safetensors"
+
+    return train
+
+
+@pytest.fixture
+def predict(toy, tmp_path):
+    def predict(weights, settings, *, name="instances"):
+        output = tmp_path / f"{name}.h5"
+        predict_cim(
+            images=toy.images, proposals=toy.proposals, weights=weights, output=output, settings=settings.predict,
+            run="tiny", device="cpu",
+        )  # fmt: skip
+        with read(output, Instances) as instances:
+            return list(instances), instances.header
+
+    return predict
+
+
+@pytest.fixture
+def task_of(toy, labels):
+    with contextlib.ExitStack() as stack:
+        kinds = ((toy.images, Picture), (toy.proposals, Proposals), (labels, ClusterLabels))
+        images, proposals, clusters = (stack.enter_context(read(path, kind)) for path, kind in kinds)
+
+        def task(settings):
+            network = CimNetwork(
+                build_backbone(settings.train.backbone), class_count=3, settings=settings.train.network
+            )
+            return CimTask(network, images=images, proposals=proposals, labels=clusters, settings=settings.train)
+
+        yield task
+
+
+def same_samples(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_every_entry_comes_once_an_epoch_in_another_order_each_time_a8(task_of, released):
+    task = task_of(released())
+    epochs = [[task.entry(8 * epoch + place) for place in range(8)] for epoch in range(3)]
+    usable = [(i, flip) for i in (0, 1, 3, 5) for flip in (False, True)]
+    assert all(sorted(entries) == usable for entries in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[2] == [task_of(released()).entry(16 + place) for place in range(8)]
+
+
+def test_pictures_without_tags_or_proposals_are_listed_and_left_out(task_of, released, caplog):
+    with caplog.at_level(logging.WARNING):
+        task_of(released())
+    assert "1 of 6 pictures without tags are not trained on: p4" in caplog.text
+    assert "1 of 6 pictures without proposals are not trained on: p2" in caplog.text
+
+
+def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, released):
+    settings = released(
+        train={"data": {"longer_sides": [56]}, "inputs": {"inclusive_clip": False, "inclusive_flip": False}}
+    )
+    task = task_of(settings)
+    for number in range(8):
+        i, flip = task.entry(number)
+        found = task.batch(number // 2, number % 2, np.random.default_rng(0))
+        masks = toy.masks[i][:, :, ::-1] if flip else toy.masks[i]
+        np.testing.assert_array_equal(found.boxes[:, 0], masks.any(1).argmax(1))
+        np.testing.assert_array_equal(found.boxes[:, 1], masks.any(2).argmax(1))
+        areas = (found.membership * found.atom_sizes).sum(1)
+        np.testing.assert_array_equal(areas, masks.sum((1, 2)))
+        np.testing.assert_array_equal(found.tags, toy.tags[i])
+        assert found.inputs.shape == (1, 3, 40, 56)
+        assert found.clusters.dtype == found.cluster_classes.dtype == torch.int64
+
+
+@pytest.mark.parametrize("choice", ["best", "random"])
+def test_no_more_proposals_than_allowed(task_of, released, choice):
+    task = task_of(released(train={"data": {"max_proposals": 4, "proposal_choice": choice}}))
+    full = task_of(released())
+    numbers = {task.entry(n)[0]: n for n in range(8) if not task.entry(n)[1]}
+    assert len(task.batch(numbers[3] // 2, numbers[3] % 2, np.random.default_rng(0)).boxes) == 1
+    few, again, other = (task.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    whole = full.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(1))
+    assert same_samples(few, again)
+    assert len(few.boxes) == len(few.crops) == len(few.membership) == len(few.clusters) == 4
+    if choice == "best":
+        torch.testing.assert_close(few.boxes, whole.boxes[:4])
+        torch.testing.assert_close(few.clusters, whole.clusters[:4])
+        torch.testing.assert_close(
+            (few.membership * few.atom_sizes).sum(1), (whole.membership * whole.atom_sizes).sum(1)[:4]
+        )
+    else:
+        assert not torch.equal(few.boxes, other.boxes)
+
+
+@pytest.mark.parametrize("memory_gb", [0.0, 1.0])
+def test_kept_features_give_the_same_losses_whether_kept_or_made_again(task_of, released, memory_gb):
+    settings = released(train={"data": {"cache_features": True, "memory_gb": memory_gb, "longer_sides": [64]}})
+    losses = []
+    for task in (task_of(settings), task_of(settings)):
+        task.network.load_state_dict(losses[0][1] if losses else task.network.state_dict())
+        task.network.eval()
+        for _ in range(2):
+            batch = task.batch(0, 0, np.random.default_rng(0))
+            assert batch.inputs.dtype == torch.bfloat16
+            values = task.losses(batch, np.random.default_rng(0))
+            losses.append(({name: value.item() for name, value in values.items()}, task.network.state_dict()))
+        assert len(task.memory.kept) == (2 if memory_gb else 0)
+    assert all(values == losses[0][0] for values, _ in losses)
+
+
+def test_kept_features_are_those_of_the_picture_to_16_bits(task_of, released):
+    plain, cached = (released(train={"data": {"cache_features": on, "longer_sides": [64]}}) for on in (False, True))
+    one, other = task_of(plain), task_of(cached)
+    other.network.load_state_dict(one.network.state_dict())
+    for task in (one, other):
+        task.network.eval()
+    features = [
+        task.network.features(task.batch(0, 0, np.random.default_rng(0)).inputs.float(), from_prefix=task.from_prefix)
+        for task in (one, other)
+    ]
+    torch.testing.assert_close(*features, rtol=0.05, atol=0.05)
+
+
+def test_memory_keeps_within_its_budget():
+    memory, made = Memory(1e-6), []  # a thousand bytes
+
+    def make(count):
+        made.append(count)
+        return (np.zeros(count, np.uint8),)
+
+    for key, count in (("a", 600), ("b", 500), ("c", 400), ("a", 600), ("b", 500), ("c", 400)):
+        assert memory.get(key, lambda count=count: make(count))[0].nbytes == count
+    assert made == [600, 500, 400, 500]
+
+
+def test_labels_of_a_split_are_those_of_each_picture(toy, labels):
+    with read(labels, ClusterLabels) as found:
+        assert found.ids == toy.ids
+        assert found.header["supervision"] == "image tags"
+        assert [len(found[i].clusters) for i in range(6)] == list(toy.counts)
+        assert set(found.find("p4").clusters.tolist()) == {1}  # no tags: all background
+        for i in (0, 1, 5):
+            tagged = set(np.flatnonzero(toy.tags[i])) | {-1}
+            assert set(found[i].cluster_classes.tolist()) <= tagged
+
+
+def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, released, toy):
+    settings = released(train={"training": {"steps": 4}})
+    weights = train(settings)
+    assert {"weights.safetensors", "curves.json", "curves.png"} == {path.name for path in weights.parent.iterdir()}
+    metadata = read_metadata(weights)
+    assert metadata["classes"] == ["cat", "dog", "hen"]
+    assert metadata["supervision"] == "image tags"
+    found, header = predict(weights, settings)
+    assert header["method"] == "cim" and header["run"] == "tiny" and header["category_ids"] == [1, 2, 3]
+    assert [record.picture for record in found] == toy.ids
+    assert len(found[2].scores) == 0  # no proposals
+    for i, record in enumerate(found):
+        assert (np.diff(record.scores) <= 0).all()
+        masks = {mask.tobytes() for mask in toy.masks[i]}
+        assert all(mask.tobytes() in masks for mask in record.regions.masks())
+
+
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, released, tmp_path, monkeypatch):
+    settings = released()
+    straight = train(settings, name="straight")
+    save, saved = loop.save_checkpoint, tmp_path / "killed"
+
+    def save_then_die(folder, state, **rest):
+        save(folder, state, **rest)
+        raise KeyboardInterrupt
+
+    often = released(train={"training": {"checkpoint_minutes": 1e-9}})
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "save_checkpoint", save_then_die)
+        train(often, name="killed")
+    assert (saved / "checkpoint").is_dir()
+    # The rest of the way without another kill; the checkpoint's identity is that of `often`.
+    resumed = train(often, name="killed")
+    ours, theirs = read_weights(resumed), read_weights(straight)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not (saved / "checkpoint").exists()
+
+
+def test_training_learns_without_labels_with_mist_and_paper_settings(train, released):
+    settings = released(train={
+        "pseudo_labels": "none", "mining": {"strategy": "mist", "one_class": False, "big_share": None},
+        "losses": {"refinement_bag": 0.0}, "training": {"steps": 2}, "data": {"cache_features": True, "memory_gb": 0.1},
+    })  # fmt: skip
+    train(settings, cluster_labels=None)
+
+
+@pytest.mark.parametrize(("pseudo_labels", "given"), [("agpl", False), ("none", True)])
+def test_labels_missing_or_not_wanted_are_an_error(train, released, labels, pseudo_labels, given):
+    settings = released(train={"pseudo_labels": pseudo_labels})
+    with pytest.raises(ValueError, match=f"pseudo_labels is '{pseudo_labels}'"):
+        train(settings, cluster_labels=labels if given else None)
+
+
+def test_labels_of_other_proposals_are_an_error(train, released, toy, tmp_path):
+    other = tmp_path / "labels.h5"
+    few = tmp_path / "proposals.h5"
+    with read(toy.proposals, Proposals) as proposals:
+        header, records = proposals.header, [proposals[i] for i in range(len(proposals))]
+    with create(few, Proposals, header={**header, "source": "b"}, provenance=Provenance("t", None, None, {})) as out:
+        for record in records:
+            out.append(record)
+    label_clusters(images=toy.images, proposals=few, cues=toy.cues, output=other, settings=released().agpl)
+    with pytest.raises(ValueError, match="labels other proposals"):
+        train(released(), cluster_labels=other)
+
+
+def test_cues_of_other_classes_are_an_error(toy, released, tmp_path):
+    cues = toy.write_cues("other.h5", classes=["cow", "dog", "hen"], supervision="image tags")
+    with pytest.raises(ValueError, match="remake the cues"):
+        label_clusters(
+            images=toy.images, proposals=toy.proposals, cues=cues, output=tmp_path / "x.h5", settings=released().agpl
+        )
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_points_make_labels_that_say_so(toy, released, tmp_path):
+    cues = toy.write_cues("points.h5", supervision="points")
+    label_clusters(
+        images=toy.images, proposals=toy.proposals, cues=cues, output=tmp_path / "x.h5", settings=released().agpl
+    )
+    with read(tmp_path / "x.h5", ClusterLabels) as found:
+        assert found.header["supervision"] == "points"
+
+
+def test_weights_of_something_else_are_an_error(predict, released, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, torch.nn.Linear(1, 1), {"step": "train_classifier"})
+    with pytest.raises(ValueError, match="not written by train_cim, but by 'train_classifier'"):
+        predict(path, released())
+
+
+def test_prediction_choices(train, predict, released, toy):
+    weights = train(released(train={"training": {"steps": 1}}))
+    whole, _ = predict(weights, released(predict={"proposal_chunk": 1000}))
+    chunked, _ = predict(weights, released(predict={"proposal_chunk": 2}))
+    for a, b in zip(whole, chunked, strict=True):
+        np.testing.assert_array_equal(a.classes, b.classes)
+        np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
+    tagged, _ = predict(weights, released(predict={"use_tags": True}))
+    assert all(toy.tags[i][record.classes].all() for i, record in enumerate(tagged))
+    assert len(tagged[4].scores) == 0
+    best, _ = predict(weights, released(predict={"max_proposals": 1}))
+    for i in (0, 1, 3, 5):
+        assert {mask.tobytes() for mask in best[i].regions.masks()} <= {toy.masks[i][0].tobytes()}
+    few, _ = predict(weights, released(predict={"top_k": 2}))
+    assert max(len(record.scores) for record in few) == 2
+
+
+def test_scores_do_not_depend_on_the_order_of_proposals(train, released, toy):
+    settings = released(train={"training": {"steps": 1}})
+    weights = train(settings)
+    with read(toy.images, Picture) as images:
+        network, trained, _ = load_network(weights, images, device="cpu")
+    predictor = Predictor(network, trained=trained, settings=settings.predict)
+    order = np.random.default_rng(0).permutation(toy.counts[0])
+    straight, mixed = (
+        predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0][index])) for index in (slice(None), order)
+    )
+    np.testing.assert_allclose(straight[order], mixed, rtol=1e-5)
+
+
+def test_a_term_without_its_heads_is_refused(released):
+    with pytest.raises(ValidationError, match="integrity_heads is false"):
+        released(train={"network": {"integrity_heads": False}})

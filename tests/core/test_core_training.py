@@ -1,0 +1,247 @@
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages.core.config.training import TrainingSettings
+from stages.core.training import TrainingOutputs, train
+from stages.core.training.checkpoints import find_checkpoint, save_checkpoint
+from stages.core.weights import load_weights, read_metadata, save_weights
+
+SETTINGS = {
+    "steps": 12, "accumulate": 2, "reduction": "sum", "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9,
+    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-3, "bias_rate_factor": 2.0, "bias_decay": False,
+    "norm_decay": True, "rate_factors": {}, "schedule": {"kind": "step", "drops": [8], "factor": 0.1, "power": 0.9},
+    "warmup_steps": 3, "warmup_factor": 0.3, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
+    "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 5,
+}  # fmt: skip
+
+
+class Toy:
+    """Regression with dropout and batch norm: every kind of randomness and state that a resume must bring back."""
+
+    def __init__(self, *, poison_at: int | None = None, die_at: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.network = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1))
+        self.poison_at, self.die_at, self.steps = poison_at, die_at, []
+
+    def batch(self, step, micro, generator):
+        self.steps.append((step, micro))
+        if step == self.die_at:
+            raise KeyboardInterrupt
+        x = torch.from_numpy(generator.normal(size=(8, 5)).astype(np.float32))
+        return {"x": x, "step": step}
+
+    def losses(self, batch, generator):
+        y = batch["x"].sum(1, keepdim=True) + float(generator.normal()) * 0.01
+        square = (self.network(batch["x"]) - y).square().mean()
+        return {"square": square * (float("nan") if batch["step"] == self.poison_at else 1.0), "zero": 0 * square}
+
+
+def settings(**changes) -> TrainingSettings:
+    return TrainingSettings(**{**SETTINGS, **changes})
+
+
+def fit(folder: Path, task=None, *, identity="a", **changes) -> dict[str, torch.Tensor]:
+    outputs = TrainingOutputs(folder / "w.safetensors", folder / "c.json", folder / "c.png", {"head": "toy"})
+    arguments = {"folder": folder / "checkpoint", "identity": identity, "seed": 7, "device": "cpu", "outputs": outputs}
+    return train(task or Toy(), settings(**changes), **arguments).state_dict()
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_learns_and_writes_weights_curves_and_plot_and_removes_the_checkpoint(tmp_path):
+    trained = fit(
+        tmp_path, steps=200, learning_rate=0.005, checkpoint_minutes=1e-4,
+        schedule={**SETTINGS["schedule"], "kind": "polynomial"},
+    )  # fmt: skip
+    points = json.loads((tmp_path / "c.json").read_text())["intervals"]
+    assert [point["step"] for point in points] == list(range(5, 201, 5))
+    assert points[-1]["losses"]["square"] < 0.4 * points[0]["losses"]["square"]
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "checkpoint").exists()
+    again = Toy().network
+    assert load_weights(tmp_path / "w.safetensors", again) == {"head": "toy"}
+    assert_equal(again.state_dict(), trained)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="sgd"),
+        pytest.param({"optimizer": "adamw", "learning_rate": 0.01}, id="adamw"),
+        pytest.param({"average_decay": 0.9}, id="average"),
+        pytest.param({"prefetch": 3}, id="prefetch"),
+        pytest.param({"scale_momentum_at_drops": True, "clip_gradient_norm": 1.0}, id="momentum and clipping"),
+    ],
+)
+def test_interrupted_training_gives_the_network_of_an_undisturbed_one_bit_for_bit(tmp_path, changes):
+    undisturbed = fit(tmp_path / "whole", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", Toy(die_at=9), checkpoint_minutes=1e-9, **changes)
+    assert (tmp_path / "cut" / "checkpoint" / "checkpoint.pt").is_file()
+    task = Toy()
+    assert_equal(fit(tmp_path / "cut", task, **changes), undisturbed)
+    assert task.steps[0] > (0, 0)
+    curves = [json.loads((tmp_path / name / "c.json").read_text())["intervals"] for name in ("whole", "cut")]
+    losses = [[(point["step"], point["losses"], point["rate"]) for point in points] for points in curves]
+    assert losses[0] == losses[1]
+
+
+def test_killed_process_resumes_to_the_undisturbed_network(tmp_path):
+    script = textwrap.dedent(f"""
+        import importlib.util, os, signal, sys
+        from pathlib import Path
+        spec = importlib.util.spec_from_file_location("toy", {str(Path(__file__))!r})
+        toy = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(toy)
+        class Killed(toy.Toy):
+            def batch(self, step, micro, generator):
+                if (step, micro) == (7, 1):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().batch(step, micro, generator)
+        toy.fit(Path(sys.argv[1]), Killed(), checkpoint_minutes=1e-9)
+    """)
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "cut")], cwd=Path(__file__).parents[2], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "cut" / "w.safetensors").exists()
+    task = Toy()
+    assert_equal(fit(tmp_path / "cut", task), fit(tmp_path / "whole"))
+    assert task.steps[0] == (7, 0)
+
+
+def test_checkpoint_of_other_settings_is_set_aside_and_not_used(tmp_path, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, Toy(die_at=9), checkpoint_minutes=1e-9, identity="old")
+    task = Toy()
+    assert_equal(fit(tmp_path, task, identity="new"), fit(tmp_path / "whole"))
+    assert task.steps[0] == (0, 0)
+    assert "set aside" in caplog.text
+    assert len(list((tmp_path / "checkpoint").glob("checkpoint.*.pt"))) == 1
+
+
+def test_checkpoint_that_was_cut_off_is_named(tmp_path):
+    save_checkpoint(tmp_path, {"step": 1}, identity="a")
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint or was cut off.*remove it"):
+        find_checkpoint(tmp_path, identity="a")
+
+
+class Lines:
+    """A linear network on fixed rows, shared out among the passes."""
+
+    def __init__(self, rows: int, passes: int) -> None:
+        torch.manual_seed(0)
+        self.network = nn.Linear(3, 1)
+        self.rows = torch.linspace(-1, 1, rows * 3).reshape(passes, rows // passes, 3)
+
+    def batch(self, step, micro, generator):
+        return self.rows[micro]
+
+    def losses(self, batch, generator):
+        return {"square": (self.network(batch) - batch.sum(1, keepdim=True) - 1).square().mean()}
+
+
+def test_mean_over_accumulated_passes_equals_one_large_batch(tmp_path):
+    four = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="mean", steps=20)
+    one = fit(tmp_path, Lines(12, 1), accumulate=1, reduction="mean", steps=20)
+    assert all(torch.allclose(four[name], one[name], atol=1e-6) for name in four)
+
+
+def test_sum_over_accumulated_passes_equals_the_mean_at_a_larger_rate(tmp_path):
+    """CIM's released code sums the gradients of four pictures (facts of the optimisation, A8)."""
+    summed = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="sum", learning_rate=0.01, weight_decay=0.0)
+    mean = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="mean", learning_rate=0.04, weight_decay=0.0)
+    assert all(torch.allclose(summed[name], mean[name], atol=1e-6) for name in summed)
+
+
+def test_batches_made_ahead_change_nothing(tmp_path):
+    assert_equal(fit(tmp_path, prefetch=4), fit(tmp_path, prefetch=0))
+
+
+def test_error_in_a_batch_made_ahead_is_raised(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, Toy(die_at=3), prefetch=2)
+
+
+def test_non_finite_loss_stops_naming_the_update_and_its_terms(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"update 4 is not finite: \{'square': nan, 'zero': "):
+        fit(tmp_path, Toy(poison_at=4))
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_moving_average_of_the_weights_follows_its_formula(tmp_path):
+    """w <- d w + (1 - d) p with d = min(decay, (1 + update) / (10 + update))."""
+    history = []
+
+    class Recorded(Lines):
+        def batch(self, step, micro, generator):
+            history.append(self.network.weight.detach().clone())
+            return super().batch(step, micro, generator)
+
+    task = Recorded(12, 1)
+    averaged = fit(tmp_path, task, steps=3, accumulate=1, average_decay=0.15)
+    last = fit(tmp_path, Lines(12, 1), steps=3, accumulate=1)
+    states, expected = [*history[1:], last["weight"]], history[0]
+    for step, state in enumerate(states):
+        decay = min(0.15, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * state
+    assert torch.allclose(averaged["weight"], expected, atol=1e-6)
+
+
+def test_passes_that_do_not_divide_among_devices_are_refused(tmp_path, monkeypatch):
+    class Two:
+        world_size = 2
+
+    monkeypatch.setattr("stages.core.training.loop.make_fabric", lambda *_: Two())
+    with pytest.raises(ValueError, match="accumulate is 3, which does not divide among 2 devices"):
+        fit(tmp_path, accumulate=3)
+
+
+def test_device_that_is_not_there_is_refused(tmp_path):
+    outputs = TrainingOutputs(tmp_path / "w", tmp_path / "c", tmp_path / "p")
+    with pytest.raises(ValueError, match="device 'tpu' is not there"):
+        train(Toy(), settings(), folder=tmp_path, identity="a", seed=0, device="tpu", outputs=outputs)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        pytest.param(nn.Sequential(nn.Linear(5, 16)), "not in the network", id="left over"),
+        pytest.param(nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2)), "of another shape", id="shape"),
+        pytest.param(
+            nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 2), nn.Linear(2, 2)), "2 missing", id="missing"
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(tmp_path, other, message):
+    save_weights(tmp_path / "w.safetensors", nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 2)), {})
+    with pytest.raises(ValueError, match=message):
+        load_weights(tmp_path / "w.safetensors", other)
+
+
+def test_weights_that_are_missing_or_cut_off_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*w\.safetensors"):
+        load_weights(tmp_path / "w.safetensors", nn.Linear(1, 1))
+    (tmp_path / "w.safetensors").write_bytes(b"\x10")
+    with pytest.raises(ValueError, match=r"w\.safetensors is no safetensors file or was cut off"):
+        read_metadata(tmp_path / "w.safetensors")
+
+
+def test_equal_weights_are_equal_bytes(tmp_path):
+    for name in "ab":
+        save_weights(tmp_path / name, Toy().network, {"z": 1, "a": [1, 2], "m": "x"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -1,0 +1,230 @@
+"""Reports on proposals, cues and cluster labels, and the comparison of runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from stages.core.artifacts.files import write_json
+from stages.core.config.evaluation import ClusterLabelReportSettings, MaskMetricsSettings, ProposalReportSettings
+from stages.evaluation.compare import compare_runs
+from stages.evaluation.report_cluster_labels import report_cluster_labels
+from stages.evaluation.report_cues import classification_average_precision, report_cues
+from stages.evaluation.report_proposals import report_proposals
+
+LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
+PROPOSALS = ProposalReportSettings(
+    recall_thresholds=[0.5, 0.75, 0.9], average_recall_thresholds=[0.5, 0.6, 0.7, 0.8], void="ignore", difficult="count"
+)
+LABELS = ClusterLabelReportSettings(overlap=0.5, void="background", difficult="count")
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "report.json"
+
+
+def test_proposals_are_measured_whatever_their_class(write, records, output: Path) -> None:
+    # Best overlaps: left 12/16 = .75, right 0 (no proposal touches it); the picture without masks only counts.
+    found = write(records.proposals("a", [(0, 3, 0, 4), (0, 1, 0, 1)]), records.proposals("b"))
+    truth = write(records.truth("a", [LEFT, RIGHT], [0, 1]), records.truth("b", annotated=False))
+    report_proposals(proposals=found, ground_truth=truth, output=output, settings=PROPOSALS)
+    report = json.loads(output.read_text())
+    assert (report["ABO"], report["MABO"]) == (37.5, 37.5)
+    assert report["recall"] == {"0.5": 50, "0.75": 50, "0.9": 0}
+    assert report["AR"] == pytest.approx(100 * (0.5 + 0.5 + 0.5 + 0) / 4)
+    assert report["proposals"] == {"total": 2, "mean": 1, "min": 0, "max": 2, "pictures_without": 1}
+    assert (report["source"], report["supervision"]) == ("heg", "label-free")
+    assert (report["n_images"], report["n_images_left_out"], report["n_instances"]) == (1, 1, 2)
+    assert report["per_class"]["cat"] == {"n_instances": 1, "ABO": 75}
+
+
+def test_proposals_of_void_and_crowds(write, records, output: Path) -> None:
+    void = np.zeros((6, 10), bool)
+    void[0:4, 4] = True
+    truth = write(records.truth("a", [LEFT, RIGHT], crowd=[False, True], void=void))
+    found = write(records.proposals("a", [(0, 4, 0, 5)]))
+    report_proposals(proposals=found, ground_truth=truth, output=output, settings=PROPOSALS)
+    report = json.loads(output.read_text())
+    assert (report["ABO"], report["n_instances"]) == (100, 1)
+
+
+def test_report_without_instances_is_null(write, records, output: Path) -> None:
+    found, truth = write(records.proposals("a", [LEFT])), write(records.truth("a", annotated=False))
+    report_proposals(proposals=found, ground_truth=truth, output=output, settings=PROPOSALS)
+    report = json.loads(output.read_text())
+    assert report["ABO"] is report["AR"] is report["recall"]["0.5"] is None
+
+
+def test_classification_ap_is_the_area_below_the_envelope() -> None:
+    # cat: order right, wrong, right: precision 1, 1/2, 2/3 at recalls 1/2, 1/2, 1. dog: no picture is tagged.
+    tags = np.array([[True, False], [False, False], [True, False]])
+    scores = np.array([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
+    np.testing.assert_allclose(classification_average_precision(scores, tags), [5 / 6, np.nan])
+
+
+def test_cues_report_classification_of_tagged_pictures(write, records, output: Path) -> None:
+    images = write(
+        records.image("a", (True, False)), records.image("b", (False, True)), records.image("c", (False, False))
+    )
+    cues = write(records.cues("b", (-1, 2)), records.cues("a", (1, 3)), records.cues("c", (9, 9)))
+    report_cues(images=images, cues=cues, output=output)
+    report = json.loads(output.read_text())
+    assert report["classification"]["per_class"]["cat"] == {"AP": 100, "n_tagged": 1}
+    assert report["classification"]["per_class"]["dog"] == {"AP": 50, "n_tagged": 1}
+    assert (report["classification"]["mAP"], report["classification"]["n_images_untagged"]) == (75, 1)
+    assert report["pointing"] is None
+
+
+def test_cues_report_what_peaks_hit(write, records, output: Path) -> None:
+    # Two cats, one hit; a weaker peak on the ground; a peak of the untagged class; a peak in a crowd of cats.
+    truth = write(records.truth("a", [LEFT, (5, 6, 0, 2), RIGHT], crowd=[False, False, True]))
+    peaks, classes = [(1, 1), (5, 5), (1, 7), (1, 1)], [0, 0, 0, 1]
+    cues = write(records.cues("a", (1, 1), peaks, classes, [3.0, 2.0, 1.0, 9.0]))
+    report_cues(images=write(records.image("a")), cues=cues, output=output, ground_truth=truth)
+    pointing = json.loads(output.read_text())["pointing"]
+    assert (pointing["n_peaks"], pointing["n_instances"]) == (2, 2)
+    assert (pointing["peaks_in_instances"], pointing["instances_hit"], pointing["strongest_peak_hits"]) == (50, 50, 100)
+
+
+def test_pointing_counts_a_class_without_a_peak_as_missed(write, records, output: Path) -> None:
+    truth = write(records.truth("a", [LEFT, RIGHT], [0, 1]))
+    cues = write(records.cues("a", (1, 1), [(5, 9)], [1]))
+    report_cues(images=write(records.image("a", (True, True))), cues=cues, output=output, ground_truth=truth)
+    pointing = json.loads(output.read_text())["pointing"]
+    assert pointing["strongest_peak_hits"] == 0
+    assert pointing["per_class"]["cat"] == {
+        "strongest_peak_hits": 0, "peaks_in_instances": None, "instances_hit": 0
+    }  # fmt: skip
+
+
+def test_points_have_no_classification(write, records, output: Path) -> None:
+    cues = write(records.cues("a"), supervision="points")
+    report_cues(images=write(records.image("a")), cues=cues, output=output)
+    assert json.loads(output.read_text())["classification"] is None
+
+
+def test_cluster_labels_are_measured_by_hand(write, records, output: Path) -> None:
+    # Cluster 1 (cat): IoU 1 and 8/16; cluster 2 (dog): 4/16 of the dog; then background and an ignored proposal.
+    rectangles = [LEFT, (0, 2, 0, 4), (0, 1, 6, 10), (5, 6, 0, 9), (4, 6, 0, 9)]
+    labels = write(records.cluster_labels("a", [1, 1, 2, 3, 0], [0, 0, 1, -1, -1]))
+    truth = write(records.truth("a", [LEFT, RIGHT, (4, 6, 4, 6)], [0, 1, 0]))
+    report_cluster_labels(
+        cluster_labels=labels, proposals=write(records.proposals("a", rectangles)), ground_truth=truth, output=output,
+        settings=LABELS,
+    )  # fmt: skip
+    report = json.loads(output.read_text())
+    assert report["precision"] == pytest.approx(200 / 3)
+    assert report["recall"] == pytest.approx(100 / 3)
+    assert report["clusters"] == {"count": 2, "best_iou": 62.5, "mean_iou": 50}
+    assert report["proposals"] == {"labelled": 3, "background": 1, "ignored": 1, "labelled_in_crowds": 0}
+    assert report["per_class"]["dog"] == {
+        "precision": 0, "recall": 0, "best_iou": 25, "mean_iou": 25, "n_instances": 1, "n_clusters": 1
+    }  # fmt: skip
+
+
+def test_a_label_of_another_class_is_wrong_however_well_it_fits(write, records, output: Path) -> None:
+    labels = write(records.cluster_labels("a", [1], [1]))
+    proposals, truth = write(records.proposals("a", [LEFT])), write(records.truth("a", [LEFT], [0]))
+    report_cluster_labels(
+        cluster_labels=labels, proposals=proposals, ground_truth=truth, output=output, settings=LABELS
+    )
+    report = json.loads(output.read_text())
+    assert (report["precision"], report["recall"], report["clusters"]["best_iou"]) == (0, 0, 0)
+
+
+def test_labels_in_a_crowd_are_neither_right_nor_wrong(write, records, output: Path) -> None:
+    labels = write(records.cluster_labels("a", [1, 1], [0, 0]))
+    proposals = write(records.proposals("a", [LEFT, (0, 2, 6, 8)]))
+    truth = write(records.truth("a", [LEFT, RIGHT], crowd=[False, True]))
+    report_cluster_labels(
+        cluster_labels=labels, proposals=proposals, ground_truth=truth, output=output, settings=LABELS
+    )
+    report = json.loads(output.read_text())
+    assert (report["precision"], report["recall"], report["proposals"]["labelled_in_crowds"]) == (100, 100, 1)
+
+
+def test_labels_of_other_proposals_are_refused(write, records, output: Path) -> None:
+    paths = {
+        "cluster_labels": write(records.cluster_labels("a", [1], [0])), "proposals": write(records.proposals("a")),
+        "ground_truth": write(records.truth("a")),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="picture 'a': 1 cluster labels for 0 proposals"):
+        report_cluster_labels(**paths, output=output, settings=LABELS)
+
+
+def _metrics(path: Path, name: str, **changed) -> Path:
+    metrics = {
+        "run": name, "method": "cim", "supervision": "image tags", "dataset": "toy", "split": "val", "n_images": 3,
+        "units": "percent", "treatment": {"void": "background"},
+        "masks": {"voc": {"mAP50": 41.26}, "coco": {"AP50": None}, "ABO": 50.0, "MABO": 49.0},
+    }  # fmt: skip
+    write_json(path, metrics | changed)
+    return path
+
+
+def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:
+    runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b|c", masks={"voc": {"mAP50": 40.0}})]
+    compare_runs(metrics=runs, output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert lines[0].startswith("toy val, 3 pictures, in percent; ")
+    assert lines[2:] == [
+        "| run | method | supervision | mAP50 (voc) | AP50 (coco) | ABO (over instances) | MABO (over classes) |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| a | cim | image tags | **41.3** | - | 50.0 | 49.0 |",
+        "| b\\|c | cim | image tags | 40.0 | - | - | - |",
+    ]
+    (table,) = json.loads((tmp_path / "t.json").read_text())["tables"]
+    assert table["rows"][1]["values"]["ABO (over instances)"] is None
+
+
+def test_every_split_has_a_table_of_its_own(tmp_path: Path) -> None:
+    runs = [
+        _metrics(tmp_path / "a.json", "a"),
+        _metrics(tmp_path / "at.json", "a", split="test", n_images=9),
+        _metrics(tmp_path / "b.json", "b"),
+    ]
+    compare_runs(metrics=runs, output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+    tables = json.loads((tmp_path / "t.json").read_text())["tables"]
+    found = [(t["about"]["split"], [row["run"] for row in t["rows"]]) for t in tables]
+    assert found == [("val", ["a", "b"]), ("test", ["a"])]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n_images": 2}, "has n_images 2, but"),
+        ({"treatment": {"void": "ignore"}}, "has treatment"),
+        ({"run": "a"}, "are both of run 'a'"),
+    ],
+    ids=["other pictures", "void treated otherwise", "the same run twice"],
+)
+def test_runs_that_were_measured_otherwise_are_not_compared(tmp_path: Path, changed: dict, message: str) -> None:
+    runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b", **changed)]
+    with pytest.raises(ValueError, match=message):
+        compare_runs(metrics=runs, output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+
+
+def test_comparison_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"a\.json is no metrics\.json of evaluate_instances: it lacks run"):
+        compare_runs(metrics=[tmp_path / "a.json"], output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"thresholds": [0.5, 0.25]}, "expected them ascending"),
+        ({"thresholds": [0.5, 0.505]}, "expected whole percents"),
+        ({"thresholds": [0.25]}, "is none of thresholds"),
+        ({"thresholds": [0.5, 1.0]}, "less than 1"),
+        ({"void": "count"}, "background"),
+        ({"curve_preset": "coco"}, "curve_preset"),
+    ],
+    ids=["order", "percents", "curve", "range", "void", "preset"],
+)
+def test_impossible_settings_are_refused(settings: MaskMetricsSettings, changed: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        MaskMetricsSettings.model_validate(settings.model_dump() | changed)

@@ -1,0 +1,122 @@
+"""Settings, small data sets and a listing for the tests of images."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.core.artifacts.ground_truth import GroundTruth
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.points import Points
+from stages.core.artifacts.storage import read
+from stages.core.config.images import ImagesSettings
+from stages.images.list_images import list_images
+
+SPLIT_FILES = {"pictures": None, "tags": None, "masks": None, "points": None}
+BLOCKS: dict[str, Any] = {
+    "name": "trial",
+    "kind": "shapes",
+    "classes": None,
+    "verify": "full",
+    "shapes": {
+        "splits": {"train": 6, "val": 3},
+        "seed": 0,
+        "height": 64,
+        "width": 80,
+        "fewest_figures": 2,
+        "most_figures": 4,
+        "most_classes": 2,
+        "smallest_radius": 8.0,
+        "largest_radius": 12.0,
+        "least_visible": 0.6,
+        "colour_hint": 0.7,
+        "texture_hint": 0.7,
+        "figure_contrast": 0.35,
+        "ground_contrast": 0.15,
+        "noise": 5.0,
+    },
+    "voc": {
+        "root": None,
+        "image_sets": "Segmentation",
+        "splits": {"train": "train", "val": "val"},
+        "sbd": None,
+        "difficult_tags": True,
+        "points": None,
+    },
+    "coco": {
+        "root": None,
+        "splits": {"train": {"pictures": "train", "annotations": "train.json"}},
+        "crowd_tags": True,
+    },
+    "folder": {"splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)}, "void_id": None},
+}
+
+
+def make_settings(kind: str, *, classes: list[str] | None = None, verify: str = "full", **block: Any) -> ImagesSettings:
+    """Settings of one kind; `block` replaces keys of its block."""
+    data = copy.deepcopy(BLOCKS) | {"kind": kind, "classes": classes, "verify": verify}
+    data[kind] |= {key: str(value) if isinstance(value, Path) else value for key, value in block.items()}
+    return ImagesSettings.model_validate(data)
+
+
+@pytest.fixture
+def settings_of() -> Callable[..., ImagesSettings]:
+    return make_settings
+
+
+def run_listing(folder: Path, kind: str, split: str = "train", **options: Any) -> tuple[Path, Path, Path]:
+    """Run the step into `folder`; the three artifacts."""
+    paths = folder / "images.h5", folder / "ground_truth.h5", folder / "points.h5"
+    list_images(
+        output_images=paths[0],
+        output_ground_truth=paths[1],
+        output_points=paths[2],
+        settings=make_settings(kind, **options).chosen(split),
+        split=split,
+        threads=2,
+    )
+    return paths
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[SimpleNamespace]]:
+    """Run `list_images` and open its three artifacts: `with listing("voc", split="val", root=...) as made`."""
+
+    @contextlib.contextmanager
+    def run(kind: str, split: str = "train", **options: Any) -> Iterator[SimpleNamespace]:
+        paths = run_listing(tmp_path / "made", kind, split, **options)
+        with read(paths[0], Picture) as images, read(paths[1], GroundTruth) as truth, read(paths[2], Points) as points:
+            yield SimpleNamespace(images=images, truth=truth, points=points)
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[..., str]:
+    """Run `list_images` on bad input: it must stop with `message` and leave nothing behind; the whole message."""
+
+    def run(message: str, kind: str, split: str = "train", **options: Any) -> str:
+        folder = tmp_path / "refused"
+        with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+            run_listing(folder, kind, split, **options)
+        assert not folder.exists() or not list(folder.iterdir())
+        return str(caught.value)
+
+    return run
+
+
+@pytest.fixture
+def save() -> Callable[..., None]:
+    """Write an array as a picture, making its folder."""
+
+    def write(path: Path, pixels: np.ndarray, **options: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, **options)
+
+    return write

@@ -1,0 +1,64 @@
+"""Snakemake on the real Snakefile, in a folder of the test's own."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A planned job: its rule, inputs and outputs."""
+
+    rule: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def snakemake(folder: Path, *arguments: str, source: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on the project at `source`, with `folder` as its working directory."""
+    command = [sys.executable, "-m", "snakemake", "-s", str(source / "Snakefile"), "--directory", str(folder)]
+    command += ["--workflow-profile", str(source / "profiles" / "default"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def jobs(text: str) -> list[Job]:
+    """The jobs that a dry run lists."""
+    found = []
+    for block in re.split(r"\n(?=(?:local)?rule )", text):
+        name = re.match(r"(?:local)?rule (\w+):", block)
+        if name:
+            files = dict(re.findall(r"^    (input|output): (.*)$", block, re.MULTILINE))
+            split = {kind: tuple(files.get(kind, "").split(", ")) for kind in ("input", "output")}
+            found.append(Job(name[1], split["input"], split["output"]))
+    return found
+
+
+def planned(folder: Path, *arguments: str, source: Path = ROOT) -> list[Job]:
+    """What a dry run would do."""
+    done = snakemake(folder, "-n", "-c2", *arguments, source=source)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return jobs(done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def whole_graph(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """All jobs of config.yaml as it stands."""
+    return planned(tmp_path_factory.mktemp("graph"))
+
+
+@pytest.fixture
+def graph_of(tmp_path: Path):
+    """A function from the text of an overlay to all its jobs."""
+
+    def graph(overlay: str) -> list[Job]:
+        path = tmp_path / "overlay.yaml"
+        path.write_text(overlay)
+        return planned(tmp_path, "--configfile", str(path))
+
+    return graph

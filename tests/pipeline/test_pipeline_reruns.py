@@ -1,0 +1,157 @@
+"""What a change reruns, on a real run of the whole graph at toy size, from a copy of the project."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import ROOT, planned, snakemake
+
+DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery"}
+DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
+DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_labels"}
+DOWNSTREAM_OF_CUES = DOWNSTREAM_OF_LABELS | {"label_clusters", "report_cues", "retrieve_prm"}
+DOWNSTREAM_OF_CLASSIFIER = DOWNSTREAM_OF_CUES | {"find_cues"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the toy run is done; tests change it and put it back."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("stages", "rules", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "tests" / "pipeline" / "toy.yaml", folder / "toy.yaml")
+    done = snakemake(folder, "-c2", "--configfile", "toy.yaml", source=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def reruns(project: Path, *overlays: str) -> set[str]:
+    """Names of the rules that would run now."""
+    return {job.rule for job in planned(project, "--configfile", "toy.yaml", *overlays, source=project)} - {"all"}
+
+
+def test_a_finished_run_has_everything_and_nothing_to_do(project):
+    results = project / "results" / "toy"
+    for path in (
+        "val/images.h5",
+        "val/proposals/heg.h5",
+        "val/proposals/heg.report.json",
+        "val/cues/prm.h5",
+        "cim/cluster_labels/train.h5",
+        "cim/network/weights.safetensors",
+        "cim/network/curves.png",
+        "cim/val/instances.h5",
+        "cim/val/metrics.json",
+        "cim/val/precision_recall.png",
+        "cim/gallery/index.html",
+        "prm/val/metrics.json",
+        "comparison.md",
+    ):
+        assert (results / path).is_file(), path
+    assert not list(results.rglob("*.unfinished"))
+    assert not (results / "cim" / "network" / "checkpoint").exists()
+    assert reruns(project) == set()
+
+
+def test_touched_files_rerun_nothing(project):
+    for path in [*project.rglob("*.py"), *project.rglob("*.smk"), *project.rglob("*.h5"), project / "config.yaml"]:
+        os.utime(path)
+    assert reruns(project) == set()
+
+
+def test_comments_layout_and_docstrings_rerun_nothing(project):
+    for name in ("cim/losses.py", "core/artifacts/storage.py", "ops/regions.py", "proposals/heg.py"):
+        path = project / "stages" / name
+        text = path.read_text()
+        path.write_text("# why\n" + text.replace('"""', '"""Changed. ', 1) + "\n\n\n# the end\n")
+        try:
+            assert reruns(project) == set(), name
+        finally:
+            path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"),
+    [
+        pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
+        pytest.param("inspection: {pictures: 3}", {"build_gallery"}, id="inspection"),
+        pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
+        pytest.param("cim: {train: {losses: {bag: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
+        pytest.param("cim: {agpl: {support_threshold: 0.6}}", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
+        pytest.param("classifier: {prm: {cues: {flip: true}}}", DOWNSTREAM_OF_CLASSIFIER, id="cues"),
+        pytest.param(
+            "classifier: {prm: {train: {seed: 9}}}", DOWNSTREAM_OF_CLASSIFIER | {"train_classifier"}, id="classifier"
+        ),
+        pytest.param("images: {voc: {difficult_tags: false}}", set(), id="block of another data set"),
+        pytest.param("classifier: {cam: {train: {seed: 9}}}", set(), id="classifier that no run uses"),
+    ],
+)
+def test_one_setting_reruns_what_depends_on_it_and_nothing_else(project, overlay, expected):
+    (project / "overlay.yaml").write_text(overlay)
+    assert reruns(project, "overlay.yaml") == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        pytest.param("cim/losses.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="losses"),
+        pytest.param("cim/decoding.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING, id="decoding"),
+        pytest.param("cim/agpl.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
+        pytest.param("inspection/overlays.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery"}, id="overlays"),
+    ],
+)  # fmt: skip
+def test_one_edited_function_reruns_the_steps_that_import_it(project, file, old, new, expected):
+    path = project / "stages" / file
+    text = path.read_text()
+    path.write_text(text.replace(old, new, 1))
+    try:
+        assert reruns(project) == expected
+    finally:
+        path.write_text(text)
+
+
+def train_command(project: Path, output: Path) -> list[str]:
+    """The printed command of train_cim, writing elsewhere."""
+    done = snakemake(project, "-n", "-p", "--forcerun", "train_cim", "--configfile", "toy.yaml", source=project)
+    lines = [line.strip() for line in done.stdout.splitlines() if "-m stages.cim.train" in line]
+    assert lines, done.stdout + done.stderr
+    command = lines[0].replace("results/toy/cim/network/", f"{output}/")
+    return ["bash", "-c", f"export PATH={Path(sys.executable).parent}:$PATH; exec {command}"]
+
+
+def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(project, tmp_path):
+    undisturbed = project / "results" / "toy" / "cim" / "network" / "weights.safetensors"
+    command = train_command(project, tmp_path)
+    checkpoint = tmp_path / "checkpoint" / "checkpoint.pt"
+    process = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    deadline = time.monotonic() + 120
+    while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, "training ended before it could be killed; raise the toy's steps"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.is_file()
+    assert not (tmp_path / "weights.safetensors").exists()
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    assert done.returncode == 0, done.stderr
+    assert "resum" in done.stderr or "goes on" in done.stderr
+    assert (tmp_path / "weights.safetensors").read_bytes() == undisturbed.read_bytes()
+
+
+@pytest.mark.parametrize("target", ["images", "proposals", "classifier", "cues", "cim", "prm", "evaluation", "inspection"])
+def test_each_stage_is_a_target(project, target):
+    assert {job.rule for job in planned(project, target, "--configfile", "toy.yaml", source=project)} == set()
+
+
+def test_each_artifact_is_a_target(project):
+    wanted = "results/toy/val/proposals/heg.h5"
+    jobs = planned(project, wanted, "-F", "--configfile", "toy.yaml", source=project)
+    assert {job.rule for job in jobs} == {"list_images", "generate_proposals", "merge_proposals"}

@@ -1,0 +1,188 @@
+"""Import of MATLAB files in every layout, of versions 7 and 7.3, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import read
+from stages.core.config.proposals import MatSettings
+from stages.proposals.import_masks import import_proposals
+
+HEIGHT, WIDTH = 5, 6
+# Superpixels as COB saves them, from 1; regions name them.
+SUPERPIXELS = np.array([[1, 1, 2, 2, 3, 3]] * 3 + [[4, 4, 5, 5, 5, 5]] * 2, np.uint16)
+LABELS = [[1], [1, 2], [4, 5], [2, 3, 5]]
+MASKS = np.array([np.isin(SUPERPIXELS, ids) for ids in LABELS])
+
+
+def cell(items: list[np.ndarray], *, row: bool = False) -> np.ndarray:
+    """A MATLAB cell N x 1 (or 1 x N)."""
+    filled = np.empty(len(items), object)
+    for i, item in enumerate(items):
+        filled[i] = item
+    return filled.reshape((1, -1) if row else (-1, 1))
+
+
+def id_vectors() -> np.ndarray:
+    return cell([np.array([ids], np.float64) for ids in LABELS])
+
+
+def save_v7(path: Path, variables: dict[str, Any]) -> None:
+    scipy.io.savemat(path, variables, do_compression=True)
+
+
+def save_v73(path: Path, variables: dict[str, Any]) -> None:
+    """As MATLAB does with -v7.3: a user block of 512 bytes, axes reversed, cells as references, structs as groups."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_group("#refs#")
+        for name, value in variables.items():
+            put(file, file, name, value)
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(512))
+
+
+def put(file: h5py.File, group: h5py.Group, name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        struct = group.create_group(name)
+        for field, member in value.items():
+            put(file, struct, field, member)
+        return
+    if value.dtype != object:
+        group.create_dataset(name, data=value.T)
+        return
+    if not value.size:
+        group.create_dataset(name, data=np.array(value.shape, np.uint64))
+        group[name].attrs["MATLAB_empty"] = 1
+        group[name].attrs["MATLAB_class"] = np.bytes_("cell")
+        return
+    references = np.empty(value.T.shape, h5py.ref_dtype)
+    for index, member in np.ndenumerate(value.T):
+        key = f"{len(file['#refs#'])}"
+        put(file, file["#refs#"], key, member)
+        references[index] = file["#refs#"][key].ref
+    group.create_dataset(name, data=references, dtype=h5py.ref_dtype)
+
+
+LAYOUTS = {
+    "maskmat cell": lambda: {"maskmat": cell([mask.astype(np.uint8) for mask in MASKS])},
+    "maskmat cell in a row": lambda: {"maskmat": cell([mask.astype(np.uint8) for mask in MASKS], row=True)},
+    "maskmat array": lambda: {"maskmat": MASKS.astype(np.uint8)},
+    "masks": lambda: {"masks": np.moveaxis(MASKS, 0, 2).astype(np.uint8)},
+    "superpixels and labels": lambda: {"superpixels": SUPERPIXELS, "labels": id_vectors()},
+    "superpixels and labels in a struct": lambda: {
+        "proposals": {"superpixels": SUPERPIXELS, "labels": id_vectors()},
+        "ucm2": np.zeros((3, 3)),
+    },
+}
+SAVE = {"v7": save_v7, "v7.3": save_v73}
+
+
+@pytest.fixture
+def run(tmp_path: Path, picture_list) -> Callable[..., Proposals]:
+    """Imports <id>.mat files of a folder for pictures of HEIGHT x WIDTH; the first picture's record."""
+
+    def call(*ids: str, count: int = 10, prefixes: tuple[str, ...] = ("",)) -> Proposals:
+        images = picture_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids or ("cat",)})
+        settings = MatSettings(
+            kind="mat", path=str(tmp_path), prefixes=list(prefixes), count=count,
+            supervision="class-agnostic boundaries",
+        )  # fmt: skip
+        import_proposals(images=images, output=tmp_path / "out.h5", settings=settings, source="cob", shard="1-of-1")
+        with read(tmp_path / "out.h5", Proposals) as proposals:
+            assert proposals.header == {"source": "cob", "supervision": "class-agnostic boundaries"}
+            return proposals[0]
+
+    return call
+
+
+@pytest.mark.parametrize("version", SAVE)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_masks_in_file_order(layout: str, version: str, tmp_path: Path, run):
+    SAVE[version](tmp_path / "cat.mat", LAYOUTS[layout]())
+    record = run()
+    np.testing.assert_array_equal(record.regions.masks(), MASKS)
+    np.testing.assert_allclose(record.scores, [1, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("version", SAVE)
+def test_scores_rank_and_count_keeps_the_best(version: str, tmp_path: Path, run):
+    variables = {"superpixels": SUPERPIXELS, "labels": id_vectors(), "scores": np.array([[0.1], [3.0], [0.2], [2.0]])}
+    SAVE[version](tmp_path / "cat.mat", {"proposals": variables})
+    record = run(count=3)
+    np.testing.assert_array_equal(record.regions.masks(), MASKS[[1, 3, 2]])
+    np.testing.assert_allclose(record.scores, [3.0, 2.0, 0.2])
+
+
+def test_repeats_and_empty_masks_are_dropped_and_counted(tmp_path: Path, run, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    masks = [MASKS[0], np.zeros_like(MASKS[0]), MASKS[1], MASKS[0], MASKS[2]]
+    save_v7(tmp_path / "cat.mat", {"maskmat": cell([mask.astype(np.uint8) for mask in masks])})
+    np.testing.assert_array_equal(run().regions.masks(), MASKS[:3])
+    assert "dropped 2 empty or repeated masks" in caplog.text
+
+
+@pytest.mark.parametrize("version", SAVE)
+@pytest.mark.parametrize("masks", [[], [MASKS[0]]], ids=["none", "one"])
+def test_pictures_with_one_proposal_or_none_are_kept_and_logged(
+    masks: list[np.ndarray], version: str, tmp_path: Path, run, caplog: pytest.LogCaptureFixture
+):
+    SAVE[version](tmp_path / "cat.mat", {"maskmat": cell([mask.astype(np.uint8) for mask in masks])})
+    record = run()
+    assert len(record.scores) == len(record.regions) == len(masks)
+    assert f"1 of 1 pictures have fewer than two proposals: cat ({len(masks)})" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["139.mat", "000000000139.mat", "COCO_val2014_000000000139.mat", "COCO_train2014_139.mat"]
+)
+def test_files_are_found_with_and_without_prefix_and_padding(name: str, tmp_path: Path, run):
+    save_v7(tmp_path / name, LAYOUTS["maskmat cell"]())
+    assert len(run("139", prefixes=("", "COCO_train2014_", "COCO_val2014_")).scores) == 4
+
+
+@pytest.mark.parametrize("version", SAVE)
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"boxes": np.ones((2, 4)), "scores": np.ones(2)}, r"cat\.mat has the variables boxes, scores, .* `maskmat`"),
+        ({"proposals": {"boxes": np.ones((2, 4))}}, r"variables proposals \(boxes\), which is no known layout"),
+        ({"maskmat": np.ones((3, 4))}, "maskmat is float64 of shape .* expected numbers with 3 axes"),
+        ({"maskmat": cell([np.ones((4, 5))])}, r"masks of shape \(4, 5\), but its picture is \(5, 6\)"),
+        ({"superpixels": SUPERPIXELS.T, "labels": id_vectors()}, r"masks of shape \(6, 5\), but its picture"),
+        ({"superpixels": SUPERPIXELS - 1, "labels": id_vectors()}, "holds id 0, expected ids from 1"),
+        ({"superpixels": SUPERPIXELS, "labels": cell([np.array([[9.0]])])}, "names superpixels 9 to 9, .* 1 to 5"),
+        ({"superpixels": SUPERPIXELS, "labels": np.ones((2, 2))}, "`labels` is no cell"),
+        ({**LAYOUTS["maskmat cell"](), "scores": np.ones((3, 1))}, "4 regions but 3 scores"),
+        ({**LAYOUTS["maskmat cell"](), "scores": np.full((4, 1), np.nan)}, "no finite number"),
+    ],
+)
+def test_bad_content_is_refused_by_name_and_leaves_no_artifact(
+    variables: dict[str, Any], message: str, version: str, tmp_path: Path, run
+):
+    SAVE[version](tmp_path / "cat.mat", variables)
+    with pytest.raises(ValueError, match=message):
+        run()
+    assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("version", SAVE)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_cut_off_files_are_refused_by_name(share: float, version: str, tmp_path: Path, run):
+    SAVE[version](tmp_path / "cat.mat", LAYOUTS["superpixels and labels"]())
+    whole = (tmp_path / "cat.mat").read_bytes()
+    (tmp_path / "cat.mat").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"cat\.mat (cannot be read as a MATLAB file|has the variables)"):
+        run()
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_missing_file_is_reported_before_any_is_read(tmp_path: Path, run):
+    (tmp_path / "cat.mat").write_bytes(b"damaged")
+    with pytest.raises(FileNotFoundError, match=r"no proposals of picture 'dog': looked for dog\.mat, COCO_dog\.mat"):
+        run("cat", "dog", prefixes=("", "COCO_"))
