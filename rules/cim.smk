@@ -86,7 +86,7 @@ rule train_cim:
         "results/{dataset}/logs/{run}/train_cim.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_cim.tsv"
-    threads: 8
+    threads: project.threads
     resources:
         gpu=GPUS,
         mem_mb=24000,
@@ -114,7 +114,7 @@ rule predict_cim:
         "results/{dataset}/logs/{run}/predict_cim.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/predict_cim.{split}.tsv"
-    threads: 8
+    threads: project.threads
     resources:
         gpu=min(GPUS, 1),
         mem_mb=12000,

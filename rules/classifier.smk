@@ -45,7 +45,7 @@ rule train_classifier:
         "results/{dataset}/logs/train_classifier.{head}.log",
     benchmark:
         "results/{dataset}/benchmarks/train_classifier.{head}.tsv"
-    threads: 8
+    threads: project.threads
     resources:
         gpu=GPUS,
         mem_mb=16000,
@@ -71,7 +71,7 @@ rule find_cues:
         "results/{dataset}/logs/find_cues.{split}.{head}.log",
     benchmark:
         "results/{dataset}/benchmarks/find_cues.{split}.{head}.tsv"
-    threads: 4
+    threads: project.threads
     resources:
         gpu=min(GPUS, 1),
         mem_mb=8000,

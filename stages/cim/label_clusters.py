@@ -40,7 +40,8 @@ def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, s
                 )  # fmt: skip
                 labels.append(record)
                 counts.update(_summary(record, tags))
-        log.info("of %d pictures: %s", len(pictures), ", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
+        remarks = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+        log.info("of %d pictures %s", len(pictures), remarks or "all have clusters")
 
 
 def label_picture(
@@ -62,7 +63,7 @@ def check_classes(pictures: Artifact[Picture], seen: Artifact[Cues]) -> None:
 
 
 def _summary(record: ClusterLabels, tags: np.ndarray) -> list[str]:
-    """What is remarkable about a picture, and numbers of proposals."""
+    """What is remarkable about a picture."""
     notes = [] if tags.any() else ["without tags"]
     if not len(record.clusters):
         notes.append("without proposals")

@@ -21,7 +21,7 @@ from stages.core.backbones import build_backbone
 from stages.core.config.cim import CimPredictionSettings, CimTrainingSettings
 from stages.core.devices import torch_device
 from stages.core.pictures import load_rgb
-from stages.core.weights import load_weights, read_metadata
+from stages.core.weights import load_weights, read_metadata, weights_digest
 from stages.ops.regions import Regions
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def predict_cim(
             "run": run,
             "method": "cim",
             "supervision": metadata["supervision"],
+            "weights": weights_digest(weights),
         }
         provenance = Provenance("predict_cim", settings, None, {"images": pictures, "proposals": candidates})
         counts = []

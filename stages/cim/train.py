@@ -17,6 +17,7 @@ from stages.core.backbones import build_backbone
 from stages.core.config.cim import CimTrainingSettings
 from stages.core.digest import code_digest
 from stages.core.training import TrainingOutputs, train
+from stages.core.weights import weights_digest
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def _identity(settings: CimTrainingSettings, inputs: dict[str, Any], backbone_we
     digest.update("".join(f"{name}{value}" for name, value in sorted(inputs.items())).encode())
     digest.update(code_digest("stages.cim.train").encode())
     if backbone_weights is not None:
-        digest.update(backbone_weights.read_bytes())
+        digest.update(weights_digest(backbone_weights).encode())
     return digest.hexdigest()
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from stages.cim import objective
 from stages.cim.losses import Labels, bag_loss, cluster_loss, refinement_losses
-from stages.cim.mining import Overlaps
+from stages.cim.mining import Overlaps, sample
 from stages.cim.network import Scores
 from stages.cim.objective import weighted_losses
 from stages.cim.targets import Targets
@@ -127,7 +128,7 @@ def test_refinement_terms_are_the_plain_definition_equation_3(seed):
 
 def test_cluster_ids_may_exceed_the_number_of_proposals(released):
     classifier = torch.tensor([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
-    labels = Labels(torch.tensor([4, 5, 5]), torch.tensor([0, -1, -1]))
+    labels = Labels(torch.tensor([5, 6, 6]), torch.tensor([0, -1, -1]))
     settings = released(train={"losses": {"cluster_form": "positive_log"}}).train.losses
     expected = -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3
     assert cluster_loss(classifier, labels, settings=settings).item() == pytest.approx(expected, rel=1e-5)
@@ -153,14 +154,17 @@ def test_a_present_class_without_a_labelled_proposal_counts_as_zero_with_the_fir
     assert gradient[:, 0].tolist() == [0, 0]
 
 
-def scene(released, **losses):
-    settings = released(train={"losses": losses}).train
+def scene(released, *, sampling=True, teach=None, **losses):
+    """Terms of six proposals and two classes; `teach` (branch, factor) sharpens the class scores of a branch."""
+    settings = released(train={"losses": losses, "mining": {"sampling": sampling}}).train
     masks = np.zeros((6, 1, 20), bool)
     for mask, (start, end) in zip(masks, [(0, 4), (0, 8), (12, 16), (12, 18), (5, 14), (0, 20)], strict=True):
         mask[0, start:end] = True
     regions = Regions.from_masks(masks).to("cpu")
     torch.manual_seed(0)
     logits = torch.randn(8, 6, 3)
+    if teach is not None:
+        logits[teach, :, 1] = torch.linspace(-3, 3, 6)
     scores = Scores(
         logits[0].softmax(1),
         logits[1].softmax(0),
@@ -216,3 +220,28 @@ def test_a_branch_without_mined_instances_has_terms_of_zero_with_gradients(relea
     assert {name for name, value in found.items() if value.item() != 0} == {"bag"}
     gradient = torch.autograd.grad(sum(found.values()), logits)[0]
     assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "taught"), [(0, "classification_1"), (2, "classification_2"), (3, "classification_3")]
+)
+def test_each_branch_learns_from_the_one_before_it_section_3_4(released, teacher, taught):
+    # Logits 0 are the anti-noise classifier's, 2 to 4 the class scores of the refinement branches.
+    plain, other = scene(released, sampling=False), scene(released, sampling=False, teach=teacher)
+    own = f"classification_{teacher - 1}"
+    changed = {name for name in plain if name.startswith("classification") and plain[name] != other[name]}
+    assert changed - {own} == {taught}
+
+
+def test_pseudo_truth_is_sampled_where_the_setting_says_so_table_6(released, monkeypatch):
+    calls = []
+
+    def counted(truth, uniforms):
+        calls.append(len(truth))
+        return sample(truth, uniforms)
+
+    monkeypatch.setattr(objective, "sample", counted)
+    scene(released, sampling=False)
+    assert calls == []
+    scene(released, sampling=True)
+    assert len(calls) == 3

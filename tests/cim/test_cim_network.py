@@ -167,3 +167,16 @@ def test_features_of_one_pixel_and_no_boxes_are_cut_too():
     torch.testing.assert_close(one, torch.ones(1, 2, 7, 7))
     none = roi_align_module.roi_align(torch.ones(1, 2, 3, 4), torch.zeros(0, 4), **chosen)
     assert none.shape == (0, 2, 7, 7)
+
+
+def test_the_released_network_has_250_4_million_parameters_a5(released):
+    resnet = {"name": "resnet50.tv_in1k", "stage": 3, "weights": "timm", "frozen_stages": 2}
+    settings = released(train={"backbone": resnet, "network": {"fc_widths": [4096, 4096]}}).train
+    with torch.device("meta"):
+        backbone = build_backbone(settings.backbone, load=False)
+        network = CimNetwork(backbone, class_count=20, settings=settings.network)
+    assert (backbone.channels, backbone.stride) == (1024, 16)
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 1) == 250.4
+    assert round(network.mask_fuse.layers[0].weight.numel() / 1e6, 1) == 205.5
+    trained = [parameter.requires_grad for parameter in backbone.parameters()]
+    assert (sum(trained), len(trained) - sum(trained)) == (96, 33)

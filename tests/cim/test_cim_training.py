@@ -94,7 +94,7 @@ def test_pictures_without_tags_or_proposals_are_listed_and_left_out(task_of, rel
     assert "1 of 6 pictures without proposals are not trained on: p2" in caplog.text
 
 
-def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, released):
+def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, labels, released):
     settings = released(
         train={"data": {"longer_sides": [56]}, "inputs": {"inclusive_clip": False, "inclusive_flip": False}}
     )
@@ -109,6 +109,9 @@ def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, released)
         np.testing.assert_array_equal(areas, masks.sum((1, 2)))
         np.testing.assert_array_equal(found.tags, toy.tags[i])
         assert found.inputs.shape == (1, 3, 40, 56)
+        with read(labels, ClusterLabels) as artifact:
+            np.testing.assert_array_equal(found.clusters, artifact[i].clusters)
+            np.testing.assert_array_equal(found.cluster_classes, artifact[i].cluster_classes)
         assert found.clusters.dtype == found.cluster_classes.dtype == torch.int64
 
 

@@ -184,7 +184,11 @@ def test_cues_that_do_not_fit_are_an_error(tmp_path, given, message):
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [({"contour_width": 4}, "must be odd"), ({"smallest_area": 0.9}, "not below largest_area")],
+    [
+        pytest.param({"contour_width": 4}, "must be odd", id="contour without a middle"),
+        pytest.param({"smallest_area": 0.9}, "not below largest_area", id="no area is allowed"),
+        pytest.param({"class_threshold": -1.0}, "greater than or equal to 0", id="tags would leak through the cues"),
+    ],
 )
 def test_impossible_settings_are_an_error(overrides, message):
     with pytest.raises(ValidationError, match=message):

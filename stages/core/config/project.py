@@ -53,6 +53,7 @@ class Project(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU where there is one")
     gpus: int = Field(ge=1, description="GPUs of a training job")
     shards: int = Field(ge=1, description="parts in which proposals are made, side by side")
+    threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts")
     splits: Splits
     images: ImagesSettings
     proposals: dict[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")

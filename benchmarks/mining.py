@@ -1,0 +1,89 @@
+"""Time of AGPL's assignment and of CIM's mining and losses on one core: all that a pass costs besides the network.
+
+    python -m benchmarks.mining
+
+The proposals are those of `benchmarks.regions`: 375 x 500 pixels, from a few pixels to most of the picture. Exits with
+1 where a target is missed.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from benchmarks.regions import fastest, proposals
+from stages.cim.agpl import assign_clusters
+from stages.cim.losses import Labels
+from stages.cim.mining import Overlaps
+from stages.cim.network import Scores
+from stages.cim.objective import weighted_losses
+from stages.core.config.cim import AgplSettings, CimLossSettings, CimMiningSettings
+from stages.ops.regions import Regions
+
+CONFIG = Path(__file__).parents[1] / "config.yaml"
+ASSIGNMENT_TARGET, MINING_TARGET = 0.02, 0.05  # seconds a picture
+PEAKS, CLASSES, PRESENT, BRANCHES = 20, 20, 2, 3
+
+
+def smooth_scores(regions: Regions, generator: np.random.Generator) -> Scores:
+    """Scores that peak around a few regions, as trained ones do, with gradient."""
+    near = torch.from_numpy(regions.iou())
+    bumps = near[:, generator.integers(0, len(regions), 4 * CLASSES)].unflatten(1, (CLASSES, 4)).amax(2)
+    logits = torch.cat([torch.full((len(regions), 1), 1.0), 4 * bumps], dim=1)
+    layers = [logits.clone().requires_grad_() for _ in range(2 + 2 * BRANCHES)]
+    refined = [(layers[2 + k].softmax(1), layers[2 + BRANCHES + k].sigmoid()) for k in range(BRANCHES)]
+    return Scores(layers[0].softmax(1), layers[1].softmax(0), refined)
+
+
+def measure(count: int, cells: int, config: dict) -> tuple[int, float, float]:
+    """Atoms, seconds of AGPL's assignment, and seconds of overlaps, mining, targets and losses of one picture."""
+    generator = np.random.default_rng(0)
+    regions = Regions.from_superpixels(*proposals(count, cells, generator))
+    points = np.stack([generator.integers(0, side, PEAKS) for side in regions.shape], 1)
+    classes = generator.integers(0, PRESENT, PEAKS)
+    settings = AgplSettings.model_validate(config["agpl"])
+    labelling, found = fastest(lambda: assign_clusters(regions, points, classes, tagged=True, settings=settings))
+    labels = Labels(*(torch.from_numpy(part.astype(np.int64)) for part in found))
+    mining = CimMiningSettings.model_validate(config["train"]["mining"])
+    losses = CimLossSettings.model_validate(config["train"]["losses"])
+    membership, sizes = (torch.from_numpy(part) for part in (regions.membership, regions.sizes))
+    scores, tags = smooth_scores(regions, generator), torch.arange(CLASSES) < PRESENT
+
+    def mine() -> None:
+        overlaps = Overlaps(membership, sizes, half_precision=mining.half_precision_maps)
+        weighted_losses(
+            scores, tags=tags, labels=labels, overlaps=overlaps, generator=np.random.default_rng(0), mining=mining,
+            losses=losses,
+        )  # fmt: skip
+
+    return len(regions.sizes), labelling, fastest(mine)[0]
+
+
+def main() -> None:
+    """Measure, print a markdown table, and exit with 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description="Speed of AGPL and of mining.")
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    config = yaml.safe_load(parser.parse_args().config.read_text())["cim"]
+    torch.set_num_threads(1)
+    print(
+        f"one core, {PEAKS} peaks, {PRESENT} of {CLASSES} classes, targets {ASSIGNMENT_TARGET} and {MINING_TARGET} s\n"
+    )
+    print("| proposals | atoms | AGPL assignment, s | overlaps, mining and losses, s |\n|---|---|---|---|")
+    missed = False
+    for count, cells in ((400, 500), (1000, 500)):
+        atoms, labelling, mining = measure(count, cells, config)
+        print(f"| {count} | {atoms} | {labelling:.4f} | {mining:.4f} |")
+        missed |= labelling > ASSIGNMENT_TARGET or mining > MINING_TARGET
+    if missed:
+        sys.exit("a target is missed")
+
+
+if __name__ == "__main__":
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # The linear algebra library reads its thread count when it is loaded: start again with one thread.
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"OMP_NUM_THREADS": "1"})
+    main()
