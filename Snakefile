@@ -17,7 +17,7 @@ from stages.core.config.project import ConfigError, load_project
 from stages.core.digest import code_digest
 
 
-configfile: str(Path(workflow.basedir) / "config.yaml"),
+configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
 try:
@@ -28,7 +28,9 @@ except ConfigError as error:
 DATASET = project.dataset
 GPUS = 0 if project.device == "cpu" else project.gpus
 # A training step is one process, or one process a GPU.
-LAUNCH = f"torchrun --standalone --nproc-per-node={GPUS} -m" if GPUS > 1 else "python -m"
+LAUNCH = (
+    f"torchrun --standalone --nproc-per-node={GPUS} -m" if GPUS > 1 else "python -m"
+)
 
 # Jobs find this environment's Python and the stages, whatever folder --directory names and whoever starts them.
 shell.prefix(
@@ -80,3 +82,7 @@ rule all:
     input:
         rules.evaluation.input,
         rules.inspection.input,
+
+
+onsuccess:
+    shell(f"python -m stages.inspection.summary --results results/{DATASET}")

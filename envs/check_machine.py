@@ -24,7 +24,9 @@ def problems() -> list[str]:
         found.append("no C++ compiler (pydensecrf2 is built from source): install g++ (Debian: build-essential)")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     if free < NEEDED_GIGABYTES and not Path(".venv").is_dir():
-        found.append(f"{free:.1f} GB of disk are free here, expected {NEEDED_GIGABYTES} GB: free some, or clone elsewhere")
+        found.append(
+            f"{free:.1f} GB of disk are free here, expected {NEEDED_GIGABYTES} GB: free some, or clone elsewhere"
+        )
     return found
 
 

@@ -11,7 +11,11 @@ def cues_of_run(wildcards):
 
 def runs_with_labels():
     """Names of the runs that train on AGPL's labels."""
-    return [name for name in runs_of("cim") if project.runs[name].cim.train.pseudo_labels == "agpl"]
+    return [
+        name
+        for name in runs_of("cim")
+        if project.runs[name].cim.train.pseudo_labels == "agpl"
+    ]
 
 
 def labels_of_run(wildcards):
@@ -51,9 +55,6 @@ rule label_clusters:
         cues=cues_of_run,
     output:
         "results/{dataset}/{run}/cluster_labels/{split}.h5",
-    params:
-        settings=lambda wildcards: project.runs[wildcards.run].cim.agpl.canonical(),
-        code=code_digest("stages.cim.label_clusters"),
     log:
         "results/{dataset}/logs/{run}/label_clusters.{split}.log",
     benchmark:
@@ -62,6 +63,9 @@ rule label_clusters:
     resources:
         mem_mb=2000,
         runtime=240,
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].cim.agpl.canonical(),
+        code=code_digest("stages.cim.label_clusters"),
     shell:
         "python -m stages.cim.label_clusters --images {input.images} --proposals {input.proposals}"
         " --cues {input.cues} --output {output} --settings {params.settings:q} --log {log}"
@@ -77,22 +81,23 @@ rule train_cim:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",
         plot="results/{dataset}/{run}/network/curves.png",
-    wildcard_constraints:
-        run="|".join(runs_of("cim")) or "(?!)",
-    params:
-        settings=lambda wildcards: project.runs[wildcards.run].cim.train.canonical(),
-        code=code_digest("stages.cim.train"),
     log:
         "results/{dataset}/logs/{run}/train_cim.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_cim.tsv"
+    wildcard_constraints:
+        run="|".join(runs_of("cim")) or "(?!)",
     threads: project.threads
     resources:
         gpu=GPUS,
         mem_mb=24000,
         runtime=2880,
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].cim.train.canonical(),
+        code=code_digest("stages.cim.train"),
     shell:
-        LAUNCH + " stages.cim.train --images {input.images} --proposals {input.proposals}"
+        LAUNCH
+        + " stages.cim.train --images {input.images} --proposals {input.proposals}"
         " --cluster-labels {input.cluster_labels} --backbone-weights {input.backbone_weights}"
         " --output-weights {output.weights} --output-curves {output.curves} --output-plot {output.plot}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
@@ -105,20 +110,20 @@ rule predict_cim:
         weights="results/{dataset}/{run}/network/weights.safetensors",
     output:
         "results/{dataset}/{run}/{split}/instances.h5",
-    wildcard_constraints:
-        run="|".join(runs_of("cim")) or "(?!)",
-    params:
-        settings=lambda wildcards: project.runs[wildcards.run].cim.predict.canonical(),
-        code=code_digest("stages.cim.predict"),
     log:
         "results/{dataset}/logs/{run}/predict_cim.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/predict_cim.{split}.tsv"
+    wildcard_constraints:
+        run="|".join(runs_of("cim")) or "(?!)",
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
         mem_mb=12000,
         runtime=1440,
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].cim.predict.canonical(),
+        code=code_digest("stages.cim.predict"),
     shell:
         "python -m stages.cim.predict --images {input.images} --proposals {input.proposals} --weights {input.weights}"
         " --output {output} --run {wildcards.run}"

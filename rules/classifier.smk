@@ -12,7 +12,11 @@ def cues_in_use():
 
 rule classifier:
     input:
-        expand("results/{dataset}/classifier/{head}/weights.safetensors", dataset=DATASET, head=heads_in_use()),
+        expand(
+            "results/{dataset}/classifier/{head}/weights.safetensors",
+            dataset=DATASET,
+            head=heads_in_use(),
+        ),
 
 
 rule cues:
@@ -38,9 +42,6 @@ rule train_classifier:
         weights="results/{dataset}/classifier/{head}/weights.safetensors",
         curves="results/{dataset}/classifier/{head}/curves.json",
         plot="results/{dataset}/classifier/{head}/curves.png",
-    params:
-        settings=lambda wildcards: project.classifier[wildcards.head].train.canonical(),
-        code=code_digest("stages.classifier.train"),
     log:
         "results/{dataset}/logs/train_classifier.{head}.log",
     benchmark:
@@ -50,8 +51,12 @@ rule train_classifier:
         gpu=GPUS,
         mem_mb=16000,
         runtime=1440,
+    params:
+        settings=lambda wildcards: project.classifier[wildcards.head].train.canonical(),
+        code=code_digest("stages.classifier.train"),
     shell:
-        LAUNCH + " stages.classifier.train --images {input.images} --output-weights {output.weights}"
+        LAUNCH
+        + " stages.classifier.train --images {input.images} --output-weights {output.weights}"
         " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
         f" --device {project.device} --log {{log}}"
 
@@ -62,20 +67,20 @@ rule find_cues:
         weights="results/{dataset}/classifier/{head}/weights.safetensors",
     output:
         "results/{dataset}/{split}/cues/{head}.h5",
-    wildcard_constraints:
-        head=r"(?!points$)[\w-]+",
-    params:
-        settings=lambda wildcards: project.classifier[wildcards.head].cues.canonical(),
-        code=code_digest("stages.classifier.cues"),
     log:
         "results/{dataset}/logs/find_cues.{split}.{head}.log",
     benchmark:
         "results/{dataset}/benchmarks/find_cues.{split}.{head}.tsv"
+    wildcard_constraints:
+        head=r"(?!points$)[\w-]+",
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
         mem_mb=8000,
         runtime=720,
+    params:
+        settings=lambda wildcards: project.classifier[wildcards.head].cues.canonical(),
+        code=code_digest("stages.classifier.cues"),
     shell:
         "python -m stages.classifier.cues --images {input.images} --weights {input.weights} --output {output}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
@@ -88,8 +93,6 @@ rule point_cues:
         points="results/{dataset}/{split}/points.h5",
     output:
         "results/{dataset}/{split}/cues/points.h5",
-    params:
-        code=code_digest("stages.classifier.point_cues"),
     log:
         "results/{dataset}/logs/point_cues.{split}.log",
     benchmark:
@@ -98,6 +101,8 @@ rule point_cues:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        code=code_digest("stages.classifier.point_cues"),
     shell:
         "python -m stages.classifier.point_cues --images {input.images} --points {input.points} --output {output}"
         " --log {log}"

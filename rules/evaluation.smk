@@ -28,9 +28,6 @@ rule evaluate_instances:
     output:
         metrics="results/{dataset}/{run}/{split}/metrics.json",
         plot="results/{dataset}/{run}/{split}/precision_recall.png",
-    params:
-        settings=lambda wildcards: project.evaluation.masks.canonical(),
-        code=code_digest("stages.evaluation.evaluate"),
     log:
         "results/{dataset}/logs/{run}/evaluate_instances.{split}.log",
     benchmark:
@@ -39,6 +36,9 @@ rule evaluate_instances:
     resources:
         mem_mb=8000,
         runtime=240,
+    params:
+        settings=lambda wildcards: project.evaluation.masks.canonical(),
+        code=code_digest("stages.evaluation.evaluate"),
     shell:
         "python -m stages.evaluation.evaluate --instances {input.instances} --images {input.images}"
         " --ground-truth {input.ground_truth} --output-metrics {output.metrics} --output-plot {output.plot}"
@@ -51,9 +51,6 @@ rule report_proposals:
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
         "results/{dataset}/{split}/proposals/{source}.report.json",
-    params:
-        settings=lambda wildcards: project.evaluation.proposals.canonical(),
-        code=code_digest("stages.evaluation.report_proposals"),
     log:
         "results/{dataset}/logs/report_proposals.{split}.{source}.log",
     benchmark:
@@ -62,6 +59,9 @@ rule report_proposals:
     resources:
         mem_mb=2000,
         runtime=120,
+    params:
+        settings=lambda wildcards: project.evaluation.proposals.canonical(),
+        code=code_digest("stages.evaluation.report_proposals"),
     shell:
         "python -m stages.evaluation.report_proposals --proposals {input.proposals}"
         " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
@@ -74,8 +74,6 @@ rule report_cues:
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
         "results/{dataset}/{split}/cues/{head}.report.json",
-    params:
-        code=code_digest("stages.evaluation.report_cues"),
     log:
         "results/{dataset}/logs/report_cues.{split}.{head}.log",
     benchmark:
@@ -84,6 +82,8 @@ rule report_cues:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        code=code_digest("stages.evaluation.report_cues"),
     shell:
         "python -m stages.evaluation.report_cues --images {input.images} --cues {input.cues}"
         " --ground-truth {input.ground_truth} --output {output} --log {log}"
@@ -96,9 +96,6 @@ rule report_cluster_labels:
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
         "results/{dataset}/{run}/cluster_labels/{split}.report.json",
-    params:
-        settings=lambda wildcards: project.evaluation.cluster_labels.canonical(),
-        code=code_digest("stages.evaluation.report_cluster_labels"),
     log:
         "results/{dataset}/logs/{run}/report_cluster_labels.{split}.log",
     benchmark:
@@ -107,6 +104,9 @@ rule report_cluster_labels:
     resources:
         mem_mb=2000,
         runtime=120,
+    params:
+        settings=lambda wildcards: project.evaluation.cluster_labels.canonical(),
+        code=code_digest("stages.evaluation.report_cluster_labels"),
     shell:
         "python -m stages.evaluation.report_cluster_labels --cluster-labels {input.cluster_labels}"
         " --proposals {input.proposals} --ground-truth {input.ground_truth} --output {output}"
@@ -123,14 +123,14 @@ rule compare_runs:
     output:
         markdown="results/{dataset}/comparison.md",
         json="results/{dataset}/comparison.json",
-    params:
-        code=code_digest("stages.evaluation.compare"),
     log:
         "results/{dataset}/logs/compare_runs.log",
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code_digest("stages.evaluation.compare"),
     shell:
         "python -m stages.evaluation.compare --metrics {input} --output-markdown {output.markdown}"
         " --output-json {output.json} --log {log}"

@@ -3,7 +3,11 @@
 
 rule images:
     input:
-        expand("results/{dataset}/{split}/images.h5", dataset=DATASET, split=project.all_splits),
+        expand(
+            "results/{dataset}/{split}/images.h5",
+            dataset=DATASET,
+            split=project.all_splits,
+        ),
 
 
 rule list_images:
@@ -11,9 +15,6 @@ rule list_images:
         images="results/{dataset}/{split}/images.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
         points="results/{dataset}/{split}/points.h5",
-    params:
-        settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
-        code=code_digest("stages.images.list_images"),
     log:
         "results/{dataset}/logs/list_images.{split}.log",
     benchmark:
@@ -22,6 +23,9 @@ rule list_images:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
+        code=code_digest("stages.images.list_images"),
     shell:
         "python -m stages.images.list_images --split {wildcards.split} --threads {threads} --output-images {output.images}"
         " --output-ground-truth {output.ground_truth} --output-points {output.points}"

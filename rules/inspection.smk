@@ -6,7 +6,9 @@ GALLERY_SPLIT = project.splits.evaluate[0]
 def labels_to_show(wildcards):
     if wildcards.run not in runs_with_labels():
         return []
-    return f"results/{wildcards.dataset}/{wildcards.run}/cluster_labels/{GALLERY_SPLIT}.h5"
+    return (
+        f"results/{wildcards.dataset}/{wildcards.run}/cluster_labels/{GALLERY_SPLIT}.h5"
+    )
 
 
 def shown(pattern, field):
@@ -14,14 +16,20 @@ def shown(pattern, field):
 
     def path(wildcards):
         name = getattr(project.runs[wildcards.run], field)
-        return f"results/{wildcards.dataset}/{GALLERY_SPLIT}/" + pattern.format(name=name)
+        return f"results/{wildcards.dataset}/{GALLERY_SPLIT}/" + pattern.format(
+            name=name
+        )
 
     return path
 
 
 rule inspection:
     input:
-        expand("results/{dataset}/{run}/gallery/index.html", dataset=DATASET, run=project.runs),
+        expand(
+            "results/{dataset}/{run}/gallery/index.html",
+            dataset=DATASET,
+            run=project.runs,
+        ),
 
 
 rule build_gallery:
@@ -37,9 +45,6 @@ rule build_gallery:
         template=workflow.source_path("../stages/inspection/gallery.html.jinja"),
     output:
         "results/{dataset}/{run}/gallery/index.html",
-    params:
-        settings=lambda wildcards: project.inspection.canonical(),
-        code=code_digest("stages.inspection.gallery"),
     log:
         "results/{dataset}/logs/{run}/build_gallery.log",
     benchmark:
@@ -48,6 +53,9 @@ rule build_gallery:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        settings=lambda wildcards: project.inspection.canonical(),
+        code=code_digest("stages.inspection.gallery"),
     shell:
         "python -m stages.inspection.gallery --images {input.images} --proposals {input.proposals} --cues {input.cues}"
         " --cluster-labels {input.cluster_labels} --instances {input.instances} --ground-truth {input.ground_truth}"

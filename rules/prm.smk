@@ -18,19 +18,19 @@ rule retrieve_prm:
         cues=cues_of_run,
     output:
         "results/{dataset}/{run}/{split}/instances.h5",
-    wildcard_constraints:
-        run="|".join(runs_of("prm")) or "(?!)",
-    params:
-        settings=lambda wildcards: project.runs[wildcards.run].prm.canonical(),
-        code=code_digest("stages.prm.retrieve"),
     log:
         "results/{dataset}/logs/{run}/retrieve_prm.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/retrieve_prm.{split}.tsv"
+    wildcard_constraints:
+        run="|".join(runs_of("prm")) or "(?!)",
     threads: 1
     resources:
         mem_mb=2000,
         runtime=240,
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].prm.canonical(),
+        code=code_digest("stages.prm.retrieve"),
     shell:
         "python -m stages.prm.retrieve --images {input.images} --proposals {input.proposals} --cues {input.cues}"
         " --output {output} --run {wildcards.run} --settings {params.settings:q} --log {log}"

@@ -36,19 +36,19 @@ rule generate_proposals:
         images="results/{dataset}/{split}/images.h5",
     output:
         temp("results/{dataset}/{split}/proposals/{source}/{scatteritem}.h5"),
-    wildcard_constraints:
-        source=sources_of_kind("heg"),
-    params:
-        settings=source_settings,
-        code=code_digest("stages.proposals.generate"),
     log:
         "results/{dataset}/logs/generate_proposals.{split}.{source}.{scatteritem}.log",
     benchmark:
         "results/{dataset}/benchmarks/generate_proposals.{split}.{source}.{scatteritem}.tsv"
+    wildcard_constraints:
+        source=sources_of_kind("heg"),
     threads: 1
     resources:
         mem_mb=3000,
         runtime=720,
+    params:
+        settings=source_settings,
+        code=code_digest("stages.proposals.generate"),
     shell:
         "python -m stages.proposals.generate --images {input.images} --shard {wildcards.scatteritem} --output {output}"
         " --source {wildcards.source} --settings {params.settings:q} --log {log}"
@@ -59,19 +59,19 @@ rule import_proposals:
         images="results/{dataset}/{split}/images.h5",
     output:
         temp("results/{dataset}/{split}/proposals/{source}/{scatteritem}.h5"),
-    wildcard_constraints:
-        source=sources_of_kind("mat", "coco_json"),
-    params:
-        settings=source_settings,
-        code=code_digest("stages.proposals.import_masks"),
     log:
         "results/{dataset}/logs/import_proposals.{split}.{source}.{scatteritem}.log",
     benchmark:
         "results/{dataset}/benchmarks/import_proposals.{split}.{source}.{scatteritem}.tsv"
+    wildcard_constraints:
+        source=sources_of_kind("mat", "coco_json"),
     threads: 1
     resources:
         mem_mb=3000,
         runtime=720,
+    params:
+        settings=source_settings,
+        code=code_digest("stages.proposals.import_masks"),
     shell:
         "python -m stages.proposals.import_masks --images {input.images} --shard {wildcards.scatteritem} --output {output}"
         " --source {wildcards.source} --settings {params.settings:q} --log {log}"
@@ -80,11 +80,11 @@ rule import_proposals:
 rule merge_proposals:
     input:
         images="results/{dataset}/{split}/images.h5",
-        shards=gather.shards("results/{{dataset}}/{{split}}/proposals/{{source}}/{scatteritem}.h5"),
+        shards=gather.shards(
+            "results/{{dataset}}/{{split}}/proposals/{{source}}/{scatteritem}.h5"
+        ),
     output:
         "results/{dataset}/{split}/proposals/{source}.h5",
-    params:
-        code=code_digest("stages.proposals.merge"),
     log:
         "results/{dataset}/logs/merge_proposals.{split}.{source}.log",
     benchmark:
@@ -93,5 +93,7 @@ rule merge_proposals:
     resources:
         mem_mb=2000,
         runtime=120,
+    params:
+        code=code_digest("stages.proposals.merge"),
     shell:
         "python -m stages.proposals.merge --images {input.images} --shards {input.shards} --output {output} --log {log}"

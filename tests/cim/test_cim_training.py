@@ -12,6 +12,7 @@ from stages.cim.data import CimTask, Memory
 from stages.cim.label_clusters import label_clusters
 from stages.cim.network import CimNetwork
 from stages.cim.predict import Predictor, load_network, predict_cim
+from stages.cim.samples import RegionInputs, scaled_picture
 from stages.cim.train import train_cim
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import Picture
@@ -295,12 +296,31 @@ def test_prediction_choices(train, predict, released, toy):
     assert max(len(record.scores) for record in few) == 2
 
 
-def test_scores_do_not_depend_on_the_order_of_proposals(train, released, toy):
-    settings = released(train={"training": {"steps": 1}})
-    weights = train(settings)
+@pytest.fixture
+def predictor(train, released, toy):
+    exact = {"inclusive_clip": False, "inclusive_flip": False}
+    settings = released(train={"training": {"steps": 1}, "inputs": exact})
     with read(toy.images, Picture) as images:
-        network, trained, _ = load_network(weights, images, device="cpu")
-    predictor = Predictor(network, trained=trained, settings=settings.predict)
+        network, trained, _ = load_network(train(settings), images, device="cpu")
+    return Predictor(network, trained=trained, settings=settings.predict)
+
+
+def test_a_score_is_the_mean_of_scales_mirror_images_and_branches_of_class_times_integrity_a10(predictor, toy):
+    inputs, expected = predictor.trained.inputs, []
+    for side in (48, 64):
+        for rgb, masks in ((toy.rgb[0], toy.masks[0]), (toy.rgb[0][:, ::-1], toy.masks[0][:, :, ::-1])):
+            picture = torch.from_numpy(scaled_picture(np.ascontiguousarray(rgb), side, flip=False, settings=inputs))
+            seen = RegionInputs.of(Regions.from_masks(masks), crop_size=7, settings=inputs)
+            with torch.no_grad():
+                boxes = torch.from_numpy(seen.boxes * np.float32(side / 56))
+                found = predictor.network(picture, boxes, torch.from_numpy(seen.crops))
+            for classes, whole in found.refined:
+                expected.append((classes * whole)[:, 1:].numpy())
+    scores = predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0]))
+    np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-4)
+
+
+def test_scores_do_not_depend_on_the_order_of_proposals(predictor, toy):
     order = np.random.default_rng(0).permutation(toy.counts[0])
     straight, mixed = (
         predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0][index])) for index in (slice(None), order)

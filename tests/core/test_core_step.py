@@ -19,11 +19,13 @@ class Colours(Section):
 def test_the_command_line_follows_the_signature(tmp_path):
     calls = []
 
-    def paint(*, image: Path, labels: Path | None, parts: list[Path], settings: Colours, ratio: float, fast: bool) -> None:
+    def paint(
+        *, image: Path, labels: Path | None, parts: list[Path], settings: Colours, ratio: float, fast: bool
+    ) -> None:
         """Paint."""
         calls.append((image, labels, parts, settings, ratio, fast))
 
-    settings = Colours(red=3, name="it's \"quoted\" & $HOME {x}")
+    settings = Colours(red=3, name='it\'s "quoted" & $HOME {x}')
     arguments = ["--image", "i.h5", "--labels", "--parts", "a", "b", "--settings", settings.canonical()]
     step.run(paint, [*arguments, "--ratio", "0.5", "--fast", "true", "--log", str(tmp_path / "log" / "l.log")])
     assert calls == [(Path("i.h5"), None, [Path("a"), Path("b")], settings, 0.5, True)]
@@ -72,9 +74,7 @@ def test_an_error_of_ours_keeps_its_traceback(tmp_path):
     assert "Traceback" in log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(8.25, "8.2s"), (59.4, "59.4s"), (245, "4m05s"), (7980, "2h13m")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(8.25, "8.2s"), (59.4, "59.4s"), (245, "4m05s"), (7980, "2h13m")])
 def test_durations_are_for_people(seconds, text):
     assert step.clock(seconds) == text
 

@@ -47,11 +47,7 @@ def write(path, records, record=Sample, header=None):
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    images=st.lists(
-        hnp.arrays(np.uint8, st.tuples(st.integers(0, 5), st.integers(0, 5))), min_size=0, max_size=6
-    )
-)
+@given(images=st.lists(hnp.arrays(np.uint8, st.tuples(st.integers(0, 5), st.integers(0, 5))), min_size=0, max_size=6))
 def test_ragged_arrays_come_back_as_they_were(tmp_path_factory, images):
     path = tmp_path_factory.mktemp("ragged") / "a.h5"
     records = [

@@ -60,7 +60,11 @@ def test_nothing_made_from_annotations_goes_back_into_a_run(whole_graph):
 
 def test_rules_that_read_annotations_run_code_of_evaluation_and_inspection(project_root):
     for path in (project_root / "rules").glob("*.smk"):
-        if "ground_truth=" in path.read_text().replace(" ", "") and path.stem not in ("images", "evaluation", "inspection"):
+        if "ground_truth=" in path.read_text().replace(" ", "") and path.stem not in (
+            "images",
+            "evaluation",
+            "inspection",
+        ):
             pytest.fail(f"{path.name} names ground truth")
 
 

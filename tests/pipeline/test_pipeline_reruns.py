@@ -131,7 +131,9 @@ def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(pr
     undisturbed = project / "results" / "toy" / "cim" / "network" / "weights.safetensors"
     command = train_command(project, tmp_path)
     checkpoint = tmp_path / "checkpoint" / "checkpoint.pt"
-    process = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    process = subprocess.Popen(
+        command, cwd=project, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "2"}
+    )
     deadline = time.monotonic() + 120
     while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -140,13 +142,17 @@ def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(pr
     process.wait()
     assert checkpoint.is_file()
     assert not (tmp_path / "weights.safetensors").exists()
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    done = subprocess.run(
+        command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"}
+    )
     assert done.returncode == 0, done.stderr
     assert "resum" in done.stderr or "goes on" in done.stderr
     assert (tmp_path / "weights.safetensors").read_bytes() == undisturbed.read_bytes()
 
 
-@pytest.mark.parametrize("target", ["images", "proposals", "classifier", "cues", "cim", "prm", "evaluation", "inspection"])
+@pytest.mark.parametrize(
+    "target", ["images", "proposals", "classifier", "cues", "cim", "prm", "evaluation", "inspection"]
+)
 def test_each_stage_is_a_target(project, target):
     assert {job.rule for job in planned(project, target, "--configfile", "toy.yaml", source=project)} == set()
 

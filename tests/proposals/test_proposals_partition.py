@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.segmentation import felzenszwalb
 
 from stages.proposals.features import describe_pixels
 from stages.proposals.partition import partition
@@ -21,6 +22,16 @@ def test_components_join_below_the_smaller_internal_difference_plus_k_over_size(
 def test_a_constant_picture_is_one_superpixel(shape: tuple[int, int]):
     labels = partition(np.full((*shape, 3), 77, np.uint8), scale=40, sigma=0.8, smallest=10)
     np.testing.assert_array_equal(labels, np.zeros(shape, np.int32))
+
+
+def test_superpixels_are_those_of_scikit_image_but_for_equal_costs():
+    rgb = cv2.resize(np.random.default_rng(3).integers(0, 256, (12, 16, 3), dtype=np.uint8), (80, 60))
+    ours = partition(rgb, scale=40, sigma=0.8, smallest=20)
+    theirs = felzenszwalb(rgb, scale=40, sigma=0.8, min_size=20)
+    shared = np.zeros((ours.max() + 1, theirs.max() + 1))
+    np.add.at(shared, (ours, theirs), 1)
+    assert shared.max(axis=0).sum() > 0.95 * ours.size
+    assert shared.max(axis=1).sum() > 0.95 * ours.size
 
 
 def test_superpixels_are_numbered_without_gaps_connected_and_not_small():

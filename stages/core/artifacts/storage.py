@@ -142,14 +142,13 @@ def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: P
     `header` holds what is true of all pictures (JSON types only), such as the class names.
     """
     check_record_class(record)
-    with whole_file(path) as unfinished:
-        with h5py.File(unfinished, "w", libver="v110") as file:
-            writer = Writer(file, record, header)
-            yield writer
-            writer.flush()
-            attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
-            for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
-                file.attrs[name] = value
+    with whole_file(path) as unfinished, h5py.File(unfinished, "w", libver="v110") as file:
+        writer = Writer(file, record, header)
+        yield writer
+        writer.flush()
+        attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
+        for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
+            file.attrs[name] = value
 
 
 class Artifact(Generic[R]):

@@ -13,8 +13,8 @@ class PrmSettings(Section):
     """Which peaks count and how a proposal is scored against a peak's response (PRM equation 5)."""
 
     class_threshold: float = Field(
-        ge=0, description="a class counts where its score (logit) is above this (released code: 0); not below 0, because"
-        " there the cues hold peaks of tagged classes alone",
+        ge=0, description="a class counts where its score (logit) is above this (released code: 0); not below 0,"
+        " because there the cues hold peaks of tagged classes alone",
     )  # fmt: skip
     peak_share: Share = Field(
         description="a peak counts from this share of its class's best peak in the picture; 0: every peak above 0"

@@ -104,13 +104,15 @@ class ConfigError(ValueError):
 def load_project(config: dict[str, Any]) -> Project:
     """Check a configuration as Snakemake has merged it.
 
-    Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in.
+    Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in. A run
+    that an overlay sets to null is left out.
     Raises ConfigError with all problems at once.
     """
     problems: list[str] = []
     expanded = _expanded(config, "", problems)
     runs = expanded.get("runs")
     if isinstance(runs, dict):
+        runs = {name: run for name, run in runs.items() if run is not None}
         expanded = {**expanded, "runs": {name: _completed(name, run, expanded, problems) for name, run in runs.items()}}
     try:
         project = TypeAdapter(Project).validate_python(expanded)

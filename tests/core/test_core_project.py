@@ -1,0 +1,133 @@
+"""The whole configuration: what is refused, how runs are completed, and that everything shipped is valid."""
+
+import copy
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.core.config.project import ConfigError, load_files, load_project, merged
+
+ROOT = Path(__file__).parents[2]
+BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
+ON_TOP_OF_VOC = ["voc2012_released", "voc2012_cob", "voc2012_points", "coco2017", "ablations/cim"]
+
+
+def load(overlay):
+    return load_project(merged(copy.deepcopy(BASE), yaml.safe_load(overlay) or {}))
+
+
+@pytest.fixture(autouse=True)
+def data_folder(monkeypatch):
+    monkeypatch.setenv("TAGMASK_DATA", "/somewhere")
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        pytest.param("cim: {train: {losses: {bagg: 1.0}}}", "cim.train.losses.bagg: unknown key", id="typo"),
+        pytest.param("colour: red", "colour: unknown key", id="unknown section"),
+        pytest.param("cim: {train: {training: {steps: 0}}}", "cim.train.training.steps: .*greater than or equal to 1, found 0", id="impossible"),
+        pytest.param("cim: {train: {training: {steps: many}}}", "cim.train.training.steps: .*found 'many'", id="type"),
+        pytest.param("cim: {train: {training: {learning_rate: 1e-3}}}", "write 1.0e-4, with a point", id="YAML's 1e-3"),
+        pytest.param("runs: {cim: {proposals: cob}}", "runs.cim.proposals is 'cob'; there are", id="unknown source"),
+        pytest.param("runs: {cim: {cues: prn}}", "runs.cim.cues is 'prn'; there are", id="unknown head"),
+        pytest.param("runs: {cim: {cim: {train: {mning: {}}}}}", "runs.cim.cim.train.mning: unknown key", id="typo in a run"),
+        pytest.param("runs: {cim: {cim: {train: {mining: {strategy: fast}}}}}", "runs.cim.cim.train.mining.strategy", id="value in a run"),
+        pytest.param("runs: {cim: {metod: cim}}", "runs.cim.metod: unknown key", id="typo beside a run's method"),
+        pytest.param("runs: {prm: {cues: points}}", "method prm needs a classifier's response maps", id="prm of points"),
+        pytest.param("runs: {cim: {cues: points}}", "cues are points, so backbone.weights", id="classifier's weights of points"),
+        pytest.param("splits: {train: trian}", "splits names 'trian'", id="unknown split"),
+        pytest.param("images: {kind: voc}", "voc.root is null", id="path of the chosen data set"),
+        pytest.param("runs: {'a b': {method: cim, proposals: heg, cues: prm}}", "String should match pattern", id="name"),
+        pytest.param("images: {kind: voc, voc: {root: '${NOT_SET}/x'}}", "images.voc.root: .*NOT_SET is not set", id="variable"),
+        pytest.param("classifier: {prm: {train: {head: {kind: prn}}}}", "classifier.prm.train.head", id="kind of head"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_by_the_path_of_its_key(overlay, message):
+    with pytest.raises(ConfigError, match=message):
+        load(overlay)
+
+
+def test_a_missing_key_is_named():
+    config = copy.deepcopy(BASE)
+    del config["cim"]["agpl"]["iou_threshold"]
+    with pytest.raises(ConfigError, match="cim.agpl.iou_threshold: missing key") as caught:
+        load_project(config)
+    assert str(caught.value).count("iou_threshold") == 1
+
+
+def test_all_problems_are_listed_at_once():
+    with pytest.raises(ConfigError) as caught:
+        load("{cim: {agpl: {iou_threshold: 2.0}}, prm: {grid: 1}, evaluation: {masks: {void: ignored}}, shards: 0}")
+    for key in ("cim.agpl.iou_threshold", "prm.grid", "evaluation.masks.void", "shards"):
+        assert f"  {key}: " in str(caught.value)
+    assert "4 problem(s)" in str(caught.value)
+
+
+def test_a_run_is_the_base_section_with_its_overrides():
+    project = load("runs: {mist: {method: cim, proposals: heg, cues: prm, cim: {train: {mining: {strategy: mist}}}}}")
+    assert project.runs["mist"].cim.train.mining.strategy == "mist"
+    assert project.runs["cim"].cim == project.cim
+    assert project.runs["mist"].cim.predict == project.cim.predict
+
+
+def test_an_overlay_leaves_out_a_run_with_null():
+    assert list(load("runs: {prm: null}").runs) == ["cim"]
+
+
+def test_points_are_declared_in_the_run():
+    project = load("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}")
+    assert project.runs["cim"].supervision == "points"
+    assert project.runs["prm"].supervision == "image tags"
+
+
+def test_variables_in_texts_are_replaced():
+    project = load("images: {kind: voc, voc: {root: '${TAGMASK_DATA}/VOC'}}")
+    assert project.images.voc.root == "/somewhere/VOC"
+
+
+@pytest.mark.parametrize("preset", [*ON_TOP_OF_VOC, "voc2012", "voc_animals", "image_folder"])
+def test_every_shipped_preset_is_valid(preset):
+    below = [ROOT / "presets" / "voc2012.yaml"] if preset in ON_TOP_OF_VOC else []
+    assert load_files(ROOT / "config.yaml", *below, ROOT / "presets" / f"{preset}.yaml").runs
+
+
+def test_no_shipped_preset_is_left_out_here():
+    shipped = {str(path.relative_to(ROOT / "presets").with_suffix("")) for path in (ROOT / "presets").rglob("*.yaml")}
+    assert shipped == {*ON_TOP_OF_VOC, "voc2012", "voc_animals", "image_folder"}
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        return dict(itertools.chain.from_iterable(leaves(v, (*path, k)).items() for k, v in value.items()))
+    return {path: value}
+
+
+def test_paper_and_released_code_differ_in_settings_of_the_same_sections_alone():
+    paper = load_files(ROOT / "config.yaml", ROOT / "presets/voc2012.yaml")
+    released = load_files(ROOT / "config.yaml", *[ROOT / f"presets/{n}.yaml" for n in ("voc2012", "voc2012_released")])
+    one, other = leaves(paper.cim.model_dump()), leaves(released.cim.model_dump())
+    assert one.keys() == other.keys()
+    differing = {path[-1] for path in one if one[path] != other[path]}
+    assert differing == {
+        "truncated_resize", "inclusive_clip", "inclusive_flip", "big_share", "foreground_at_threshold", "one_class",
+        "half_precision_maps", "integrity", "refinement_bag", "first_branch", "cluster_form",
+        "scale_momentum_at_drops", "nms_inclusive",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [path for path in leaves(BASE) if path[0] != "runs"])
+def test_no_key_of_the_config_can_be_left_out(key):
+    config = copy.deepcopy(BASE)
+    place = config
+    for part in key[:-1]:
+        place = place[part]
+    if key[0] in ("proposals", "classifier") and len(key) < 3:
+        pytest.skip("a name, not a key")
+    if ("splits" in key[:-1] and key[0] == "images") or "rate_factors" in key[:-1]:
+        pytest.skip("entries of a mapping of names")
+    del place[key[-1]]
+    with pytest.raises(ConfigError):
+        load_project(config)
