@@ -144,7 +144,9 @@ class _Loop:
                 self._update(step, batches)
                 done = step + 1
                 if done % self.settings.curve_steps == 0 or done == self.settings.steps:
-                    reporter.report(self.curves.close_point(done, rate))
+                    point = self.curves.close_point(done, rate)
+                    if self.fabric.is_global_zero:
+                        reporter.report(point)
                 now = time.perf_counter()
                 if now - saved > 60 * self.settings.checkpoint_minutes and done < self.settings.steps:
                     saved = now
