@@ -11,6 +11,7 @@ from stages.core.config.project import ConfigError, load_files, load_project, me
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
+ON_TOP_OF_ANIMALS = ["ablations/training_time"]
 ON_TOP_OF_VOC = ["voc2012_released", "voc2012_cob", "voc2012_points", "coco2017", "ablations/cim"]
 
 
@@ -88,15 +89,16 @@ def test_variables_in_texts_are_replaced():
     assert project.images.voc.root == "/somewhere/VOC"
 
 
-@pytest.mark.parametrize("preset", [*ON_TOP_OF_VOC, "voc2012", "voc_animals", "image_folder"])
+@pytest.mark.parametrize("preset", [*ON_TOP_OF_VOC, *ON_TOP_OF_ANIMALS, "voc2012", "voc_animals", "image_folder"])
 def test_every_shipped_preset_is_valid(preset):
     below = [ROOT / "presets" / "voc2012.yaml"] if preset in ON_TOP_OF_VOC else []
+    below += [ROOT / "presets" / "voc_animals.yaml"] if preset in ON_TOP_OF_ANIMALS else []
     assert load_files(ROOT / "config.yaml", *below, ROOT / "presets" / f"{preset}.yaml").runs
 
 
 def test_no_shipped_preset_is_left_out_here():
     shipped = {str(path.relative_to(ROOT / "presets").with_suffix("")) for path in (ROOT / "presets").rglob("*.yaml")}
-    assert shipped == {*ON_TOP_OF_VOC, "voc2012", "voc_animals", "image_folder"}
+    assert shipped == {*ON_TOP_OF_VOC, *ON_TOP_OF_ANIMALS, "voc2012", "voc_animals", "image_folder"}
 
 
 def leaves(value, path=()):

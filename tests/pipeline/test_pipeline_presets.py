@@ -1,0 +1,56 @@
+"""Every shipped preset plans a whole graph, and the documented commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import ROOT, planned
+
+VOC = "presets/voc2012.yaml"
+ANIMALS = "presets/voc_animals.yaml"
+
+
+@pytest.mark.parametrize(
+    ("presets", "rules"),
+    [
+        pytest.param([VOC], {"train_cim", "retrieve_prm"}, id="voc2012"),
+        pytest.param([VOC, "presets/voc2012_released.yaml"], {"train_cim"}, id="voc2012_released"),
+        pytest.param([VOC, "presets/voc2012_cob.yaml"], {"import_proposals", "train_cim"}, id="voc2012_cob"),
+        pytest.param([VOC, "presets/voc2012_points.yaml"], {"point_cues", "train_cim"}, id="voc2012_points"),
+        pytest.param([VOC, "presets/coco2017.yaml"], {"train_cim"}, id="coco2017"),
+        pytest.param([VOC, "presets/ablations/cim.yaml"], {"train_cim"}, id="ablations"),
+        pytest.param([ANIMALS], {"train_cim", "retrieve_prm"}, id="voc_animals"),
+        pytest.param([ANIMALS, "presets/ablations/training_time.yaml"], {"train_cim"}, id="training_time"),
+        pytest.param(["presets/image_folder.yaml"], {"train_cim"}, id="image_folder"),
+    ],
+)
+def test_a_shipped_preset_plans_its_graph(tmp_path, monkeypatch, presets, rules):
+    monkeypatch.setenv("TAGMASK_DATA", str(tmp_path))
+    found = {job.rule for job in planned(tmp_path, "--configfile", *[str(ROOT / preset) for preset in presets])}
+    assert rules | {"list_images", "evaluate_instances", "build_gallery", "all"} <= found
+    assert ("retrieve_prm" in found) == (presets != ["presets/image_folder.yaml"])
+
+
+def test_commands_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^make (\w+)", readme, re.MULTILINE)) | set(re.findall(r"`make (\w+)`", readme))
+    assert {"demo", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", ["README.md", *[f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]])
+def test_links_and_presets_that_a_page_names_exist(page):
+    text = (ROOT / page).read_text()
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (folder / link).exists(), link
+    for preset in re.findall(r"presets/[\w/]+\.yaml", text):
+        assert (ROOT / preset).is_file(), preset
+
+
+def test_continuous_integration_calls_the_documented_commands():
+    text = Path(ROOT / ".ci" / "run").read_text()
+    assert "make check\nmake test\n" in text
