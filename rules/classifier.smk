@@ -72,7 +72,7 @@ rule find_cues:
     benchmark:
         "results/{dataset}/benchmarks/find_cues.{split}.{head}.tsv"
     wildcard_constraints:
-        head=r"(?!points$)[\w-]+",
+        head=r"(?!points\.)[\w-]+",
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

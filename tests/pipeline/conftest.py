@@ -42,7 +42,7 @@ def jobs(text: str) -> list[Job]:
 def planned(folder: Path, *arguments: str, source: Path = ROOT) -> list[Job]:
     """What a dry run would do."""
     done = snakemake(folder, "-n", "-c2", *arguments, source=source)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
     return jobs(done.stdout + done.stderr)
 
 
