@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import inspect
 import logging
+import os
 import resource
 import sys
 import time
@@ -145,7 +146,7 @@ def _read_section(kind: type[Section], text: str) -> Section:
 def _reporting(path: Path | None) -> Iterator[None]:
     """Send what is logged to the terminal and to the file, for the time of the step."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if path is not None:
+    if path is not None and os.environ.get("RANK", "0") == "0":  # torchrun starts one process a GPU: one writes
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     root, level = logging.getLogger(), logging.getLogger().level

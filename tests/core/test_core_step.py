@@ -89,3 +89,15 @@ def test_help_needs_no_heavy_library(project_root):
     code = "import sys, stages.core.config.project, stages.core.digest; print(sorted({'torch','timm','cv2','numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("rank", "written"), [("0", True), ("1", False)])
+def test_of_several_processes_the_first_writes_the_log(tmp_path, monkeypatch, rank, written):
+    monkeypatch.setenv("RANK", rank)
+    log = tmp_path / "l.log"
+
+    def paint(*, image: Path) -> None:
+        """Paint."""
+
+    step.run(paint, ["--image", "x.png", "--log", str(log)])
+    assert log.exists() == written
