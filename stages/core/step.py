@@ -22,12 +22,13 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from stages.core.artifacts.records import MissingPicture
 from stages.core.config.section import Section
 
 T = TypeVar("T")
 log = logging.getLogger("tagmask")
 SECONDS_BETWEEN_REPORTS = 10.0
-EXPECTED_ERRORS = (ValueError, KeyError, OSError, FloatingPointError)
+EXPECTED_ERRORS = (ValueError, MissingPicture, OSError, FloatingPointError)
 
 
 def run(function: Callable[..., None], arguments: list[str] | None = None) -> None:
@@ -42,9 +43,7 @@ def run(function: Callable[..., None], arguments: list[str] | None = None) -> No
         try:
             function(**values)
         except EXPECTED_ERRORS as error:
-            # str(KeyError) is the repr of its message
-            message = error.args[0] if isinstance(error, KeyError) and error.args else error
-            log.error("%s stopped: %s", function.__name__, message)
+            log.error("%s stopped: %s", function.__name__, error)
             sys.exit(1)
         except Exception:
             log.exception("%s failed: this is a bug in tagmask, please report it with this log", function.__name__)

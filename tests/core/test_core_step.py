@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.core import step
+from stages.core.artifacts.records import MissingPicture
 from stages.core.config.section import Section
 
 
@@ -66,7 +67,7 @@ def test_an_error_of_the_input_is_one_line_and_fails_the_step(tmp_path, capsys):
 def test_an_error_of_ours_keeps_its_traceback(tmp_path):
     def paint(*, image: Path) -> None:
         """Paint."""
-        raise AssertionError(image)
+        raise KeyError(image)
 
     log = tmp_path / "l.log"
     with pytest.raises(SystemExit):
@@ -101,3 +102,15 @@ def test_of_several_processes_the_first_writes_the_log(tmp_path, monkeypatch, ra
 
     step.run(paint, ["--image", "x.png", "--log", str(log)])
     assert log.exists() == written
+
+
+def test_a_picture_that_an_artifact_lacks_is_an_error_of_the_input(tmp_path):
+    def paint(*, image: Path) -> None:
+        """Paint."""
+        raise MissingPicture(f"{image} has no picture 'p'; remake it")
+
+    log = tmp_path / "l.log"
+    with pytest.raises(SystemExit):
+        step.run(paint, ["--image", "x.h5", "--log", str(log)])
+    assert "paint stopped: x.h5 has no picture 'p'; remake it" in log.read_text()
+    assert "Traceback" not in log.read_text()

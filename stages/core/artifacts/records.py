@@ -8,6 +8,13 @@ import numpy as np
 TEXT = "text"
 
 
+class MissingPicture(KeyError):
+    """An artifact lacks a picture that another one has."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show its repr
+
+
 def array(dtype: str, *axes: str | int, about: str) -> Any:
     """Declare an array field.
 

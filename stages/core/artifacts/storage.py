@@ -204,7 +204,7 @@ class Artifact(Generic[R]):
         return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
 
     def index(self, picture: str) -> int:
-        """Position of a picture. Raises KeyError naming the file."""
+        """Position of a picture. Raises MissingPicture naming the file."""
         if picture not in self._position:
             raise KeyError(
                 f"{self.path} has no picture {picture!r}; it holds {len(self)}: remake it from the same list"
@@ -212,7 +212,7 @@ class Artifact(Generic[R]):
         return self._position[picture]
 
     def find(self, picture: str) -> R:
-        """The record of a picture. Raises KeyError naming the file."""
+        """The record of a picture. Raises MissingPicture naming the file."""
         return self[self.index(picture)]
 
 
