@@ -123,7 +123,7 @@ def train_command(project: Path, output: Path) -> list[str]:
     done = snakemake(project, "-n", "-p", "--forcerun", "train_cim", "--configfile", "toy.yaml", source=project)
     lines = [line.strip() for line in done.stdout.splitlines() if "-m stages.cim.train" in line]
     assert lines, done.stdout + done.stderr
-    command = lines[0].replace("results/toy/cim/network/", f"{output}/")
+    command = "python" + lines[0].partition("python")[2].replace("results/toy/cim/network/", f"{output}/")
     return ["bash", "-c", f"export PATH={Path(sys.executable).parent}:$PATH; exec {command}"]
 
 
