@@ -1,4 +1,4 @@
-"""AGPL against the plain definition of facts sheet A4, and by hand."""
+"""AGPL against the plain definition of the released code, and by hand."""
 
 import time
 
@@ -13,7 +13,7 @@ SETTINGS = AgplSettings(support_threshold=0.7, iou_threshold=0.5)
 
 
 def plain_clusters(masks, points, classes, scores):
-    """A4 steps 1 to 6, mask by mask: labels (N, C + 1) as the label file holds them."""
+    """Steps 1 to 6 of the released labelling, mask by mask: labels (N, C + 1) as the label file holds them."""
     labels = np.zeros((len(masks), 4), int)
     touched = set()
     cluster = 1
@@ -99,7 +99,7 @@ def test_a_point_in_no_proposal_uses_up_an_id_and_assigns_nothing():
         pytest.param(columns(), [[0, 3]], True, [], id="no proposals"),
         pytest.param(columns((0, 3)), [], True, [0], id="tags without a peak: ignored"),
         pytest.param(columns((0, 3)), [[0, 1]], True, [1], id="one proposal"),
-        pytest.param(columns((0, 3), (2, 5)), [], False, [1, 1], id="no tags: all background, A4"),
+        pytest.param(columns((0, 3), (2, 5)), [], False, [1, 1], id="no tags: all background"),
     ],
 )
 def test_poor_pictures_get_sane_labels(masks, points, tagged, ids):

@@ -1,4 +1,4 @@
-"""Choice of instances against a plain loop (facts sheet A10), and by hand."""
+"""Choice of instances against a plain loop of the released code, and by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Loss terms and their gradients against plain loops (facts sheet A7), and by hand."""
+"""Loss terms and their gradients against plain loops (CIM equations 3, 7, 8; released code), and by hand."""
 
 import math
 

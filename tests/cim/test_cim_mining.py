@@ -1,4 +1,4 @@
-"""Mining, sampling and targets against plain loops over masks (facts sheet A3 and A6), and by hand."""
+"""Mining, sampling and targets against plain loops over masks (CIM sections 3.5, 3.6; released code), and by hand."""
 
 import math
 
@@ -14,7 +14,7 @@ CLASS_COUNT = 3
 
 
 def plain_maps(masks, half):
-    """A3: IoU and containment [i, j] = |i and j| / |j|, pair by pair."""
+    """IoU and containment [i, j] = |i and j| / |j|, pair by pair."""
     iou, containment = np.zeros((2, len(masks), len(masks)))
     for i, a in enumerate(masks):
         for j, b in enumerate(masks):
@@ -26,7 +26,7 @@ def plain_maps(masks, half):
 
 
 def plain_mining(masks, cls, integrity, tags, settings, branch):
-    """A6 steps 0 to 4: {proposal: (class, weight)}."""
+    """Steps of the released mining, in their order: {proposal: (class, weight)}."""
     iou, contains = plain_maps(masks, settings.half_precision_maps)
     kind = iou.dtype.type
     count = len(masks)
@@ -56,7 +56,7 @@ def plain_mining(masks, cls, integrity, tags, settings, branch):
 
 
 def plain_targets(masks, truth, settings, branch):
-    """A6, assignment: class (-1 ignored, 0 background, else class + 1), weight and integrity of each proposal."""
+    """Assignment: class (-1 ignored, 0 background, else class + 1), weight and integrity of each proposal."""
     iou, _ = plain_maps(masks, settings.half_precision_maps)
     kind = iou.dtype.type
     labels, weights, whole = [], [], []

@@ -52,7 +52,7 @@ def test_cam_scores_are_means_of_the_maps():
 
 
 def test_peak_attention_zeroes_what_is_below_alpha_times_the_channels_maximum():
-    """BESTIE, section 3.2 (facts B1): relu, then 0 below alpha of the maximum of each channel and picture."""
+    """BESTIE, section 3.2: relu, then 0 below alpha of the maximum of each channel and picture."""
     features = torch.tensor(
         [
             [[[10.0, 7.0], [6.9, -3.0]], [[-1.0, -2.0], [-3.0, -4.0]]],
@@ -93,7 +93,7 @@ def test_attention_follows_the_last_or_all_extra_layers(attention, attending, mo
 
 
 def test_extra_layers_start_from_the_released_initialisation():
-    """Normal of variance 2 / (k * k * out), bias 0 (facts B1)."""
+    """Normal of variance 2 / (k * k * out), bias 0."""
     head = network({**PAM, "channels": 256}).head
     assert head.layers[1].weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
     assert all(not layer.bias.any() for layer in [*head.layers, head.classifier])
@@ -106,7 +106,7 @@ MAP = torch.tensor([[[[5.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0
     ("divide_gradient", "gradient"), [pytest.param(True, 1 / 3, id="paper"), pytest.param(False, 1.0, id="released")]
 )
 def test_score_is_the_mean_of_the_peaks_and_its_gradient_is_divided_or_not(divide_gradient, gradient):
-    """PRM, equation 2; the released backward is not divided by the number of peaks (facts A4)."""
+    """PRM, equation 2; the released backward is not divided by the number of peaks."""
     maps = MAP.clone().requires_grad_()
     head = PeakHeadSettings(**{**PRM, "divide_gradient": divide_gradient})
     score = peak_scores(maps, head)

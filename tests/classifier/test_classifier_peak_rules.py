@@ -60,7 +60,7 @@ MAPS[2, 4, 4] = -1
     ],
 )
 def test_peaks_above_the_threshold_and_the_best_of_a_class_without_one(changes, expected):
-    """Released CIM: value > 10 as a raw logit; a class without such a peak has its best (facts A4)."""
+    """Released CIM: value > 10 as a raw logit; a class without such a peak has its best."""
     assert as_list(find_window_peaks(MAPS, np.arange(3), (5, 5), window_rule(**changes))) == expected
 
 
@@ -70,7 +70,7 @@ def test_only_wanted_classes_have_peaks():
 
 
 def test_equal_values_and_the_lower_median_decide_as_in_prm():
-    """A tie belongs to the first pixel of the window; a peak is not below the lower median (facts A4)."""
+    """A tie belongs to the first pixel of the window; a peak is not below the lower median."""
     maps = torch.tensor([[[2.0, 2.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]]])
     found = find_window_peaks(maps, np.array([0]), (2, 4), window_rule(threshold=-9.0))
     assert as_list(found) == [(0, 0, 0, 2), (0, 0, 3, 1)]
@@ -83,7 +83,7 @@ def test_equal_values_and_the_lower_median_decide_as_in_prm():
 
 @pytest.mark.parametrize(("size", "expected"), [((112, 112), (56, 70)), ((375, 500), (187, 312)), ((50, 60), (25, 37))])
 def test_peak_goes_to_the_pixel_of_the_picture_that_agpl_takes(size, expected):
-    """Row int(r H / 112), column int(c W / 112) for a 14 x 14 map enlarged 8 times (facts A4, step 2)."""
+    """Row int(r H / 112), column int(c W / 112) for a 14 x 14 map enlarged 8 times."""
     maps = torch.zeros(1, 14, 14)
     maps[0, 7, 9] = 50
     rule = window_rule(upsampling=8)
@@ -108,7 +108,7 @@ def test_every_wanted_class_has_a_peak_within_the_picture_in_order(seed, thresho
 
 
 def test_pooled_peaks_are_normalised_smoothed_limited_and_above_the_threshold():
-    """Released BESTIE: value / (max + 1e-5), 3x3 mean with zero padding, 15x15 maxima, at least 0.1 (facts B2)."""
+    """Released BESTIE: value / (max + 1e-5), 3x3 mean with zero padding, 15x15 maxima, at least 0.1."""
     maps = torch.zeros(1, 40, 40)
     maps[0, 10, 10], maps[0, 30, 30], maps[0, 0, 39], maps[0, 39, 0] = 90.0, 45.0, 80.0, 5.0
     found = find_pooled_peaks([maps], np.array([0]), (40, 40), pooled_rule(threshold=0.05))

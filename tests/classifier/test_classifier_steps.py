@@ -219,7 +219,7 @@ def test_colours_change_only_when_set(strengths):
 
 
 def test_point_labels_become_cues_in_the_order_of_their_file(trained, tmp_path):
-    """Released CIM-p: points in file order, no response maps (facts A4)."""
+    """Released CIM-p: points in file order, no response maps."""
     header = {"classes": CLASSES}
     found = np.array([[50, 3], [2, 70], [7, 7]], np.int32), np.array([1, 0, 1], np.int32)
     with create(tmp_path / "points.h5", Points, header=header, provenance=Provenance("test", None, 0, {})) as writer:

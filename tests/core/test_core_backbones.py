@@ -61,7 +61,7 @@ def test_features_are_the_rest_of_the_frozen_prefix(name, frozen_stages, picture
 
 
 def test_hrnet_gives_2048_channels_and_cannot_be_split(pictures):
-    """The released CIM pads to a multiple of 32 and uses the fused classification features (A5)."""
+    """The released CIM pads to a multiple of 32 and uses the fused classification features."""
     backbone = build_backbone(settings(name="hrnet_w18_small", output_stride=32)).eval()
     assert not backbone.can_split
     assert torch.equal(backbone.frozen_prefix(pictures), pictures)
@@ -72,7 +72,7 @@ def test_hrnet_gives_2048_channels_and_cannot_be_split(pictures):
 
 @pytest.mark.parametrize("dilated_pool", ["drop", "stride_1"])
 def test_vgg_at_stride_8_dilates_what_follows_the_fourth_pool(dilated_pool, pictures):
-    """CIM leaves pool4 out (A5), BESTIE makes it 3x3 with stride 1 (B1); conv5 has dilation 2 in both."""
+    """CIM leaves pool4 out, BESTIE makes it 3x3 with stride 1; conv5 has dilation 2 in both."""
     vgg = {"name": "vgg16", "output_stride": 8, "stage": 4, "dilated_pool": dilated_pool}
     backbone = build_backbone(settings(**vgg)).eval()
     layers = backbone.network.features
