@@ -119,7 +119,7 @@ def test_one_edited_function_reruns_the_steps_that_import_it(project, file, old,
 
 
 def train_command(project: Path, output: Path) -> list[str]:
-    """The printed command of train_cim, writing elsewhere."""
+    """The printed command of train_cim, writing elsewhere. Equal bytes need equal threads: one, as in config.yaml."""
     done = snakemake(project, "-n", "-p", "--forcerun", "train_cim", "--configfile", "toy.yaml", source=project)
     lines = [line.strip() for line in done.stdout.splitlines() if "-m stages.cim.train" in line]
     assert lines, done.stdout + done.stderr
@@ -132,7 +132,7 @@ def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(pr
     command = train_command(project, tmp_path)
     checkpoint = tmp_path / "checkpoint" / "checkpoint.pt"
     process = subprocess.Popen(
-        command, cwd=project, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "2"}
+        command, cwd=project, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     deadline = time.monotonic() + 120
     while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
@@ -143,7 +143,7 @@ def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(pr
     assert checkpoint.is_file()
     assert not (tmp_path / "weights.safetensors").exists()
     done = subprocess.run(
-        command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"}
+        command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
     assert "resumed after update" in done.stderr
