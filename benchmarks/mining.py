@@ -46,7 +46,9 @@ def measure(count: int, cells: int, config: dict) -> tuple[int, float, float]:
     points = np.stack([generator.integers(0, side, PEAKS) for side in regions.shape], 1)
     classes = generator.integers(0, PRESENT, PEAKS)
     settings = AgplSettings.model_validate(config["agpl"])
-    labelling, found = fastest(lambda: assign_clusters(regions, points, classes, tagged=True, settings=settings))
+    labelling, found = fastest(
+        lambda: assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=settings)
+    )
     labels = Labels(*(torch.from_numpy(part.astype(np.int64)) for part in found))
     mining = CimMiningSettings.model_validate(config["train"]["mining"])
     losses = CimLossSettings.model_validate(config["train"]["losses"])

@@ -3,6 +3,7 @@
 CIM section 3.2, equations 1 and 2, in the region algebra: a support mask is a set of atoms.
 """
 
+import cv2
 import numpy as np
 
 from stages.core.config.cim import AgplSettings
@@ -23,20 +24,53 @@ def choose_peaks(classes: np.ndarray, scores: np.ndarray, *, tags: np.ndarray, o
     return voting if ordered else voting[scores[voting].argsort(kind="stable")]
 
 
+def cast_votes(
+    regions: Regions, points: np.ndarray, classes: np.ndarray, *, responses: np.ndarray, settings: AgplSettings
+) -> np.ndarray:
+    """Votes (P, N) of the proposals for points (P, 2) (y, x) of classes (P,): bool, or float64 weights.
+
+    A proposal that does not hold the point has no vote. Class response maps `responses` (C, h, w) are read for
+    `votes: response` alone; ValueError where there are none.
+
+    Differs from the paper: with `votes: response` a vote weighs as much as the proposal agrees with the class's
+    response. Equation 1 lets all proposals at a peak vote alike, which suits sources that are trained to find objects.
+    """
+    holding = regions.holding(points)
+    if settings.votes == "equal" or not len(points):
+        return holding
+    if not responses.shape[1]:
+        raise ValueError("votes of AGPL are set to 'response', but these cues have no response maps; set votes: equal")
+    seen, row = np.unique(classes, return_inverse=True)
+    areas = response_areas(responses[seen], regions.shape, share=settings.response_share)
+    agreement = Regions.from_masks(areas).iou(regions).astype(np.float64)
+    return holding * agreement[row] ** settings.response_power
+
+
+def response_areas(responses: np.ndarray, shape: tuple[int, int], *, share: float) -> np.ndarray:
+    """Where classes are seen, (K, H, W) bool: response maps (K, h, w), enlarged, above `share` of their maximum.
+
+    A map without a positive value counts from its minimum.
+    """
+    enlarged = np.stack([cv2.resize(response, shape[::-1], interpolation=cv2.INTER_LINEAR) for response in responses])
+    highest, lowest = enlarged.max((1, 2), keepdims=True), enlarged.min((1, 2), keepdims=True)
+    floor = np.where(highest > 0, 0, lowest)
+    return enlarged - floor > share * (highest - floor)
+
+
 def assign_clusters(
-    regions: Regions, points: np.ndarray, classes: np.ndarray, *, tagged: bool, settings: AgplSettings
+    regions: Regions, votes: np.ndarray, classes: np.ndarray, *, tagged: bool, settings: AgplSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster id and class of each proposal from points (P, 2) (y, x) and their classes (P,), applied in order.
+    """Cluster id and class of each proposal from votes (P, N) for points of classes (P,), applied in order.
 
     Returns clusters (N,) int32 and cluster classes (N,) int32. Point i makes cluster i + 1 of the proposals whose IoU
     with its support mask is above the threshold; a later point takes proposals from an earlier one. Proposals that
     touch a support mask but are in no cluster are background (class -1) and share the id P + 1. The others are ignored
     (id 0, class -1). Without a tag every proposal is background, id 1, as in the released code.
     """
-    count, peaks = len(regions), len(points)
+    count, peaks = len(regions), len(classes)
     if not tagged:
         return np.ones(count, np.int32), np.full(count, BACKGROUND, np.int32)
-    support = regions.mean_support(regions.holding(points), settings.support_threshold)
+    support = regions.mean_support(votes, settings.support_threshold)
     overlap = support.iou(regions)
     joins = overlap > settings.iou_threshold
     ids = np.arange(1, peaks + 1, dtype=np.int32)[:, None]

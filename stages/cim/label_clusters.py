@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.cim.agpl import assign_clusters, choose_peaks
+from stages.cim.agpl import assign_clusters, cast_votes, choose_peaks
 from stages.core import step
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
@@ -49,10 +49,10 @@ def label_picture(
 ) -> ClusterLabels:
     """The cluster labels of one picture's proposals; `ordered`: the peaks are points in an order of their own."""
     peaks = choose_peaks(cues.peak_classes, cues.peak_scores, tags=tags, ordered=ordered)
-    clusters, classes = assign_clusters(
-        proposals.regions, cues.peaks[peaks], cues.peak_classes[peaks], tagged=bool(tags.any()), settings=settings
-    )
-    return ClusterLabels(picture=proposals.picture, clusters=clusters, cluster_classes=classes)
+    regions, classes = proposals.regions, cues.peak_classes[peaks]
+    votes = cast_votes(regions, cues.peaks[peaks], classes, responses=cues.responses, settings=settings)
+    clusters, cluster_classes = assign_clusters(regions, votes, classes, tagged=bool(tags.any()), settings=settings)
+    return ClusterLabels(picture=proposals.picture, clusters=clusters, cluster_classes=cluster_classes)
 
 
 def check_classes(pictures: Artifact[Picture], seen: Artifact[Cues]) -> None:

@@ -173,20 +173,20 @@ class Regions:
         points = as_index(points)
         return arrays.columns(self.membership, self.atoms[points[:, 0], points[:, 1]]).T
 
-    def mean_support(self, chosen: Array, threshold: float) -> Regions:
+    def mean_support(self, votes: Array, threshold: float) -> Regions:
         """Where the mean of some regions' masks exceeds a threshold (AGPL's support mask, CIM section 3.1).
 
         Args:
-            chosen: (P, N) bool, the regions to average, one set a row; an empty set has empty support.
-            threshold: share of the set in [0, 1] that must be exceeded.
+            votes: (P, N), one mean a row: bool, the regions to average, or their weights, 0 or more; none, no support.
+            threshold: share of the votes in [0, 1] that must be exceeded.
 
         Returns:
             P regions on the same atoms, so their `iou` with this picture's regions is one more product.
         """
-        _require_bool(chosen, "chosen")
-        votes = _product(arrays.as_float32(chosen), arrays.as_float32(self.membership))
-        members = arrays.as_float64(chosen.sum(1))[:, None]
-        return Regions(self.atoms, arrays.as_float64(votes) / members.clip(min=1) > threshold, self.sizes)
+        convert = arrays.as_float32 if arrays.is_bool(votes) else arrays.as_float64  # counts are exact in either
+        won = arrays.as_float64(_product(convert(votes), convert(self.membership)))
+        cast = arrays.as_float64(votes).sum(1)[:, None]
+        return Regions(self.atoms, won / arrays.where(cast > 0, cast, 1.0) > threshold, self.sizes)
 
     def select(self, index: Array | Sequence[int] | slice, *, compact: bool = True) -> Regions:
         """Some regions (boolean, integers with repeats, slice); `compact` merges the atoms that none of them cuts."""

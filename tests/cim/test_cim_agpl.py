@@ -5,11 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from stages.cim.agpl import BACKGROUND, assign_clusters, choose_peaks
+from stages.cim.agpl import BACKGROUND, assign_clusters, cast_votes, choose_peaks, response_areas
 from stages.core.config.cim import AgplSettings
 from stages.ops.regions import Regions
 
-SETTINGS = AgplSettings(support_threshold=0.7, iou_threshold=0.5)
+SETTINGS = AgplSettings(votes="equal", response_share=0.3, response_power=2.0, support_threshold=0.7, iou_threshold=0.5)
+RESPONSE = SETTINGS.model_copy(update={"votes": "response"})
 
 
 def plain_clusters(masks, points, classes, scores):
@@ -50,7 +51,8 @@ def test_clusters_are_those_of_the_plain_definition(masks_of, seed):
     points = np.stack([rng.integers(0, 12, count), rng.integers(0, 16, count)], axis=1)
     classes, scores = rng.integers(0, 3, count), rng.permutation(count) + 11.0
     order = choose_peaks(classes, scores, tags=np.ones(3, bool), ordered=False)
-    found = assign_clusters(Regions.from_masks(masks), points[order], classes[order], tagged=True, settings=SETTINGS)
+    regions = Regions.from_masks(masks)
+    found = assign_clusters(regions, regions.holding(points[order]), classes[order], tagged=True, settings=SETTINGS)
     np.testing.assert_array_equal(as_matrix(*found), plain_clusters(masks, points, classes, scores))
 
 
@@ -64,7 +66,9 @@ def columns(*spans):
 
 def clusters(masks, points, classes, *, tagged=True):
     points = np.array(points, np.int64).reshape(-1, 2)
-    return assign_clusters(Regions.from_masks(masks), points, np.array(classes, int), tagged=tagged, settings=SETTINGS)
+    regions = Regions.from_masks(masks)
+    votes = regions.holding(points)
+    return assign_clusters(regions, votes, np.array(classes, int), tagged=tagged, settings=SETTINGS)
 
 
 def test_support_is_held_by_more_than_seven_tenths_of_the_proposals_at_a_point_equation_1():
@@ -132,6 +136,48 @@ def test_points_keep_the_order_of_their_file():
     assert chosen.tolist() == [0, 1, 2]
 
 
+def test_votes_weigh_as_much_as_a_proposal_agrees_with_its_classs_response():
+    # Class 1 is seen in columns 0 to 3 of ten; the point (0, 1) lies in the first three proposals.
+    regions = Regions.from_masks(columns((0, 4), (0, 2), (0, 8), (4, 10)))
+    responses = np.stack([np.zeros((1, 10)), [[9.0] * 4 + [0.0] * 6]]).astype(np.float32)
+    votes = cast_votes(regions, np.array([[0, 1]]), np.array([1]), responses=responses, settings=RESPONSE)
+    np.testing.assert_allclose(votes, [[1, 0.25, 0.25, 0]])  # IoU 1, 1/2, 1/2, squared; the last one does not hold it
+    # Columns 0 and 1 have all votes, 2 and 3 5/6 of them, 4 to 7 1/6: the support is columns 0 to 3.
+    ids, classes = assign_clusters(regions, votes, np.array([1]), tagged=True, settings=RESPONSE)
+    assert ids.tolist() == [1, 2, 2, 0]
+    assert classes.tolist() == [1, BACKGROUND, BACKGROUND, BACKGROUND]
+
+
+def test_equal_votes_are_one_each_and_do_not_ask_for_responses():
+    regions = Regions.from_masks(columns((0, 4), (0, 2), (4, 10)))
+    votes = cast_votes(
+        regions, np.array([[0, 1]]), np.array([0]), responses=np.zeros((2, 0, 0), np.float32), settings=SETTINGS
+    )
+    assert votes.dtype == bool
+    assert votes.tolist() == [[True, True, False]]
+
+
+def test_response_votes_without_response_maps_are_an_error_with_a_remedy():
+    regions = Regions.from_masks(columns((0, 4)))
+    with pytest.raises(ValueError, match="no response maps; set votes: equal"):
+        cast_votes(
+            regions, np.array([[0, 1]]), np.array([0]), responses=np.zeros((2, 0, 0), np.float32), settings=RESPONSE
+        )
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        pytest.param([2.0, 0.7, 0.5, -3.0], [True, True, False, False], id="above 0.3 of the maximum, from 0"),
+        pytest.param([-1.0, -2.0, -3.5, -4.0], [True, True, False, False], id="nothing positive: from the minimum"),
+        pytest.param([0.0, 0.0, 0.0, 0.0], [False] * 4, id="flat: nowhere"),
+    ],
+)
+def test_a_class_is_seen_where_its_response_is_a_share_of_its_maximum(response, expected):
+    areas = response_areas(np.array([[response]], np.float32), (1, 4), share=0.3)
+    assert areas.tolist() == [[expected]]
+
+
 def test_a_thousand_proposals_are_labelled_within_20_ms(masks_of):
     rng = np.random.default_rng(1)
     cells = rng.integers(0, 350, (375, 500))
@@ -140,6 +186,6 @@ def test_a_thousand_proposals_are_labelled_within_20_ms(masks_of):
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        assign_clusters(regions, points, classes, tagged=True, settings=SETTINGS)
+        assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=SETTINGS)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.02

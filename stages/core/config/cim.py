@@ -17,10 +17,20 @@ LongerSides = Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Field(min_l
 
 
 class AgplSettings(Section):
-    """Attention-guided pseudo labelling: peaks vote for a support mask, proposals are labelled by it (section 3.2)."""
+    """Attention-guided pseudo labelling: proposals at a peak vote for a support mask, which labels (section 3.2)."""
+
+    votes: Literal["equal", "response"] = Field(
+        description="weight of a proposal at a peak: one each (equation 1), or its overlap with the class's response"
+    )
+    response_share: Share = Field(
+        description="response votes only: share of its largest value from which a response counts as seeing its class"
+    )
+    response_power: float = Field(
+        gt=0, le=16, description="response votes only: power of the IoU of proposal and response that is the weight"
+    )
 
     support_threshold: Share = Field(
-        description="share of the proposals at a peak that must hold a pixel of its support mask (equation 1: 0.7)"
+        description="share of the votes at a peak that must hold a pixel of its support mask (equation 1: 0.7)"
     )
     iou_threshold: Share = Field(
         description="IoU with a support mask above which a proposal joins its cluster (equation 2: 0.5)"

@@ -78,6 +78,8 @@ class Project(Section):
                 problems.append(f"runs.{name}.cues is {run.cues!r}; there are {[*self.classifier, POINTS]}")
             if run.method == "prm" and run.cues == POINTS:
                 problems.append(f"runs.{name}: method prm needs a classifier's response maps, not points")
+            if run.cues == POINTS and run.method == "cim" and run.cim.agpl.votes == "response":
+                problems.append(f"runs.{name}: cues are points, which have no response maps; set cim.agpl.votes: equal")
             if run.cues == POINTS and run.method == "cim" and run.cim.train.backbone.weights == "classifier":
                 problems.append(f"runs.{name}: cues are points, so backbone.weights cannot be 'classifier'")
         if POINTS in self.classifier:
