@@ -1,10 +1,8 @@
 """Step: trains CIM's network."""
 
 import contextlib
-import hashlib
 import logging
 from pathlib import Path
-from typing import Any
 
 from stages.cim.data import CimTask
 from stages.cim.network import CimNetwork
@@ -13,11 +11,9 @@ from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
-from stages.core.backbones import build_backbone
+from stages.core.backbones import build_backbone, starting_weights
 from stages.core.config.cim import CimTrainingSettings
-from stages.core.digest import code_digest
-from stages.core.training import TrainingOutputs, train
-from stages.core.weights import weights_digest
+from stages.core.training import TrainingOutputs, train, training_identity
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +59,12 @@ def train_cim(
             task,
             settings.training,
             folder=output_weights.parent / "checkpoint",
-            identity=_identity(settings, fingerprints, backbone_weights),
+            identity=training_identity(
+                "stages.cim.train",
+                settings,
+                inputs=fingerprints,
+                weights=starting_weights(settings.backbone, classifier=backbone_weights),
+            ),
             seed=settings.seed,
             device=device,
             outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
@@ -90,16 +91,6 @@ def _check_labels(
             f"{labels.path} labels other proposals ({made_from}) than those of {proposals.path} "
             f"({proposals.fingerprint}); remake the labels"
         )
-
-
-def _identity(settings: CimTrainingSettings, inputs: dict[str, Any], backbone_weights: Path | None) -> str:
-    """Digest of all that the trained network depends on."""
-    digest = hashlib.sha256(settings.canonical().encode())
-    digest.update("".join(f"{name}{value}" for name, value in sorted(inputs.items())).encode())
-    digest.update(code_digest("stages.cim.train").encode())
-    if backbone_weights is not None:
-        digest.update(weights_digest(backbone_weights).encode())
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

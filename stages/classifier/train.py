@@ -1,6 +1,5 @@
 """Step: trains a classifier on image tags."""
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -8,12 +7,10 @@ from stages.classifier.network import Classifier
 from stages.classifier.samples import ClassifierTask
 from stages.core import step
 from stages.core.artifacts.images import Picture
-from stages.core.artifacts.storage import Artifact, read
-from stages.core.backbones import build_backbone
+from stages.core.artifacts.storage import read
+from stages.core.backbones import build_backbone, starting_weights
 from stages.core.config.classifier import ClassifierTrainingSettings
-from stages.core.digest import code_digest
-from stages.core.training import TrainingOutputs, train
-from stages.core.weights import weights_digest
+from stages.core.training import TrainingOutputs, train, training_identity
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +39,11 @@ def train_classifier(
         task = ClassifierTask(network, images=pictures, settings=settings)
         seen = settings.batch * settings.training.accumulate * settings.training.steps
         log.info("training on %d pictures, %.1f times each", len(task.usable), seen / len(task.usable))
+        inputs = {"images": pictures.fingerprint}
         metadata = {
             "step": "train_classifier",
             "settings": settings.model_dump(mode="json"),
-            "inputs": {"images": pictures.fingerprint},
+            "inputs": inputs,
             "classes": pictures.header["classes"],
             "supervision": "image tags",
         }
@@ -53,21 +51,13 @@ def train_classifier(
             task,
             settings.training,
             folder=output_weights.parent / "checkpoint",
-            identity=_identity(settings, pictures),
+            identity=training_identity(
+                "stages.classifier.train", settings, inputs=inputs, weights=starting_weights(settings.backbone)
+            ),
             seed=settings.seed,
             device=device,
             outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
         )
-
-
-def _identity(settings: ClassifierTrainingSettings, images: Artifact[Picture]) -> str:
-    """Digest of all that the trained network depends on."""
-    digest = hashlib.sha256(settings.canonical().encode())
-    digest.update(images.fingerprint.encode())
-    digest.update(code_digest("stages.classifier.train").encode())
-    if settings.backbone.weights not in ("timm", "none"):
-        digest.update(weights_digest(Path(settings.backbone.weights)).encode())
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

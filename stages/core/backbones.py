@@ -148,9 +148,15 @@ def build_backbone(settings: BackboneSettings, *, classifier: Path | None = None
     elif settings.weights == "classifier" and classifier is None:
         raise ValueError("backbone weights are set to classifier, but this step has none; use timm, none or a file")
     else:
-        path = classifier if settings.weights == "classifier" else Path(settings.weights)
-        _load_backbone(path, backbone, settings.name)
+        _load_backbone(starting_weights(settings, classifier=classifier), backbone, settings.name)
     return backbone.train()
+
+
+def starting_weights(settings: BackboneSettings, *, classifier: Path | None = None) -> Path | None:
+    """The file that the backbone's weights come from; None where timm or noise gives them."""
+    if settings.weights in ("timm", "none"):
+        return None
+    return classifier if settings.weights == "classifier" else Path(settings.weights)
 
 
 def _make_network(settings: BackboneSettings, *, pretrained: bool) -> nn.Module:

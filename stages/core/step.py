@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
 from stages.core.artifacts.records import MissingPicture
@@ -79,11 +78,10 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def seed_everything(seed: int) -> np.random.Generator:
-    """Seed torch, where it is loaded, and return a NumPy generator of that seed."""
+def seed_everything(seed: int) -> None:
+    """Seed torch's global generator, where torch is loaded; nothing of ours draws from NumPy's."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
-    return np.random.default_rng(seed)
 
 
 def _parser(function: Callable[..., None]) -> argparse.ArgumentParser:

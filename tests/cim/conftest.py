@@ -18,7 +18,9 @@ from stages.core.config.cim import CimSettings
 from stages.ops.regions import Regions
 
 RELEASED: dict[str, Any] = {
-    "agpl": {"support_threshold": 0.7, "iou_threshold": 0.5},
+    "agpl": {
+        "votes": "equal", "response_share": 0.3, "response_power": 2.0, "support_threshold": 0.7, "iou_threshold": 0.5,
+    },
     "train": {
         "seed": 3,
         "pseudo_labels": "agpl",

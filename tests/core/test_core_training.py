@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stages.core.config.training import TrainingSettings
-from stages.core.training import TrainingOutputs, train
+from stages.core.training import TrainingOutputs, train, training_identity
 from stages.core.training.checkpoints import find_checkpoint, save_checkpoint
 from stages.core.weights import load_weights, read_metadata, save_weights
 
@@ -133,6 +133,25 @@ def test_checkpoint_of_other_settings_is_set_aside_and_not_used(tmp_path, caplog
     assert task.steps[0] == (0, 0)
     assert "set aside" in caplog.text
     assert len(list((tmp_path / "checkpoint").glob("checkpoint.*.pt"))) == 1
+
+
+def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
+    weights, same, other = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    for path, content in ((weights, b"1"), (same, b"1"), (other, b"2")):
+        path.write_bytes(content)
+
+    def identity(*, module="stages.core.step", changes=None, picture="x", weights=weights):
+        return training_identity(module, settings(**(changes or {})), inputs={"images": picture}, weights=weights)
+
+    assert identity() == identity(weights=same)  # by content, not by path
+    changes = [
+        {"module": "stages.core.weights"},
+        {"changes": {"steps": 13}},
+        {"picture": "y"},
+        {"weights": other},
+        {"weights": None},
+    ]
+    assert len({identity(), *(identity(**change) for change in changes)}) == 1 + len(changes)
 
 
 def test_checkpoint_that_was_cut_off_is_named(tmp_path):

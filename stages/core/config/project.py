@@ -41,11 +41,6 @@ class Run(Section):
     cim: CimSettings
     prm: PrmSettings
 
-    @property
-    def supervision(self) -> str:
-        """What labels the run sees."""
-        return "points" if self.cues == POINTS else "image tags"
-
 
 class Project(Section):
     """Everything in config.yaml."""
