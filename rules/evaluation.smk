@@ -115,13 +115,16 @@ rule report_cluster_labels:
 
 rule compare_runs:
     input:
-        expand(
+        metrics=expand(
             "results/{{dataset}}/{run}/{split}/metrics.json",
             run=project.runs,
             split=project.splits.evaluate,
         ),
+        # Not read through an import, so the digest of the code does not see it.
+        template=workflow.source_path("../stages/evaluation/comparison.html.jinja"),
     output:
         markdown="results/{dataset}/comparison.md",
+        html="results/{dataset}/comparison.html",
         json="results/{dataset}/comparison.json",
     log:
         "results/{dataset}/logs/compare_runs.log",
@@ -130,7 +133,9 @@ rule compare_runs:
         mem_mb=1000,
         runtime=10,
     params:
+        settings=project.comparison().canonical(),
         code=code_digest("stages.evaluation.compare"),
     shell:
-        "python -m stages.evaluation.compare --metrics {input} --output-markdown {output.markdown}"
-        " --output-json {output.json} --log {log}"
+        "python -m stages.evaluation.compare --metrics {input.metrics}"
+        " --benchmarks results/{wildcards.dataset}/benchmarks --output-markdown {output.markdown}"
+        " --output-html {output.html} --output-json {output.json} --settings {params.settings:q} --log {log}"

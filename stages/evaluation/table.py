@@ -59,20 +59,38 @@ def _build_table(metrics: dict[Path, dict[str, Any]]) -> Table:
 
 def markdown(table: Table) -> str:
     """The table as Markdown, with a line above that says what was measured and how."""
-    heads, about = ["run", "method", "supervision", *table.columns], table.about
-    best = {column: _best(table, column) for column in table.columns}
-    lines = [
-        f"{_cell(about['dataset'])} {_cell(about['split'])}, {about['n_images']} pictures, in {about['units']}; "
+    names, about = ["run", "method", "supervision"], table.about
+    introduction = (
+        f"{cell(about['dataset'])} {cell(about['split'])}, {about['n_images']} pictures, in {about['units']}; "
         "the preset stands in brackets, the best of a column is bold. "
-        + " ".join(f"{key.capitalize()}: {text}." for key, text in about["treatment"].items()),
-        "",
-        f"| {' | '.join(heads)} |",
-        f"| {' | '.join(['---'] * 3 + ['---:'] * len(table.columns))} |",
-    ]
+        + " ".join(f"{key.capitalize()}: {text}." for key, text in about["treatment"].items())
+    )
+    rows = []
     for row in table.rows:
-        numbers = [_number(row["values"][column], best[column]) for column in table.columns]
-        lines.append(f"| {' | '.join([*(_cell(row[key]) for key in heads[:3]), *numbers])} |")
-    return "\n".join(lines) + "\n"
+        numbers = (shown_number(table, row, column) for column in table.columns)
+        rows.append(
+            [*(cell(row[name]) for name in names), *(f"**{text}**" if best else text for text, best in numbers)]
+        )
+    return f"{introduction}\n\n" + sheet([*names, *table.columns], rows, numbers=len(table.columns))
+
+
+def sheet(heads: list[str], rows: list[list[str]], *, numbers: int = 0) -> str:
+    """A Markdown table of cells that are escaped already; the last `numbers` columns are set to the right."""
+    rule = ["---"] * (len(heads) - numbers) + ["---:"] * numbers
+    return "".join(f"| {' | '.join(row)} |\n" for row in [heads, rule, *rows])
+
+
+def shown_number(table: Table, row: dict[str, Any], column: str) -> tuple[str, bool]:
+    """A number of the table as text, and whether it is the best of several in its column."""
+    value, best = row["values"][column], _best(table, column)
+    if value is None:
+        return "-", False
+    return f"{value:.1f}", best is not None and f"{value:.1f}" == f"{best:.1f}"
+
+
+def cell(text: Any) -> str:
+    """Text that cannot end its cell or line of a Markdown table."""
+    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _check_complete(path: Path, found: Any) -> None:
@@ -109,14 +127,3 @@ def _cells(masks: dict[str, Any]) -> dict[str, float | None]:
 def _best(table: Table, column: str) -> float | None:
     known = [row["values"][column] for row in table.rows if row["values"][column] is not None]
     return max(known) if len(known) > 1 else None
-
-
-def _number(value: float | None, best: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"**{value:.1f}**" if best is not None and f"{value:.1f}" == f"{best:.1f}" else f"{value:.1f}"
-
-
-def _cell(text: Any) -> str:
-    """Text that cannot end its cell or line."""
-    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")

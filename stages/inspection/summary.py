@@ -1,10 +1,10 @@
 """What a finished workflow took and gave: time and memory of each step, metrics of each run, where to look."""
 
-import csv
 from pathlib import Path
 
 from stages.core import step
 from stages.core.artifacts.files import read_json
+from stages.core.benchmarks import StepCost, read_benchmarks
 
 HEADLINE = ("voc", "mAP50")  # preset and metric of the closing lines; metrics.json has all
 
@@ -16,15 +16,9 @@ def summarise(*, results: Path) -> None:
 
 def time_lines(benchmarks: Path) -> list[str]:
     """A table of wall time and peak memory of each step's last run, slowest first, and their sum."""
-    rows = []
-    for path in sorted(benchmarks.rglob("*.tsv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            entries = list(csv.DictReader(file, delimiter="\t"))
-        if entries:
-            name = str(path.relative_to(benchmarks).with_suffix(""))
-            rows.append((float(entries[-1]["s"]), _megabytes(entries[-1]["max_rss"]), name))
-    total = step.clock(sum(row[0] for row in rows))
-    lines = [f"{step.clock(seconds):>8}  {memory:>8}  {name}" for seconds, memory, name in sorted(rows, reverse=True)]
+    costs = sorted(read_benchmarks(benchmarks), key=lambda cost: -cost.seconds)
+    total = step.clock(sum(cost.seconds for cost in costs))
+    lines = [f"{step.clock(cost.seconds):>8}  {_memory(cost):>8}  {cost.step}" for cost in costs]
     return ["    time    memory  step", *lines, f"{total:>8}            all steps, one after the other"]
 
 
@@ -46,9 +40,8 @@ def gallery_lines(results: Path) -> list[str]:
     return [f"look at {path}" for path in sorted(results.glob("*/gallery/index.html"))]
 
 
-def _megabytes(text: str) -> str:
-    """Snakemake writes NA for jobs that were too short to measure."""
-    return f"{float(text):.0f} MB" if text not in ("NA", "-") else "-"
+def _memory(cost: StepCost) -> str:
+    return "-" if cost.megabytes is None else f"{cost.megabytes:.0f} MB"
 
 
 if __name__ == "__main__":

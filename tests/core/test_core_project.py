@@ -81,7 +81,7 @@ def test_an_overlay_leaves_out_a_run_with_null():
 def test_points_are_declared_in_the_run():
     project = load("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}")
     assert project.runs["cim"].cues == "points"
-    assert project.runs["prm"].cues == "prm"
+    assert project.runs["prm"].cues == "cam"
 
 
 def test_variables_in_texts_are_replaced():

@@ -8,7 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from stages.core.artifacts.files import write_json
-from stages.core.config.evaluation import ClusterLabelReportSettings, MaskMetricsSettings, ProposalReportSettings
+from stages.core.config.evaluation import (
+    ClusterLabelReportSettings,
+    ComparisonSettings,
+    MaskMetricsSettings,
+    ProposalReportSettings,
+)
 from stages.evaluation.compare import compare_runs
 from stages.evaluation.report_cluster_labels import report_cluster_labels
 from stages.evaluation.report_cues import classification_average_precision, report_cues
@@ -165,9 +170,16 @@ def _metrics(path: Path, name: str, **changed) -> Path:
     return path
 
 
+def _compare(folder: Path, metrics: list[Path], runs: dict | None = None) -> None:
+    compare_runs(
+        metrics=metrics, benchmarks=folder / "benchmarks", output_markdown=folder / "t.md",
+        output_html=folder / "t.html", output_json=folder / "t.json", settings=ComparisonSettings(runs=runs or {}),
+    )  # fmt: skip
+
+
 def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:
     runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b|c", masks={"voc": {"mAP50": 40.0}})]
-    compare_runs(metrics=runs, output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+    _compare(tmp_path, runs)
     lines = (tmp_path / "t.md").read_text().splitlines()
     assert lines[0].startswith("toy val, 3 pictures, in percent; ")
     assert lines[2:] == [
@@ -180,13 +192,53 @@ def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:
     assert table["rows"][1]["values"]["ABO (over instances)"] is None
 
 
+def test_comparison_says_what_runs_differ_in_and_what_their_steps_took(tmp_path: Path) -> None:
+    for name, row in {
+        "find_cues": "9.5\t300.2\t8.0", "a/train": "125\t800\t100.4", "a/quick": "0.5\tNA\tNA", "old/x": "1\t1\t1"
+    }.items():  # fmt: skip
+        path = tmp_path / "benchmarks" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tmax_rss\tcpu_time\n7\t7\t7\n{row}\n")
+    runs = {
+        "a": {"method": "cim", "cim": {"mining": {"strategy": "cim", "share": 0.1}}},
+        "b|c": {"method": "cim", "cim": {"mining": {"strategy": "mist", "share": 0.1}}},
+        "p": {"method": "prm", "prm": {"grid": 112}},
+    }
+    _compare(tmp_path, [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b|c")], runs)
+    found = json.loads((tmp_path / "t.json").read_text())
+    assert found["differences"] == {
+        "method": {"a": "cim", "b|c": "cim", "p": "prm"},
+        "cim.mining.strategy": {"a": "cim", "b|c": "mist"},
+    }
+    assert [(c["step"], c["seconds"], c["cpu_seconds"], c["megabytes"]) for c in found["costs"]] == [
+        ("find_cues", 9.5, 8.0, 300.2), ("a/train", 125, 100.4, 800), ("a/quick", 0.5, None, None)
+    ]  # fmt: skip
+    text = (tmp_path / "t.md").read_text()
+    assert "| cim.mining.strategy | cim | mist | - |\n" in text
+    assert "| a/train | 2m05s | 1m40s | 800 MB |\n| a/quick | 0.5s | - | - |\n" in text
+    page = (tmp_path / "t.html").read_text()
+    assert "<td>cim.mining.strategy</td><td>cim</td><td>mist</td><td>-</td>" in page
+    assert '<td class="number best">41.3</td>' in page
+    assert "gallery" not in page
+
+
+def test_comparison_page_escapes_names_and_links_the_galleries_that_exist(tmp_path: Path) -> None:
+    (tmp_path / "a" / "gallery").mkdir(parents=True)
+    (tmp_path / "a" / "gallery" / "index.html").write_text("")
+    _compare(tmp_path, [_metrics(tmp_path / "a.json", "<b>")], {"a": {}, "<b>": {}})
+    page = (tmp_path / "t.html").read_text()
+    assert '<a href="a/gallery/index.html">a</a>' in page
+    assert "<td>&lt;b&gt;</td>" in page
+    assert "<b>" not in page
+
+
 def test_every_split_has_a_table_of_its_own(tmp_path: Path) -> None:
     runs = [
         _metrics(tmp_path / "a.json", "a"),
         _metrics(tmp_path / "at.json", "a", split="test", n_images=9),
         _metrics(tmp_path / "b.json", "b"),
     ]
-    compare_runs(metrics=runs, output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+    _compare(tmp_path, runs)
     tables = json.loads((tmp_path / "t.json").read_text())["tables"]
     found = [(t["about"]["split"], [row["run"] for row in t["rows"]]) for t in tables]
     assert found == [("val", ["a", "b"]), ("test", ["a"])]
@@ -204,13 +256,13 @@ def test_every_split_has_a_table_of_its_own(tmp_path: Path) -> None:
 def test_runs_that_were_measured_otherwise_are_not_compared(tmp_path: Path, changed: dict, message: str) -> None:
     runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b", **changed)]
     with pytest.raises(ValueError, match=message):
-        compare_runs(metrics=runs, output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+        _compare(tmp_path, runs)
 
 
 def test_comparison_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(ValueError, match=r"a\.json is no metrics\.json of evaluate_instances: it lacks run"):
-        compare_runs(metrics=[tmp_path / "a.json"], output_markdown=tmp_path / "t.md", output_json=tmp_path / "t.json")
+        _compare(tmp_path, [tmp_path / "a.json"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Settings of the stage `evaluation`: one section for each of its steps."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -64,3 +64,9 @@ class EvaluationSettings(Section):
     masks: MaskMetricsSettings
     proposals: ProposalReportSettings
     cluster_labels: ClusterLabelReportSettings
+
+
+class ComparisonSettings(Section):
+    """What a comparison says of its runs."""
+
+    runs: dict[str, dict[str, Any]] = Field(description="all settings that each run reads, by the run's name")

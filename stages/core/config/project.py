@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from stages.core.config.cim import CimSettings
 from stages.core.config.classifier import ClassifierSettings
-from stages.core.config.evaluation import EvaluationSettings
+from stages.core.config.evaluation import ComparisonSettings, EvaluationSettings
 from stages.core.config.images import ImagesSettings
 from stages.core.config.inspection import GallerySettings
 from stages.core.config.prm import PrmSettings
@@ -92,6 +92,13 @@ class Project(Section):
     def all_splits(self) -> list[str]:
         """The training split and those to evaluate, each once."""
         return list(dict.fromkeys([self.splits.train, *self.splits.evaluate]))
+
+    def comparison(self) -> ComparisonSettings:
+        """What the comparison says of the runs: the settings that each reads."""
+        read = {"method", "proposals", "cues"}
+        return ComparisonSettings(
+            runs={name: run.model_dump(mode="json", include=read | {run.method}) for name, run in self.runs.items()}
+        )
 
 
 class ConfigError(ValueError):
