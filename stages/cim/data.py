@@ -35,7 +35,7 @@ class Sample(NamedTuple):
         crops: (N, s, s) bool.
         membership, atom_sizes: (N, A) bool and (A,) int64, the proposals in atom form.
         tags: (C,) bool.
-        clusters, cluster_classes: (N,) int64, or None without pseudo labels.
+        labels: pseudo labels of the N proposals, or None without them.
     """
 
     inputs: Tensor
@@ -44,8 +44,7 @@ class Sample(NamedTuple):
     membership: Tensor
     atom_sizes: Tensor
     tags: Tensor
-    clusters: Tensor | None
-    cluster_classes: Tensor | None
+    labels: Labels | None
 
 
 class _Candidates(NamedTuple):
@@ -100,8 +99,7 @@ class CimTask:
             membership=torch.from_numpy(np.unpackbits(candidates.packed[chosen], axis=1, count=atoms).view(bool)),
             atom_sizes=torch.from_numpy(candidates.atom_sizes),
             tags=torch.from_numpy(self.images.field(i, "tags")),
-            clusters=None if labels is None else _of(labels.clusters, chosen),
-            cluster_classes=None if labels is None else _of(labels.cluster_classes, chosen),
+            labels=None if labels is None else _labels(labels, chosen),
         )
 
     def losses(self, batch: Sample, generator: np.random.Generator) -> dict[str, Tensor]:
@@ -112,7 +110,7 @@ class CimTask:
         return weighted_losses(
             scores,
             tags=batch.tags,
-            labels=None if batch.clusters is None else Labels(batch.clusters, batch.cluster_classes),
+            labels=batch.labels,
             overlaps=Overlaps(batch.membership, batch.atom_sizes, half_precision=half),
             generator=generator,
             mining=settings.mining,
@@ -206,5 +204,6 @@ def _choose(count: int, limit: int | None, generator: np.random.Generator) -> np
     return np.sort(generator.choice(count, limit, replace=False))
 
 
-def _of(values: np.ndarray, chosen: np.ndarray) -> Tensor:
-    return torch.from_numpy(values[chosen].astype(np.int64))
+def _labels(record: ClusterLabels, chosen: np.ndarray) -> Labels:
+    clusters, classes = (values[chosen].astype(np.int64) for values in (record.clusters, record.cluster_classes))
+    return Labels(torch.from_numpy(clusters), torch.from_numpy(classes), torch.from_numpy(record.overlaps[chosen]))
