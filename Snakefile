@@ -45,7 +45,7 @@ scattergather:
 wildcard_constraints:
     dataset=r"[\w.-]+",
     split=r"[\w.-]+",
-    run=r"[\w-]+",
+    run=r"[\w-]+(/mask_rcnn)?",
     source=r"[\w-]+",
     head=r"[\w-]+",
     scatteritem=r"\d+-of-\d+",
@@ -59,6 +59,7 @@ localrules:
     cues,
     cim,
     prm,
+    mask_rcnn,
     evaluation,
     inspection,
 
@@ -68,11 +69,17 @@ def runs_of(method):
     return [name for name, run in project.runs.items() if run.method == method]
 
 
+def one_of(runs):
+    """A wildcard's pattern: the name of one of these runs, unrefined; none matches where there are none."""
+    return "|".join(runs) or "(?!)"
+
+
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
 include: "rules/cim.smk"
 include: "rules/prm.smk"
+include: "rules/mask_rcnn.smk"
 include: "rules/evaluation.smk"
 include: "rules/inspection.smk"
 

@@ -59,6 +59,8 @@ rule label_clusters:
         "results/{dataset}/logs/{run}/label_clusters.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/label_clusters.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(runs_of("cim")),
     threads: 1
     resources:
         mem_mb=2000,
@@ -86,7 +88,7 @@ rule train_cim:
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_cim.tsv"
     wildcard_constraints:
-        run="|".join(runs_of("cim")) or "(?!)",
+        run=one_of(runs_of("cim")),
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -115,7 +117,7 @@ rule predict_cim:
     benchmark:
         "results/{dataset}/benchmarks/{run}/predict_cim.{split}.tsv"
     wildcard_constraints:
-        run="|".join(runs_of("cim")) or "(?!)",
+        run=one_of(runs_of("cim")),
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

@@ -8,8 +8,14 @@ rule evaluation:
         expand(
             "results/{dataset}/{run}/{split}/metrics.json",
             dataset=DATASET,
-            run=project.runs,
+            run=project.measured,
             split=project.splits.evaluate,
+        ),
+        expand(
+            "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.report.json",
+            dataset=DATASET,
+            run=project.refined,
+            split=project.splits.train,
         ),
         expand(
             "results/{dataset}/{run}/cluster_labels/{split}.report.json",
@@ -100,6 +106,8 @@ rule report_cluster_labels:
         "results/{dataset}/logs/{run}/report_cluster_labels.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/report_cluster_labels.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(runs_with_labels()),
     threads: 1
     resources:
         mem_mb=2000,
@@ -113,11 +121,35 @@ rule report_cluster_labels:
         " --settings {params.settings:q} --log {log}"
 
 
+rule report_pseudo_masks:
+    input:
+        pseudo_masks="results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.report.json",
+    log:
+        "results/{dataset}/logs/{run}/report_pseudo_masks.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/report_pseudo_masks.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(project.refined),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
+        code=code_digest("stages.evaluation.report_pseudo_masks"),
+    shell:
+        "python -m stages.evaluation.report_pseudo_masks --pseudo-masks {input.pseudo_masks}"
+        " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
+
+
 rule compare_runs:
     input:
         metrics=expand(
             "results/{{dataset}}/{run}/{split}/metrics.json",
-            run=project.runs,
+            run=project.measured,
             split=project.splits.evaluate,
         ),
         # Not read through an import, so the digest of the code does not see it.

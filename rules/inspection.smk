@@ -11,6 +11,13 @@ def labels_to_show(wildcards):
     )
 
 
+def refined_instances(wildcards):
+    """Mask R-CNN's instances where the run is refined, else nothing."""
+    if wildcards.run not in project.refined:
+        return []
+    return f"results/{wildcards.dataset}/{wildcards.run}/mask_rcnn/{GALLERY_SPLIT}/instances.h5"
+
+
 def shown(pattern, field):
     """Path of the artifact that a run takes from upstream, on the gallery's split."""
 
@@ -39,6 +46,7 @@ rule build_gallery:
         cues=shown("cues/{name}.h5", "cues"),
         cluster_labels=labels_to_show,
         instances=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/instances.h5",
+        refined=refined_instances,
         ground_truth=f"results/{{dataset}}/{GALLERY_SPLIT}/ground_truth.h5",
         metrics=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/metrics.json",
         # Not read through an import, so the digest of the code does not see it.
@@ -49,6 +57,8 @@ rule build_gallery:
         "results/{dataset}/logs/{run}/build_gallery.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/build_gallery.tsv"
+    wildcard_constraints:
+        run=one_of(project.runs),
     threads: 1
     resources:
         mem_mb=2000,
@@ -58,5 +68,5 @@ rule build_gallery:
         code=code_digest("stages.inspection.gallery"),
     shell:
         "python -m stages.inspection.gallery --images {input.images} --proposals {input.proposals} --cues {input.cues}"
-        " --cluster-labels {input.cluster_labels} --instances {input.instances} --ground-truth {input.ground_truth}"
-        " --metrics {input.metrics} --output {output} --settings {params.settings:q} --log {log}"
+        " --cluster-labels {input.cluster_labels} --instances {input.instances} --refined {input.refined}"
+        " --ground-truth {input.ground_truth} --metrics {input.metrics} --output {output} --settings {params.settings:q} --log {log}"

@@ -23,7 +23,7 @@ rule retrieve_prm:
     benchmark:
         "results/{dataset}/benchmarks/{run}/retrieve_prm.{split}.tsv"
     wildcard_constraints:
-        run="|".join(runs_of("prm")) or "(?!)",
+        run=one_of(runs_of("prm")),
     threads: 1
     resources:
         mem_mb=2000,

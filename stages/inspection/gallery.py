@@ -40,13 +40,15 @@ PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
 
 @dataclass(frozen=True)
 class Sources:
-    """The artifacts of a run on a split, open for reading; no cluster labels for methods without."""
+    """The artifacts of a run on a split, open for reading; no cluster labels for methods without,
+    no refined instances for runs without."""
 
     images: Artifact[Picture]
     proposals: Artifact[Proposals]
     cues: Artifact[Cues]
     cluster_labels: Artifact[ClusterLabels] | None
     instances: Artifact[Instances]
+    refined: Artifact[Instances] | None
     ground_truth: Artifact[GroundTruth]
 
     @property
@@ -56,7 +58,7 @@ class Sources:
 
     def check(self) -> None:
         """Raise ValueError where an artifact has other classes or lacks a picture."""
-        others = (self.proposals, self.cues, self.cluster_labels, self.instances, self.ground_truth)
+        others = (self.proposals, self.cues, self.cluster_labels, self.instances, self.refined, self.ground_truth)
         for other in (artifact for artifact in others if artifact is not None):
             if other.header.get("classes", self.classes) != self.classes:
                 raise ValueError(
@@ -78,6 +80,7 @@ def build_gallery(
     cues: Path,
     cluster_labels: Path | None,
     instances: Path,
+    refined: Path | None,
     ground_truth: Path,
     metrics: Path | None,
     output: Path,
@@ -91,6 +94,7 @@ def build_gallery(
         cues: the run's cues.
         cluster_labels: the run's AGPL labels, or None for methods without.
         instances: the run's predictions.
+        refined: those of the Mask R-CNN that was trained on the run's masks, or None.
         ground_truth: annotated instances; pictures whose masks are not known have no such panel.
         metrics: the run's metrics.json on this split, or None.
         output: index.html.
@@ -99,7 +103,7 @@ def build_gallery(
     Raises:
         ValueError: artifacts of different classes or pictures, or metrics of another run.
     """
-    with _opened(images, proposals, cues, cluster_labels, instances, ground_truth) as sources:
+    with _opened(images, proposals, cues, cluster_labels, instances, refined, ground_truth) as sources:
         sources.check()
         numbers = None if metrics is None else _checked_metrics(metrics, sources)
         chosen = _chosen(sources, settings)
@@ -114,8 +118,9 @@ def build_gallery(
 
 @contextlib.contextmanager
 def _opened(
-    images: Path, proposals: Path, cues: Path, cluster_labels: Path | None, instances: Path, ground_truth: Path
-) -> Iterator[Sources]:
+    images: Path, proposals: Path, cues: Path, cluster_labels: Path | None, instances: Path, refined: Path | None,
+    ground_truth: Path,
+) -> Iterator[Sources]:  # fmt: skip
     with contextlib.ExitStack() as stack:
         yield Sources(
             images=stack.enter_context(read(images, Picture)),
@@ -123,6 +128,7 @@ def _opened(
             cues=stack.enter_context(read(cues, Cues)),
             cluster_labels=cluster_labels and stack.enter_context(read(cluster_labels, ClusterLabels)),
             instances=stack.enter_context(read(instances, Instances)),
+            refined=refined and stack.enter_context(read(refined, Instances)),
             ground_truth=stack.enter_context(read(ground_truth, GroundTruth)),
         )
 
@@ -155,7 +161,8 @@ def _row(sources: Sources, position: int, settings: GallerySettings) -> dict[str
     rgb = resize(full, *scaled_size(*full.shape[:2], settings.longer_side))
     proposals, instances = sources.proposals.find(picture), sources.instances.find(picture)
     cues, truth = sources.cues.find(picture), sources.ground_truth.find(picture)
-    for other in (proposals, instances, *([truth] if truth.annotated else [])):
+    refined = [] if sources.refined is None else [sources.refined.find(picture)]
+    for other in (proposals, instances, *refined, *([truth] if truth.annotated else [])):
         if other.atoms.shape != full.shape[:2]:
             raise ValueError(
                 f"picture {picture!r} has {full.shape[0]}x{full.shape[1]} pixels, its {other.KIND} have "
@@ -171,6 +178,7 @@ def _row(sources: Sources, position: int, settings: GallerySettings) -> dict[str
     if sources.cluster_labels is not None:
         panels.append(clusters_panel(rgb, sources.cluster_labels.find(picture), proposals, **common))
     panels.append(predictions_panel(rgb, instances, truth, **common))
+    panels += [predictions_panel(rgb, found, truth, title="Mask R-CNN", **common) for found in refined]
     if truth.annotated:
         panels.append(truth_panel(rgb, truth, proposals=proposals, instances=instances, **common))
     return {"picture": picture, "tags": tags, "panels": [_encoded(panel, settings) for panel in panels]}
@@ -197,6 +205,7 @@ def _header(sources: Sources, metrics: dict[str, Any] | None) -> dict[str, Any]:
         "source_supervision": sources.proposals.header["supervision"],
         "head": sources.cues.header["head"],
         "has_labels": sources.cluster_labels is not None,
+        "is_refined": sources.refined is not None,
         "measured": metrics["n_images"] if metrics else 0,
         "treatment": metrics["treatment"] if metrics else {},
         "metrics": _metric_rows(metrics) if metrics and metrics["n_images"] else [],

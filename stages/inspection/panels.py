@@ -112,8 +112,9 @@ def clusters_panel(
 
 
 def predictions_panel(
-    rgb: np.ndarray, instances: Instances, truth: GroundTruth, *, classes: Sequence[str], settings: GallerySettings
-) -> Panel:
+    rgb: np.ndarray, instances: Instances, truth: GroundTruth, *, classes: Sequence[str], settings: GallerySettings,
+    title: str = "predictions",
+) -> Panel:  # fmt: skip
     """The best predictions with class and score and, where masks are known, IoU with an instance of their class."""
     order = np.argsort(-instances.scores, kind="stable")
     shown = order[instances.scores[order] >= settings.score_threshold][: settings.predictions]
@@ -129,7 +130,7 @@ def predictions_panel(
     ]
     if len(shown) < len(instances.scores):
         notes.append(Note(f"{len(instances.scores) - len(shown)} weaker not painted"))
-    return Panel("predictions", _numbered(rgb, masks, colours, settings), notes or [Note("none")])
+    return Panel(title, _numbered(rgb, masks, colours, settings), notes or [Note("none")])
 
 
 def truth_panel(

@@ -6,6 +6,7 @@ from stages.core import step
 from stages.core.artifacts.files import read_json
 from stages.core.benchmarks import StepCost, read_benchmarks
 
+METRICS = ("*/*/metrics.json", "*/mask_rcnn/*/metrics.json")  # of runs, and of refined runs
 HEADLINE = ("voc", "mAP50")  # preset and metric of the closing lines; metrics.json has all
 
 
@@ -26,11 +27,11 @@ def metric_lines(results: Path) -> list[str]:
     """The headline metric of each run and split; the preset stands with the number."""
     preset, metric = HEADLINE
     lines = []
-    for path in sorted(results.glob("*/*/metrics.json")):
+    for path in sorted(path for pattern in METRICS for path in results.glob(pattern)):
         metrics = read_json(path)
         value = metrics["masks"][preset][metric]
         shown = "not measured (no known masks)" if value is None else f"{value:.1f}"
-        run, split = path.parts[-3:-1]
+        run, split = path.relative_to(results).parent.parent.as_posix(), path.parent.name
         lines.append(f"{run} on {split}, supervision {metrics['supervision']}: {metric} ({preset}) {shown}")
     return lines
 

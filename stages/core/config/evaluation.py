@@ -58,12 +58,21 @@ class ClusterLabelReportSettings(TruthSettings):
     overlap: Overlap = Field(description="IoU with an instance of its class from which a labelled proposal is right")
 
 
+class PseudoMaskReportSettings(TruthSettings):
+    """What `report_pseudo_masks` reports."""
+
+    thresholds: list[Overlap] = Field(
+        min_length=1, description="IoU with an instance of its class from which a pseudo mask is a true positive"
+    )
+
+
 class EvaluationSettings(Section):
     """The config's section `evaluation`."""
 
     masks: MaskMetricsSettings
     proposals: ProposalReportSettings
     cluster_labels: ClusterLabelReportSettings
+    pseudo_masks: PseudoMaskReportSettings
 
 
 class ComparisonSettings(Section):

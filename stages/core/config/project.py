@@ -16,13 +16,21 @@ from stages.core.config.classifier import ClassifierSettings
 from stages.core.config.evaluation import ComparisonSettings, EvaluationSettings
 from stages.core.config.images import ImagesSettings
 from stages.core.config.inspection import GallerySettings
+from stages.core.config.mask_rcnn import MaskRcnnSettings
 from stages.core.config.prm import PrmSettings
 from stages.core.config.proposals import ProposalSettings
 from stages.core.config.section import Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 POINTS = "points"
+REFINED = "mask_rcnn"  # folder of a run's refinement
+OVERRIDDEN = ("cim", "prm", "mask_rcnn")  # sections of which a run may override parts
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+Refinement = Annotated[
+    Literal["none", "mask_rcnn"], Field(description="mask_rcnn: a Mask R-CNN is trained on the run's own masks")
+]
 
 
 class Splits(Section):
@@ -38,8 +46,10 @@ class Run(Section):
     method: Literal["cim", "prm"] = Field(description="how instances are found")
     proposals: Name = Field(description="name of a source in `proposals`")
     cues: Name = Field(description="name of a head in `classifier`, or points (point supervision)")
+    refinement: Refinement
     cim: CimSettings
     prm: PrmSettings
+    mask_rcnn: MaskRcnnSettings
 
 
 class Project(Section):
@@ -55,6 +65,8 @@ class Project(Section):
     classifier: dict[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
     cim: CimSettings
     prm: PrmSettings
+    refinement: Refinement
+    mask_rcnn: MaskRcnnSettings
     evaluation: EvaluationSettings
     inspection: GallerySettings
     runs: dict[Name, Run] = Field(min_length=1, description="runs by name")
@@ -77,6 +89,11 @@ class Project(Section):
                 problems.append(f"runs.{name}: cues are points, which have no response maps; set cim.agpl.votes: equal")
             if run.cues == POINTS and run.method == "cim" and run.cim.train.backbone.weights == "classifier":
                 problems.append(f"runs.{name}: cues are points, so backbone.weights cannot be 'classifier'")
+            starts_from = run.mask_rcnn.train.backbone.weights
+            if run.cues == POINTS and run.refinement == REFINED and starts_from == "classifier":
+                problems.append(
+                    f"runs.{name}: cues are points, so mask_rcnn.train.backbone.weights cannot be 'classifier'"
+                )
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
         if problems:
@@ -87,6 +104,16 @@ class Project(Section):
     def dataset(self) -> str:
         """Name of the data set, first part of every result's path."""
         return self.images.name
+
+    @property
+    def refined(self) -> list[str]:
+        """Names of the runs that are refined."""
+        return [name for name, run in self.runs.items() if run.refinement == REFINED]
+
+    @property
+    def measured(self) -> list[str]:
+        """Names under which there are instances: each run, and `<run>/mask_rcnn` after it where it is refined."""
+        return [name for run in self.runs for name in (run, *([f"{run}/{REFINED}"] if run in self.refined else []))]
 
     @property
     def all_splits(self) -> list[str]:
@@ -146,11 +173,11 @@ def merged(base: Any, override: Any) -> Any:
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:
     if not isinstance(run, dict):
         return run
-    known = {"method", "proposals", "cues", "cim", "prm"}
+    known = {"method", "proposals", "cues", "refinement", *OVERRIDDEN}
     problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
-    for section in ("cim", "prm"):
+    for section in OVERRIDDEN:
         problems += _unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
-    base = {"cim": config.get("cim"), "prm": config.get("prm")}
+    base = {key: config.get(key) for key in ("refinement", *OVERRIDDEN)}
     return merged(base, {key: value for key, value in run.items() if key in known})
 
 
@@ -201,7 +228,7 @@ def _readable(error: ValidationError, runs: dict[str, Any]) -> list[str]:
 
 
 def _overridden(run: Any, keys: list[str]) -> bool:
-    if keys[0] not in ("cim", "prm"):
+    if keys[0] not in ("refinement", *OVERRIDDEN):
         return True
     for key in keys:
         if not isinstance(run, dict) or key not in run:

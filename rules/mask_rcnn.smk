@@ -1,0 +1,106 @@
+# Refinement: a Mask R-CNN trained on a run's own masks of the training split. Its instances stand under <run>/mask_rcnn.
+
+
+def classifier_of_refinement(wildcards):
+    """The classifier's weights where Mask R-CNN's backbone starts from them, else nothing."""
+    run = project.runs[wildcards.run]
+    if run.mask_rcnn.train.backbone.weights != "classifier":
+        return []
+    return f"results/{wildcards.dataset}/classifier/{run.cues}/weights.safetensors"
+
+
+rule mask_rcnn:
+    input:
+        expand(
+            "results/{dataset}/{run}/mask_rcnn/{split}/instances.h5",
+            dataset=DATASET,
+            run=project.refined,
+            split=project.splits.evaluate,
+        ),
+
+
+rule make_pseudo_masks:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+    log:
+        "results/{dataset}/logs/{run}/make_pseudo_masks.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/make_pseudo_masks.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(project.refined),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].mask_rcnn.pseudo_masks.canonical(),
+        code=code_digest("stages.mask_rcnn.make_pseudo_masks"),
+    shell:
+        "python -m stages.mask_rcnn.make_pseudo_masks --images {input.images} --instances {input.instances}"
+        " --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule train_mask_rcnn:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        pseudo_masks=f"results/{{dataset}}/{{run}}/mask_rcnn/pseudo_masks/{project.splits.train}.h5",
+        backbone_weights=classifier_of_refinement,
+    output:
+        weights="results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
+        curves="results/{dataset}/{run}/mask_rcnn/network/curves.json",
+        plot="results/{dataset}/{run}/mask_rcnn/network/curves.png",
+    log:
+        "results/{dataset}/logs/{run}/train_mask_rcnn.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/train_mask_rcnn.tsv"
+    wildcard_constraints:
+        run=one_of(project.refined),
+    threads: project.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=24000,
+        runtime=2880,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].mask_rcnn.train.canonical(),
+        code=code_digest("stages.mask_rcnn.train"),
+    shell:
+        LAUNCH
+        + " stages.mask_rcnn.train --images {input.images} --pseudo-masks {input.pseudo_masks}"
+        " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
+        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log}}"
+
+
+rule predict_mask_rcnn:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        weights="results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
+    output:
+        "results/{dataset}/{run}/mask_rcnn/{split}/instances.h5",
+    log:
+        "results/{dataset}/logs/{run}/predict_mask_rcnn.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/predict_mask_rcnn.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(project.refined),
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=8000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].mask_rcnn.predict.canonical(),
+        code=code_digest("stages.mask_rcnn.predict"),
+    shell:
+        "python -m stages.mask_rcnn.predict --images {input.images} --weights {input.weights} --output {output}"
+        " --run {wildcards.run}/mask_rcnn"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

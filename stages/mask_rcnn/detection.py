@@ -1,0 +1,99 @@
+"""Detections of a trained network, with the mirrored picture if wanted, and their masks at full size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stages.mask_rcnn.network import MaskRcnn
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in a picture, best first.
+
+    Attributes:
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the picture as the network saw it.
+        classes: (N,) int64, from 0 on, without background.
+        scores: (N,) float32.
+        masks: (N, M, M) float32, probability of the mask on a grid over the box.
+    """
+
+    boxes: Tensor
+    classes: Tensor
+    scores: Tensor
+    masks: Tensor
+
+
+@torch.no_grad()
+def detect(network: MaskRcnn, picture: Tensor, *, flip: bool) -> Detections:
+    """Find the instances in a picture (3, H, W), normalised; the network is in evaluation mode.
+
+    With `flip` the regions of the picture and of its mirror image are joined; each region's class probabilities, box
+    and mask are the means of what the network says on both. Without it all is as torchvision's Mask R-CNN.
+    """
+    size, width = (int(picture.shape[-2]), int(picture.shape[-1])), picture.shape[-1]
+    seen = [network.features([view]) for view in ([picture, picture.flip(-1)] if flip else [picture])]
+    found = [network.rpn(images, features)[0][0] for images, features in seen]
+    proposals = torch.cat([_mirrored(boxes, width) if i else boxes for i, boxes in enumerate(found)])
+    probabilities, deltas = [], []
+    for i, (_, features) in enumerate(seen):
+        regions = _mirrored(proposals, width) if i else proposals
+        logits, shifts = network.heads.box_predictor(
+            network.heads.box_head(network.heads.box_roi_pool(features, [regions], [size]))
+        )
+        probabilities.append(logits.softmax(-1))
+        deltas.append(shifts.reshape(len(regions), -1, 4) * shifts.new_tensor([-1.0 if i else 1.0, 1, 1, 1]))
+    boxes, scores, labels = (
+        part[0]
+        for part in network.heads.postprocess_detections(
+            torch.stack(probabilities).mean(0).log(), torch.stack(deltas).mean(0).flatten(1), [proposals], [size]
+        )
+    )
+    masks = [_masks(network, features, boxes, labels, size, flip=bool(i)) for i, (_, features) in enumerate(seen)]
+    return Detections(boxes, labels - 1, scores, torch.stack(masks).mean(0))
+
+
+def _masks(
+    network: MaskRcnn, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, size: tuple[int, int], *, flip: bool
+) -> Tensor:
+    """Mask probabilities (N, M, M) of boxes on one view of the picture, turned back."""
+    heads = network.heads
+    regions = _mirrored(boxes, size[1]) if flip else boxes
+    logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [regions], [size])))
+    own = logits[torch.arange(len(labels), device=labels.device), labels].sigmoid()
+    return own.flip(-1) if flip else own
+
+
+def _mirrored(boxes: Tensor, width: int) -> Tensor:
+    x0, y0, x1, y1 = boxes.unbind(1)
+    return torch.stack([width - x1, y0, width - x0, y1], 1)
+
+
+def full_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float) -> np.ndarray:
+    """Masks (N, H, W) bool of a picture of the given size: bilinear between the grid's cells, then thresholded.
+
+    Differs from torchvision: boxes keep their fractions of a pixel, and are half-open (as in Detectron2); torchvision
+    cuts them to whole pixels and makes each mask a pixel wider.
+
+    Args:
+        probabilities: (N, M, M); boxes: (N, 4) in pixels of that picture, not empty.
+        size: height and width.
+        threshold: probability from which a pixel belongs to the mask.
+    """
+    height, width = size
+    masks = np.zeros((len(boxes), height, width), bool)
+    for mask, grid, (x0, y0, x1, y1) in zip(masks, probabilities.cpu().float(), boxes.tolist(), strict=True):
+        left, right = max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))
+        top, bottom = max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))
+        if left >= right or top >= bottom:
+            continue
+        xs = (torch.arange(left, right) + 0.5 - x0) / (x1 - x0) * 2 - 1
+        ys = (torch.arange(top, bottom) + 0.5 - y0) / (y1 - y0) * 2 - 1
+        places = torch.stack([xs.expand(len(ys), -1), ys[:, None].expand(-1, len(xs))], -1)
+        inside = (places.abs() <= 1).all(-1)
+        values = functional.grid_sample(grid[None, None], places[None], padding_mode="border", align_corners=False)
+        mask[top:bottom, left:right] = ((values[0, 0] >= threshold) & inside).numpy()
+    return masks

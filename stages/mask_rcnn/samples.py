@@ -1,0 +1,45 @@
+"""What one picture and its pseudo masks look like to the network."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.core import pictures
+from stages.core.artifacts.instances import Instances
+
+
+def scaled_size(height: int, width: int, *, shorter_side: int, longest_side: int) -> tuple[int, int]:
+    """Height and width with the shorter side at `shorter_side`, or less where the longer would exceed its limit."""
+    scale = min(shorter_side / min(height, width), longest_side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def scaled_picture(rgb: np.ndarray, size: tuple[int, int], *, flip: bool) -> Tensor:
+    """The picture uint8 (H, W, 3) at another size, mirrored or not, normalised, (3, h, w) float32."""
+    resized = pictures.resize(rgb, *size)
+    return torch.from_numpy(pictures.normalise(pictures.flip(resized) if flip else resized))
+
+
+def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weighted: bool) -> dict[str, Tensor]:
+    """Pseudo masks as the network's target, on the picture at another size; see `MaskRcnn.forward`.
+
+    Boxes are scaled, not taken from the scaled masks; these are nearest neighbours of pixel centres. Weights are the
+    scores where `weighted`, else 1.
+    """
+    regions, (height, width) = record.regions, size
+    factors = np.array([width / regions.shape[1], height / regions.shape[0]] * 2, np.float32)
+    boxes = regions.boxes().astype(np.float32) * factors
+    rows, columns = (
+        ((np.arange(to) + 0.5) * was / to).astype(int) for to, was in zip(size, regions.shape, strict=True)
+    )
+    masks = regions.membership[:, regions.atoms[rows[:, None], columns]]
+    if flip:
+        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        masks = masks[:, :, ::-1]
+    weights = record.scores if weighted else np.ones(len(regions), np.float32)
+    return {
+        "boxes": torch.from_numpy(boxes),
+        "labels": torch.from_numpy(record.classes.astype(np.int64) + 1),
+        "masks": torch.from_numpy(np.ascontiguousarray(masks, dtype=np.uint8)),
+        "weights": torch.from_numpy(weights),
+    }

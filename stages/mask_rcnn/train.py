@@ -1,0 +1,100 @@
+"""Step: trains a Mask R-CNN on pseudo masks."""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from stages.core import step
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.storage import Artifact, read
+from stages.core.config.mask_rcnn import MaskRcnnTrainingSettings
+from stages.core.digest import code_digest
+from stages.core.training import TrainingOutputs, train
+from stages.core.weights import weights_digest
+from stages.mask_rcnn.data import MaskRcnnTask
+from stages.mask_rcnn.network import MaskRcnn
+
+log = logging.getLogger(__name__)
+
+
+def train_mask_rcnn(
+    *,
+    images: Path,
+    pseudo_masks: Path,
+    backbone_weights: Path | None,
+    output_weights: Path,
+    output_curves: Path,
+    output_plot: Path,
+    settings: MaskRcnnTrainingSettings,
+    device: str,
+) -> None:
+    """Train the network on the pictures that the pseudo masks list; those that they leave out are not seen.
+
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
+    weights lets a killed training go on.
+    Raises ValueError where the pseudo masks are of other pictures or classes, or where scores are to be weights but do
+    not lie in [0, 1].
+    """
+    with read(images, Picture) as pictures, read(pseudo_masks, Instances) as masks:
+        _check(pictures, masks, settings)
+        step.seed_everything(settings.seed)
+        network = MaskRcnn(settings, class_count=len(pictures.header["classes"]), classifier=backbone_weights)
+        task = MaskRcnnTask(network, images=pictures, pseudo_masks=masks, settings=settings)
+        log.info("training on %d of %d pictures", len(masks), len(pictures))
+        fingerprints = {"images": pictures.fingerprint, "pseudo_masks": masks.fingerprint}
+        metadata = {
+            "step": "train_mask_rcnn",
+            "settings": settings.model_dump(mode="json"),
+            "inputs": fingerprints,
+            "classes": pictures.header["classes"],
+            "supervision": masks.header["supervision"],
+            "method": f"{masks.header['method']} + mask_rcnn",
+        }
+        train(
+            task,
+            settings.training,
+            folder=output_weights.parent / "checkpoint",
+            identity=_identity(settings, fingerprints, backbone_weights),
+            seed=settings.seed,
+            device=device,
+            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+        )
+
+
+def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
+    if masks.header["classes"] != pictures.header["classes"]:
+        raise ValueError(
+            f"{masks.path} holds classes {masks.header['classes']}, {pictures.path} holds "
+            f"{pictures.header['classes']}; remake the pseudo masks"
+        )
+    strangers = sorted(set(masks.ids) - set(pictures.ids))
+    if strangers:
+        raise ValueError(
+            f"{masks.path} has {len(strangers)} pictures that {pictures.path} lacks, such as {strangers[:3]}; remake "
+            "the pseudo masks from this list of pictures"
+        )
+    scores = [masks.field(i, "scores") for i in range(len(masks))]
+    if not sum(map(len, scores)):
+        raise ValueError(f"{masks.path} holds no pseudo mask; lower mask_rcnn.pseudo_masks.score_threshold")
+    low, high = (pick(pick(s, default=0.5) for s in map(list, scores)) for pick in (min, max))
+    if settings.loss_weights == "scores" and not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"{masks.path} holds scores from {low:g} to {high:g}, and loss_weights is 'scores', for which they must "
+            "lie in [0, 1]; set it to 'ones'"
+        )
+
+
+def _identity(settings: MaskRcnnTrainingSettings, inputs: dict[str, Any], backbone_weights: Path | None) -> str:
+    """Digest of all that the trained network depends on."""
+    digest = hashlib.sha256(settings.canonical().encode())
+    digest.update("".join(f"{name}{value}" for name, value in sorted(inputs.items())).encode())
+    digest.update(code_digest("stages.mask_rcnn.train").encode())
+    if backbone_weights is not None:
+        digest.update(weights_digest(backbone_weights).encode())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    step.run(train_mask_rcnn)
