@@ -12,8 +12,8 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.config.evaluation import PseudoMaskReportSettings
-from stages.evaluation.matching import match_predictions
 from stages.evaluation.average_precision import preset
+from stages.evaluation.matching import match_predictions
 from stages.evaluation.overlaps import overlaps_with_truth
 from stages.evaluation.pairing import annotated_pictures, check_same_classes
 from stages.evaluation.wording import percent, shown, treatment

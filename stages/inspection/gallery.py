@@ -40,8 +40,10 @@ PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
 
 @dataclass(frozen=True)
 class Sources:
-    """The artifacts of a run on a split, open for reading; no cluster labels for methods without,
-    no refined instances for runs without."""
+    """The artifacts of a run on a split, open for reading; no cluster labels for methods without.
+
+    `refined` are instances of the run's Mask R-CNN, None for runs without.
+    """
 
     images: Artifact[Picture]
     proposals: Artifact[Proposals]

@@ -79,7 +79,8 @@ def full_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], *, t
     cuts them to whole pixels and makes each mask a pixel wider.
 
     Args:
-        probabilities: (N, M, M); boxes: (N, 4) in pixels of that picture, not empty.
+        probabilities: (N, M, M).
+        boxes: (N, 4) in pixels of that picture, not empty.
         size: height and width.
         threshold: probability from which a pixel belongs to the mask.
     """

@@ -62,8 +62,11 @@ def box_losses(
     """Cross-entropy of R regions and, of those with a class, smooth L1 of its box; means over all R (Fast R-CNN).
 
     Args:
-        logits: (R, 1 + C); deltas: (R, 4 (1 + C)), four for each class; both with the background first.
-        labels: (R,) int64, 0 for background; targets: (R, 4); weights: (R,).
+        logits: (R, 1 + C), background first.
+        deltas: (R, 4 (1 + C)), four for each class, background first.
+        labels: (R,) int64, 0 for background.
+        targets: (R, 4), what the deltas of a region's class are to be.
+        weights: (R,) float32.
     """
     entropy = functional.cross_entropy(logits, labels, reduction="none")
     objects = (labels > 0).nonzero()[:, 0]

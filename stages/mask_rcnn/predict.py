@@ -88,7 +88,7 @@ def load_network(
     metadata = read_metadata(weights)
     if metadata.get("step") != "train_mask_rcnn":
         raise ValueError(
-            f"{weights} was not written by train_mask_rcnn, but by {metadata.get('step')!r}; give a Mask R-CNN's weights"
+            f"{weights} was not written by train_mask_rcnn, but by {metadata.get('step')!r}; give its weights"
         )
     if metadata["classes"] != images.header["classes"]:
         raise ValueError(
