@@ -1,0 +1,58 @@
+"""Features of several stages of a backbone."""
+
+import pytest
+import timm
+import torch
+
+from stages.core.backbone_levels import level_channels, levels
+from stages.core.backbones import build_backbone
+from stages.core.config.mask_rcnn import PyramidBackboneSettings
+
+
+def backbone_of(name: str, stages: list[int], frozen_stages: int = 1):
+    settings = PyramidBackboneSettings(
+        name=name, stages=stages, weights="none", frozen_stages=frozen_stages, norm="frozen"
+    )
+    return build_backbone(settings.plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        pytest.param("resnet10t", [1, 2, 3, 4], id="resnet"),
+        pytest.param("mobilenetv2_035", [2, 4], id="mobilenet, two stages"),
+        pytest.param("regnetx_002", [0, 1], id="regnet, with its stem"),
+        pytest.param("vgg11", [2, 3, 4], id="vgg"),
+        pytest.param("hrnet_w18_small", [1, 2, 3, 4], id="hrnet's branches"),
+    ],
+)
+def test_levels_equal_timms_own(name, stages):
+    x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    backbone = backbone_of(name, stages).eval()
+    theirs = timm.create_model(name, features_only=True, out_indices=stages).eval()
+    own = backbone.network.state_dict()
+    replaced = {key: next(k for k in (key, *(key.replace(f"{p}.", f"{p}_", 1) for p in ("features", "stages", "blocks"))) if k in theirs.state_dict()) for key in own if any(k in theirs.state_dict() for k in (key, *(key.replace(f"{p}.", f"{p}_", 1) for p in ("features", "stages", "blocks"))))}  # fmt: skip
+    theirs.load_state_dict({replaced[key]: own[key] for key in replaced}, strict=False)
+    found = levels(backbone, x, stages)
+    assert list(found) == [str(stage) for stage in stages]
+    for channels, level, expected in zip(level_channels(backbone, stages), found.values(), theirs(x), strict=True):
+        assert level.shape[1] == channels
+        torch.testing.assert_close(level, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_frozen_stages_get_no_gradient_and_the_others_do():
+    backbone = backbone_of("resnet10t", [1, 2], frozen_stages=2)
+    found = levels(backbone, torch.randn(1, 3, 64, 64), [1, 2])
+    assert not found["1"].requires_grad
+    found["2"].sum().backward()
+    trained = {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.grad is not None}
+    assert trained == {"layer2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "message"),
+    [("resnet10t", [4, 5], "has stages 0 to 4"), ("hrnet_w18_small", [0, 1], "this backbone has stages 1 to 4")],
+)
+def test_stages_that_are_not_there_are_refused(name, stages, message):
+    with pytest.raises(ValueError, match=message):
+        level_channels(backbone_of(name, stages), stages)

@@ -1,0 +1,233 @@
+"""The task, a tiny training from artifacts to artifacts, and prediction."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.storage import read
+from stages.core.training import loop
+from stages.core.weights import read_metadata, read_weights, save_weights
+from stages.mask_rcnn.data import MaskRcnnTask
+from stages.mask_rcnn.make_pseudo_masks import make_pseudo_masks
+from stages.mask_rcnn.network import MaskRcnn
+from stages.mask_rcnn.predict import predict_mask_rcnn
+from stages.mask_rcnn.train import train_mask_rcnn
+from tests.mask_rcnn.conftest import PICTURES, PREDICTED, predictions
+
+
+@pytest.fixture(scope="module")
+def pseudo_masks(toy, tiny):
+    output = toy.folder / "pseudo_masks.h5"
+    settings = tiny(pseudo_masks={"empty": "negative"}).pseudo_masks
+    make_pseudo_masks(images=toy.images, instances=toy.instances, output=output, settings=settings)
+    return output
+
+
+@pytest.fixture
+def train(toy, pseudo_masks, tmp_path):
+    def train(settings, *, name="run", masks=pseudo_masks, images=toy.images, backbone_weights=None):
+        folder = tmp_path / name
+        train_mask_rcnn(
+            images=images, pseudo_masks=masks, backbone_weights=backbone_weights,
+            output_weights=folder / "weights.safetensors", output_curves=folder / "curves.json",
+            output_plot=folder / "curves.png", settings=settings.train, device="cpu",
+        )  # fmt: skip
+        return folder / "weights.safetensors"
+
+    return train
+
+
+@pytest.fixture
+def predict(toy, tmp_path):
+    def predict(weights, settings, *, images=toy.images):
+        output = tmp_path / "found.h5"
+        predict_mask_rcnn(
+            images=images, weights=weights, output=output, settings=settings.predict, run="cim/mask_rcnn", device="cpu"
+        )
+        with read(output, Instances) as instances:
+            return instances.header, {record.picture: record for record in instances}
+
+    return predict
+
+
+@pytest.fixture
+def task_of(toy, pseudo_masks):
+    with contextlib.ExitStack() as stack:
+
+        def task(settings):
+            images = stack.enter_context(read(toy.images, Picture))
+            masks = stack.enter_context(read(pseudo_masks, Instances))
+            network = MaskRcnn(settings.train, class_count=3)
+            return MaskRcnnTask(network, images=images, pseudo_masks=masks, settings=settings.train)
+
+        yield task
+
+
+def test_every_picture_comes_once_an_epoch_in_another_order_each_time(task_of, tiny):
+    task = task_of(tiny())
+    epochs = [[task.entry(4 * epoch + place) for place in range(4)] for epoch in range(6)]
+    assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert epochs == [[task_of(tiny()).entry(4 * epoch + place) for place in range(4)] for epoch in range(6)]
+
+
+def test_passes_of_an_update_see_other_pictures(task_of, tiny):
+    task, seen = task_of(tiny()), []
+    task._sample = lambda i, generator: (seen.append(i), {})
+    for micro in range(2):
+        task.batch(0, micro, np.random.default_rng(0))
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+def test_scales_and_mirror_images_are_drawn_for_each_picture(task_of, tiny):
+    task = task_of(tiny(train={"data": {"batch": 1}}))
+    seen = set()
+    for step in range(40):
+        batch = task.batch(step, 0, np.random.default_rng(step))
+        assert len(batch.pictures) == len(batch.targets) == 1
+        height, width = batch.pictures[0].shape[-2:]
+        assert batch.targets[0]["masks"].shape[1:] == (height, width)
+        seen.add((height, width))
+    assert seen == {(48, 67), (64, 90)}
+
+
+@pytest.mark.parametrize(("share", "mirrored"), [pytest.param(0.0, {False}, id="never"), pytest.param(1.0, {True}, id="always")])  # fmt: skip
+def test_flip_is_a_probability(task_of, tiny, share, mirrored):
+    task = task_of(tiny(train={"data": {"batch": 1, "flip": share, "shorter_sides": [50]}}))
+    place = [task.entry(i) for i in range(4)].index(0)
+    boxes = task.batch(0, place, np.random.default_rng(0)).targets[0]["boxes"]
+    assert {boxes[0, 0].item() != 8} == mirrored
+    assert boxes[0].tolist() == ([40, 5, 62, 30] if True in mirrored else [8, 5, 30, 30])
+
+
+def test_loss_terms_are_weighted_by_the_settings(task_of, tiny):
+    weights = {"objectness": 2.0, "rpn_box": 3.0, "classifier": 0.5, "box": 0.25, "mask": 0.0}
+    plain, weighted = task_of(tiny()), task_of(tiny(train={"losses": weights}))
+    weighted.network.load_state_dict(plain.network.state_dict())
+    batch, found = plain.batch(0, 0, np.random.default_rng(0)), []
+    for task in (plain, weighted):
+        torch.manual_seed(0)
+        found.append({name: value.item() for name, value in task.losses(batch, np.random.default_rng(0)).items()})
+    factors = dict(zip(("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"), weights.values(), strict=True))  # fmt: skip
+    assert found[1] == pytest.approx({name: value * factors[name] for name, value in found[0].items()})
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("ones", {1.0}), ("scores", {0.9, 0.6, 0.8, 0.5})])
+def test_scores_become_weights_where_wanted(task_of, tiny, choice, expected):
+    task = task_of(tiny(train={"loss_weights": choice, "data": {"batch": 4}}))
+    targets = task.batch(0, 0, np.random.default_rng(0)).targets
+    assert {round(w, 4) for target in targets for w in target["weights"].tolist()} == expected
+
+
+def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, tiny, toy):
+    settings = tiny(predict={"score_threshold": 0.0})
+    weights = train(settings)
+    metadata = read_metadata(weights)
+    assert (metadata["step"], metadata["method"]) == ("train_mask_rcnn", "cim + mask_rcnn")
+    header, records = predict(weights, settings)
+    assert (header["run"], header["method"], header["supervision"]) == ("cim/mask_rcnn", "cim + mask_rcnn", "image tags")
+    assert list(records) == toy.ids
+    for record in records.values():
+        assert record.atoms.shape == (50, 70)
+        assert len(record.scores) <= 9
+        assert (np.diff(record.scores) <= 0).all()
+        assert (record.regions.areas() > 0).all()
+        assert set(record.classes.tolist()) <= {0, 1, 2}
+    assert not (weights.parent / "checkpoint").exists()
+    assert {path.name for path in weights.parent.iterdir()} == {"weights.safetensors", "curves.json", "curves.png"}
+
+
+def test_pictures_in_which_nothing_is_found_stay_with_no_instance(train, predict, tiny, toy):
+    settings = tiny(predict={"score_threshold": 1.0})
+    _, records = predict(train(settings), settings)
+    assert [len(record.scores) for record in records.values()] == [0] * 5
+
+
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tiny, tmp_path, monkeypatch):
+    settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}})
+    undisturbed = train(settings, name="undisturbed")
+    save = loop.save_checkpoint
+
+    def save_then_die(folder, state, *, identity):
+        save(folder, state, identity=identity)
+        if state["step"] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "save_checkpoint", save_then_die)
+        train(settings, name="killed")
+    assert (tmp_path / "killed" / "checkpoint" / "checkpoint.pt").is_file()
+    resumed = train(settings, name="killed")
+    assert resumed.read_bytes() == undisturbed.read_bytes()
+
+
+def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
+    """Forty updates on the toy's bright rectangles: each is found again, with its class and most of its mask."""
+    fast = {"steps": 60, "accumulate": 1, "optimizer": "adamw", "learning_rate": 5e-3, "schedule": {"drops": []}}
+    settings = tiny(
+        pseudo_masks={"keep_best": True},
+        train={
+            "training": fast,
+            "network": {"pyramid_channels": 16, "box_width": 32, "mask_channels": [16]},
+            "backbone": {"frozen_stages": 0, "norm": "train"},
+            "data": {"shorter_sides": [64], "batch": 2},
+        },
+        predict={"flip": False, "score_threshold": 0.2},
+    )
+    _, records = predict(train(settings), settings)
+    right = 0
+    for i, picture in enumerate(toy.ids[:2]):
+        known = predictions(picture, toy.sides[i][:2], toy.classes[i][:2], toy.scores[i][:2])
+        found = records[picture]
+        overlap = np.where(found.classes[:, None] == known.classes, found.regions.iou(known.regions), 0)
+        right += int((overlap.max(0, initial=0) > 0.5).sum())
+    assert right >= 3
+
+
+def test_backbone_can_start_from_a_classifier(train, tiny, tmp_path):
+    backbone = MaskRcnn(tiny().train, class_count=3).backbone
+    holder = torch.nn.ModuleDict({"backbone": backbone})
+    save_weights(tmp_path / "classifier.safetensors", holder, {"step": "train_classifier"})
+    settings = tiny(train={"backbone": {"weights": "classifier", "frozen_stages": 3}})
+    weights = read_weights(train(settings, backbone_weights=tmp_path / "classifier.safetensors"))
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(weights[f"backbone.{name}"], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("records", "header", "message"),
+    [
+        pytest.param([predictions("p9", [(0, 9, 0, 9)], [0], [0.9])], {}, "1 pictures that .* lacks.*p9", id="other pictures"),
+        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.9])], {"classes": ["cat"]}, "holds classes", id="other classes"),
+        pytest.param([predictions("p0")], {}, "holds no pseudo mask; lower", id="no pseudo mask"),
+        pytest.param([], {}, "holds no pseudo mask; lower", id="no picture"),
+        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [3.5])], {}, "scores from 3.5 to 3.5.*set it to 'ones'", id="scores that are no weights"),
+        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.5], (20, 20))], {}, "masks of \\(20, 20\\).*the picture is \\(50, 70\\)", id="other size"),
+    ],
+)  # fmt: skip
+def test_pseudo_masks_that_do_not_fit_are_refused(train, tiny, toy, records, header, message):
+    masks = toy.write("misfit", Instances, records, **{**PREDICTED, **header})
+    with pytest.raises(ValueError, match=message):
+        train(tiny(train={"loss_weights": "scores"}), masks=masks)
+
+
+def test_bad_weights_are_refused(train, predict, tiny, toy, tmp_path):
+    settings, weights = tiny(), train(tiny())
+    other = tmp_path / "other.safetensors"
+    save_weights(other, torch.nn.Linear(1, 1), {"step": "train_cim"})
+    with pytest.raises(ValueError, match="not written by train_mask_rcnn, but by 'train_cim'"):
+        predict(other, settings)
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        predict(tmp_path / "none.safetensors", settings)
+    other.write_bytes(weights.read_bytes()[:900])
+    with pytest.raises(ValueError, match="cut off"):
+        predict(other, settings)
+    strangers = toy.write("strangers", Picture, [], **{**PICTURES, "classes": ["cat", "dog"]})
+    with pytest.raises(ValueError, match="knows classes .* predict on a data set of the same classes"):
+        predict(weights, settings, images=strangers)
+    header, records = predict(weights, settings, images=toy.write("nothing", Picture, [], **PICTURES))
+    assert (header["run"], records) == ("cim/mask_rcnn", {})
