@@ -16,6 +16,16 @@ def backbone_of(name: str, stages: list[int], frozen_stages: int = 1):
     return build_backbone(settings.plain)
 
 
+def load_like(features, own):
+    """Load a network's tensors into timm's `features_only` form of it, which flattens the first level of names."""
+    wanted, found = features.state_dict(), {}
+    for key, tensor in own.items():
+        flattened = key.replace(".", "_", 1)
+        found[key if key in wanted else flattened] = tensor
+    assert wanted.keys() <= found.keys()
+    features.load_state_dict({key: found[key] for key in wanted})
+
+
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
@@ -30,9 +40,7 @@ def test_levels_equal_timms_own(name, stages):
     x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     backbone = backbone_of(name, stages).eval()
     theirs = timm.create_model(name, features_only=True, out_indices=stages).eval()
-    own = backbone.network.state_dict()
-    replaced = {key: next(k for k in (key, *(key.replace(f"{p}.", f"{p}_", 1) for p in ("features", "stages", "blocks"))) if k in theirs.state_dict()) for key in own if any(k in theirs.state_dict() for k in (key, *(key.replace(f"{p}.", f"{p}_", 1) for p in ("features", "stages", "blocks"))))}  # fmt: skip
-    theirs.load_state_dict({replaced[key]: own[key] for key in replaced}, strict=False)
+    load_like(theirs, backbone.network.state_dict())
     found = levels(backbone, x, stages)
     assert list(found) == [str(stage) for stage in stages]
     for channels, level, expected in zip(level_channels(backbone, stages), found.values(), theirs(x), strict=True):

@@ -39,6 +39,11 @@ def data_folder(monkeypatch):
         pytest.param("runs: {cim: {metod: cim}}", "runs.cim.metod: unknown key", id="typo beside a run's method"),
         pytest.param("runs: {prm: {cues: points}}", "method prm needs a classifier's response maps", id="prm of points"),
         pytest.param("runs: {cim: {cues: points}}", "cues are points, so backbone.weights", id="classifier's weights of points"),
+        pytest.param("runs: {cim: {refinement: yes please}}", "runs.cim.refinement: .*found 'yes please'", id="refinement of a run"),
+        pytest.param("refinement: maybe", "refinement: .*found 'maybe'", id="refinement"),
+        pytest.param("runs: {cim: {mask_rcnn: {trian: {}}}}", "runs.cim.mask_rcnn.trian: unknown key", id="typo in a run's refinement"),
+        pytest.param("mask_rcnn: {train: {backbone: {stages: [1]}}}", "mask_rcnn.train: .*anchor_sizes has 3 lists", id="levels of the pyramid"),
+        pytest.param("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}", "cues are points, so mask_rcnn.train.backbone", id="classifier's weights of points, refined"),
         pytest.param("splits: {train: trian}", "splits names 'trian'", id="unknown split"),
         pytest.param("images: {kind: voc}", "voc.root is null", id="path of the chosen data set"),
         pytest.param("runs: {'a b': {method: cim, proposals: heg, cues: prm}}", "String should match pattern", id="name"),
@@ -79,9 +84,18 @@ def test_an_overlay_leaves_out_a_run_with_null():
 
 
 def test_points_are_declared_in_the_run():
-    project = load("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}")
+    project = load("runs: {cim: {cues: points, refinement: none, cim: {train: {backbone: {weights: none}}}}}")
     assert project.runs["cim"].cues == "points"
     assert project.runs["prm"].cues == "cam"
+
+
+def test_every_method_can_be_refined_with_overrides_of_its_own():
+    project = load("{refinement: mask_rcnn, runs: {cim: {refinement: none}, prm: {mask_rcnn: {train: {seed: 8}}}}}")
+    assert project.refined == ["prm"]
+    assert project.measured == ["cim", "prm", "prm/mask_rcnn"]
+    assert project.runs["prm"].mask_rcnn.train.seed == 8
+    assert project.runs["cim"].mask_rcnn == project.mask_rcnn
+    assert load("{}").measured == ["cim", "cim/mask_rcnn", "prm"]
 
 
 def test_variables_in_texts_are_replaced():

@@ -65,6 +65,7 @@ class World:
             for i in ids
         }
         self.instances = {i: self.predicted(i, [LEFT, RIGHT], [0, 1], [0.9, 0.2]) for i in ids}
+        self.refined: dict[str, Any] | None = None
         self.truth = {i: self.annotated(i, [LEFT], [0]) for i in ids}
 
     def _picture(self, picture: str, shade: int) -> Picture:
@@ -111,6 +112,10 @@ class World:
             "cues": (self.cues, {"head": "prm", "supervision": "image tags"}),
             "cluster_labels": (self.labels, {}),
             "instances": (self.instances, {"run": "cim", "method": "cim", "supervision": "image tags"}),
+            "refined": (
+                self.refined,
+                {"run": "cim/mask_rcnn", "method": "cim + mask_rcnn", "supervision": "image tags"},
+            ),
             "ground_truth": (self.truth, {}),
         }
         arguments: dict[str, Any] = {"metrics": None, "output": self.folder / "index.html", "settings": SETTINGS}
@@ -234,6 +239,24 @@ def test_unknown_masks_and_methods_without_labels_have_no_panel(world) -> None:
     assert len(page.images) == 5
     assert "AGPL" not in page.text
     assert "(IoU" not in page.text
+
+
+def test_a_refined_run_has_a_panel_of_mask_rcnn_beside_its_predictions(world) -> None:
+    toy = world(("a",))
+    toy.refined = {"a": toy.predicted("a", [RIGHT], [1], [0.75])}
+    page = build(toy.write())
+    assert len(page.images) == 8
+    assert page.titles[-3:] == ["predictions", "Mask R-CNN", "truth"]
+    assert "1 dog 0.75 (IoU 0.00)" in page.text
+    assert "trained on the run's own masks" in page.text
+    assert "Mask R-CNN" not in build(world(("a",)).write()).text
+
+
+def test_refined_predictions_of_other_pictures_or_sizes_are_refused(world) -> None:
+    toy = world(("a", "b"))
+    toy.refined = {"a": toy.instances["a"]}
+    with pytest.raises(ValueError, match=r"refined\.h5 lacks 1 of the 2 pictures"):
+        build(toy.write())
 
 
 def test_points_are_shown_without_maps(world) -> None:

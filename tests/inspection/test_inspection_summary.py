@@ -11,6 +11,9 @@ def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_pa
         (tmp_path / run / "val").mkdir(parents=True)
         metrics = {"supervision": "image tags", "masks": {"voc": {"mAP50": value}}}
         (tmp_path / run / "val" / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "cim" / "mask_rcnn" / "val").mkdir(parents=True)
+    refined = {"supervision": "image tags", "masks": {"voc": {"mAP50": 66.0}}}
+    (tmp_path / "cim" / "mask_rcnn" / "val" / "metrics.json").write_text(json.dumps(refined))
     (tmp_path / "cim" / "gallery").mkdir()
     (tmp_path / "cim" / "gallery" / "index.html").write_text("")
     summarise(results=tmp_path)
@@ -19,5 +22,6 @@ def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_pa
     assert lines[2].split() == ["2.5s", "-", "list_images.val"]
     assert lines[3].split()[0] == "2m08s"
     assert "cim on val, supervision image tags: mAP50 (voc) 61.3" in lines
+    assert "cim/mask_rcnn on val, supervision image tags: mAP50 (voc) 66.0" in lines
     assert "prm on val, supervision image tags: mAP50 (voc) not measured (no known masks)" in lines
     assert lines[-1].endswith("cim/gallery/index.html")

@@ -129,7 +129,11 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
     metadata = read_metadata(weights)
     assert (metadata["step"], metadata["method"]) == ("train_mask_rcnn", "cim + mask_rcnn")
     header, records = predict(weights, settings)
-    assert (header["run"], header["method"], header["supervision"]) == ("cim/mask_rcnn", "cim + mask_rcnn", "image tags")
+    assert (header["run"], header["method"], header["supervision"]) == (
+        "cim/mask_rcnn",
+        "cim + mask_rcnn",
+        "image tags",
+    )
     assert list(records) == toy.ids
     for record in records.values():
         assert record.atoms.shape == (50, 70)

@@ -12,6 +12,7 @@ READS_TRUTH = {
     "report_proposals",
     "report_cues",
     "report_cluster_labels",
+    "report_pseudo_masks",
     "build_gallery",
 }
 READS_POINTS = {"point_cues"}
@@ -48,7 +49,7 @@ def test_points_are_read_only_for_runs_that_declare_them(whole_graph):
 def test_with_points_the_graph_reads_them_and_without_it_does_not(graph_of):
     plain = graph_of("runs: {cim: {cues: prm}}")
     assert "point_cues" not in {job.rule for job in plain}
-    declared = graph_of("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}")
+    declared = graph_of("runs: {cim: {cues: points, refinement: none, cim: {train: {backbone: {weights: none}}}}}")
     assert "point_cues" in {job.rule for job in declared}
 
 
@@ -68,7 +69,7 @@ def test_rules_that_read_annotations_run_code_of_evaluation_and_inspection(proje
             pytest.fail(f"{path.name} names ground truth")
 
 
-@pytest.mark.parametrize("stage", ["proposals", "classifier", "cim", "prm"])
+@pytest.mark.parametrize("stage", ["proposals", "classifier", "cim", "prm", "mask_rcnn"])
 def test_no_training_stage_imports_the_record_of_annotations(project_root, stage):
     for path in (project_root / "stages" / stage).glob("*.py"):
         assert "stages.core.artifacts.ground_truth" not in imports(path), path

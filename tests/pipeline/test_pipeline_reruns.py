@@ -16,6 +16,7 @@ DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery
 DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
 DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_labels"}
 DOWNSTREAM_OF_CUES = DOWNSTREAM_OF_LABELS | {"label_clusters", "report_cues", "retrieve_prm"}
+REFINEMENT = {"make_pseudo_masks", "report_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"}
 DOWNSTREAM_OF_CLASSIFIER = DOWNSTREAM_OF_CUES | {"find_cues"}
 
 
@@ -61,6 +62,21 @@ def test_a_finished_run_has_everything_and_nothing_to_do(project):
     assert reruns(project) == set()
 
 
+def test_a_refined_run_is_planned_on_the_predictions_of_its_training_split(project):
+    """Prediction on the evaluated split stays as it is; the training split is predicted for the pseudo masks alone."""
+    (project / "overlay.yaml").write_text("runs: {prm: {refinement: mask_rcnn}}")
+    found = planned(project, "mask_rcnn", "--configfile", "toy.yaml", "overlay.yaml", source=project)
+    made = {job.rule: job.outputs for job in found if job.rule != "mask_rcnn"}
+    assert made == {
+        "retrieve_prm": ("results/toy/prm/train/instances.h5",),
+        "make_pseudo_masks": ("results/toy/prm/mask_rcnn/pseudo_masks/train.h5",),
+        "train_mask_rcnn": tuple(
+            f"results/toy/prm/mask_rcnn/network/{name}" for name in ("weights.safetensors", "curves.json", "curves.png")
+        ),
+        "predict_mask_rcnn": ("results/toy/prm/mask_rcnn/val/instances.h5",),
+    }
+
+
 def test_touched_files_rerun_nothing(project):
     for path in [*project.rglob("*.py"), *project.rglob("*.smk"), *project.rglob("*.h5"), project / "config.yaml"]:
         os.utime(path)
@@ -90,6 +106,12 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
         pytest.param(
             "classifier: {cam: {train: {seed: 9}}}", DOWNSTREAM_OF_CLASSIFIER | {"train_classifier"}, id="classifier"
         ),
+        pytest.param(
+            "runs: {cim: {refinement: mask_rcnn}}",
+            REFINEMENT | DOWNSTREAM_OF_PREDICTION | {"predict_cim"},
+            id="refinement of a run",
+        ),
+        pytest.param("mask_rcnn: {train: {seed: 9}}", set(), id="refinement that no run has"),
         pytest.param("images: {voc: {difficult_tags: false}}", set(), id="block of another data set"),
         pytest.param("classifier: {prm: {train: {seed: 9}}}", set(), id="classifier that no run uses"),
     ],
@@ -151,7 +173,7 @@ def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(pr
 
 
 @pytest.mark.parametrize(
-    "target", ["images", "proposals", "classifier", "cues", "cim", "prm", "evaluation", "inspection"]
+    "target", ["images", "proposals", "classifier", "cues", "cim", "prm", "mask_rcnn", "evaluation", "inspection"]
 )
 def test_each_stage_is_a_target(project, target):
     assert {job.rule for job in planned(project, target, "--configfile", "toy.yaml", source=project)} == set()

@@ -1,0 +1,94 @@
+"""The report on the masks that a refinement trains on."""
+
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from stages.core.artifacts.instances import Instances
+from stages.core.config.evaluation import PseudoMaskReportSettings
+from stages.evaluation.report_pseudo_masks import report_pseudo_masks
+
+LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
+SETTINGS = PseudoMaskReportSettings(thresholds=[0.5, 0.8], void="background", difficult="count")
+COUNTS = {"pictures": 3, "untagged": 0, "empty": 1, "masks": 2}
+
+
+@pytest.fixture
+def report(write, tmp_path):
+    def report(masks, truths, *, settings=SETTINGS, **header):
+        found = write(*masks, kind=Instances, counts=COUNTS, **header)
+        output = tmp_path / "report.json"
+        report_pseudo_masks(pseudo_masks=found, ground_truth=write(*truths), output=output, settings=settings)
+        return json.loads(output.read_text())
+
+    return report
+
+
+def numbers(report, threshold, name=None):
+    found = report["thresholds"][threshold]
+    found = found if name is None else found["per_class"][name]
+    return tuple(found[kind] for kind in ("true_positives", "false_positives", "misses", "ignored"))
+
+
+def test_true_positives_false_positives_and_misses(report, records):
+    """Left: a mask with IoU 12 / 16 = 0.75 and a second on the same instance; right: found with the wrong class."""
+    masks = records.instances("a", [(0, 3, 0, 4), LEFT, RIGHT], [0, 0, 0], [0.9, 0.8, 0.7])
+    found = report([masks], [records.truth("a", [LEFT, RIGHT], [0, 1])])
+    assert numbers(found, "0.5") == (1, 2, 1, 0)
+    assert numbers(found, "0.5", "cat") == (1, 2, 0, 0)
+    assert numbers(found, "0.5", "dog") == (0, 0, 1, 0)
+    assert numbers(found, "0.8") == (1, 2, 1, 0)  # the second mask fits exactly
+    of_threshold = found["thresholds"]["0.5"]
+    assert (of_threshold["precision"], of_threshold["recall"]) == (pytest.approx(100 / 3), 50)
+    assert of_threshold["per_class"]["dog"]["precision"] is None
+    assert (found["run"], found["supervision"], found["made"]) == ("cim", "image tags", COUNTS)
+
+
+def test_pictures_that_are_left_out_or_empty_have_only_misses(report, records):
+    """Of four pictures one is right, one was left out, one is a negative, one has no known masks."""
+    masks = [records.instances("a", [LEFT]), records.instances("c"), records.instances("d", [LEFT])]
+    truths = [records.truth(p, [LEFT, RIGHT], annotated=p != "d") for p in "abcd"]
+    found = report(masks, truths)
+    assert numbers(found, "0.5") == (1, 0, 5, 0)
+    assert (found["n_images"], found["n_images_left_out"], found["n_images_without_pseudo_masks"]) == (3, 1, 2)
+
+
+def test_masks_in_crowds_and_difficult_instances_are_ignored(report, records):
+    masks = records.instances("a", [LEFT, RIGHT])
+    truth = records.truth("a", [LEFT, RIGHT], crowd=[True, False], difficult=[False, True])
+    ignoring = PseudoMaskReportSettings(thresholds=[0.5], void="background", difficult="ignore")
+    assert numbers(report([masks], [truth], settings=ignoring), "0.5") == (0, 0, 0, 2)
+    assert numbers(report([masks], [truth]), "0.5") == (1, 0, 0, 1)
+
+
+def test_void_counts_as_the_settings_say(report, records):
+    void = np.zeros((6, 10), bool)
+    void[0:4, 4:6] = True
+    masks, truth = records.instances("a", [(0, 4, 0, 6)]), records.truth("a", [LEFT], void=void)
+    assert numbers(report([masks], [truth]), "0.8") == (0, 1, 1, 0)
+    ignoring = PseudoMaskReportSettings(thresholds=[0.8], void="ignore", difficult="count")
+    assert numbers(report([masks], [truth], settings=ignoring), "0.8") == (1, 0, 0, 0)
+
+
+def test_nothing_to_measure_is_null(report, records):
+    found = report([records.instances("a")], [records.truth("a", annotated=False)])["thresholds"]["0.5"]
+    assert found["precision"] is found["recall"] is None
+
+
+@pytest.mark.parametrize(
+    ("masks", "header", "message"),
+    [
+        pytest.param(["a", "z"], {}, "lacks 1 of the 2 pictures.*'z'", id="other pictures"),
+        pytest.param(["a"], {"classes": ["cat"]}, "has the classes", id="other classes"),
+    ],
+)
+def test_artifacts_that_do_not_fit_are_refused(report, records, masks, header, message):
+    with pytest.raises(ValueError, match=message):
+        report([records.instances(picture) for picture in masks], [records.truth("a")], **header)
+
+
+def test_thresholds_lie_between_0_and_1():
+    with pytest.raises(ValidationError):
+        PseudoMaskReportSettings(thresholds=[1.0], void="background", difficult="count")
