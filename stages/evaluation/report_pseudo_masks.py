@@ -38,9 +38,11 @@ def report_pseudo_masks(
         settings: the overlaps that make a pseudo mask right, and treatment of void and difficult.
 
     Raises:
-        ValueError: the artifacts differ in classes, or the truth lacks a picture.
+        ValueError: predictions that are no pseudo masks; other classes; the truth lacks a picture.
     """
     with read(pseudo_masks, Instances) as masks, read(ground_truth, GroundTruth) as truth:
+        if "counts" not in masks.header:
+            raise ValueError(f"{masks.path} holds plain predictions; give pseudo masks, which make_pseudo_masks writes")
         classes = check_same_classes(masks, truth)
         strangers = sorted(set(masks.ids) - set(truth.ids))
         if strangers:

@@ -64,6 +64,8 @@ def train_mask_rcnn(
 
 
 def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
+    if "counts" not in masks.header:
+        raise ValueError(f"{masks.path} holds plain predictions; give pseudo masks, which make_pseudo_masks writes")
     if masks.header["classes"] != pictures.header["classes"]:
         raise ValueError(
             f"{masks.path} holds classes {masks.header['classes']}, {pictures.path} holds "

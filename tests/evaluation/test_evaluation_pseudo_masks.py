@@ -89,6 +89,12 @@ def test_artifacts_that_do_not_fit_are_refused(report, records, masks, header, m
         report([records.instances(picture) for picture in masks], [records.truth("a")], **header)
 
 
+def test_plain_predictions_are_no_pseudo_masks(write, records, tmp_path):
+    found, truth = write(records.instances("a")), write(records.truth("a"))
+    with pytest.raises(ValueError, match="holds plain predictions; give pseudo masks"):
+        report_pseudo_masks(pseudo_masks=found, ground_truth=truth, output=tmp_path / "report.json", settings=SETTINGS)
+
+
 def test_thresholds_lie_between_0_and_1():
     with pytest.raises(ValidationError):
         PseudoMaskReportSettings(thresholds=[1.0], void="background", difficult="count")

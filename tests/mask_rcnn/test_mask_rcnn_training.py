@@ -123,8 +123,9 @@ def test_scores_become_weights_where_wanted(task_of, tiny, choice, expected):
     assert {round(w, 4) for target in targets for w in target["weights"].tolist()} == expected
 
 
-def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, tiny, toy):
-    settings = tiny(predict={"score_threshold": 0.0})
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, tiny, toy, precision):
+    settings = tiny(predict={"score_threshold": 0.0}, train={"training": {"precision": precision}})
     weights = train(settings)
     metadata = read_metadata(weights)
     assert (metadata["step"], metadata["method"]) == ("train_mask_rcnn", "cim + mask_rcnn")
@@ -214,9 +215,14 @@ def test_backbone_can_start_from_a_classifier(train, tiny, tmp_path):
     ],
 )  # fmt: skip
 def test_pseudo_masks_that_do_not_fit_are_refused(train, tiny, toy, records, header, message):
-    masks = toy.write("misfit", Instances, records, **{**PREDICTED, **header})
+    masks = toy.write("misfit", Instances, records, **{**PREDICTED, "counts": {}, **header})
     with pytest.raises(ValueError, match=message):
         train(tiny(train={"loss_weights": "scores"}), masks=masks)
+
+
+def test_plain_predictions_are_no_pseudo_masks(train, tiny, toy):
+    with pytest.raises(ValueError, match="holds plain predictions; give pseudo masks"):
+        train(tiny(), masks=toy.instances)
 
 
 def test_bad_weights_are_refused(train, predict, tiny, toy, tmp_path):
