@@ -1,18 +1,15 @@
 """Step: trains a Mask R-CNN on pseudo masks."""
 
-import hashlib
 import logging
 from pathlib import Path
-from typing import Any
 
 from stages.core import step
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact, read
+from stages.core.backbones import starting_weights
 from stages.core.config.mask_rcnn import MaskRcnnTrainingSettings
-from stages.core.digest import code_digest
-from stages.core.training import TrainingOutputs, train
-from stages.core.weights import weights_digest
+from stages.core.training import TrainingOutputs, train, training_identity
 from stages.mask_rcnn.data import MaskRcnnTask
 from stages.mask_rcnn.network import MaskRcnn
 
@@ -56,7 +53,12 @@ def train_mask_rcnn(
             task,
             settings.training,
             folder=output_weights.parent / "checkpoint",
-            identity=_identity(settings, fingerprints, backbone_weights),
+            identity=training_identity(
+                "stages.mask_rcnn.train",
+                settings,
+                inputs=fingerprints,
+                weights=starting_weights(settings.backbone.plain, classifier=backbone_weights),
+            ),
             seed=settings.seed,
             device=device,
             outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
@@ -86,16 +88,6 @@ def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: Ma
             f"{masks.path} holds scores from {low:g} to {high:g}, and loss_weights is 'scores', for which they must "
             "lie in [0, 1]; set it to 'ones'"
         )
-
-
-def _identity(settings: MaskRcnnTrainingSettings, inputs: dict[str, Any], backbone_weights: Path | None) -> str:
-    """Digest of all that the trained network depends on."""
-    digest = hashlib.sha256(settings.canonical().encode())
-    digest.update("".join(f"{name}{value}" for name, value in sorted(inputs.items())).encode())
-    digest.update(code_digest("stages.mask_rcnn.train").encode())
-    if backbone_weights is not None:
-        digest.update(weights_digest(backbone_weights).encode())
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -147,3 +147,11 @@ def test_no_key_of_the_config_can_be_left_out(key):
     del place[key[-1]]
     with pytest.raises(ConfigError):
         load_project(config)
+
+
+def test_the_comparison_knows_what_each_run_reads_and_nothing_else():
+    runs = load("runs: {cim: {refinement: mask_rcnn}, prm: {refinement: none}}").comparison().runs
+    shared = {"method", "proposals", "cues", "refinement"}
+    assert set(runs["cim"]) == shared | {"cim", "mask_rcnn"}
+    assert set(runs["prm"]) == shared | {"prm"}
+    assert runs["cim"]["cim"]["train"]["mining"]["strategy"] == "cim"

@@ -122,10 +122,11 @@ class Project(Section):
 
     def comparison(self) -> ComparisonSettings:
         """What the comparison says of the runs: the settings that each reads."""
-        read = {"method", "proposals", "cues"}
-        return ComparisonSettings(
-            runs={name: run.model_dump(mode="json", include=read | {run.method}) for name, run in self.runs.items()}
-        )
+        runs = {}
+        for name, run in self.runs.items():
+            sections = {run.method} | ({REFINED} if name in self.refined else set())
+            runs[name] = run.model_dump(mode="json", include={"method", "proposals", "cues", "refinement"} | sections)
+        return ComparisonSettings(runs=runs)
 
 
 class ConfigError(ValueError):
