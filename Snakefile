@@ -4,6 +4,7 @@
 #   snakemake -c2                     everything that config.yaml names
 #   snakemake -c2 proposals           one stage for all splits and runs that need it
 #   snakemake -c2 --configfile presets/voc2012.yaml
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
+from stages.core.config.packing import pack_settings
 from stages.core.config.project import ConfigError, load_project
 from stages.core.digest import code_digest
 
@@ -43,7 +45,7 @@ scattergather:
 
 
 wildcard_constraints:
-    dataset=r"[\w.-]+",
+    dataset=re.escape(DATASET),  # files of another data set, such as its weights, are only read
     split=r"[\w.-]+",
     run=r"[\w-]+(/mask_rcnn)?",
     source=r"[\w-]+",
@@ -62,6 +64,8 @@ localrules:
     mask_rcnn,
     evaluation,
     inspection,
+    exports,
+    segment,
 
 
 def runs_of(method):
@@ -74,6 +78,16 @@ def one_of(runs):
     return "|".join(runs) or "(?!)"
 
 
+def weights_of(part, made):
+    """The weights that a run brings as `trained.<part>`, or else those that the graph makes at the path `made`."""
+
+    def path(wildcards):
+        run = project.runs[wildcards.run]
+        return getattr(run.trained, part) or made.format(**wildcards)
+
+    return path
+
+
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
@@ -82,6 +96,7 @@ include: "rules/prm.smk"
 include: "rules/mask_rcnn.smk"
 include: "rules/evaluation.smk"
 include: "rules/inspection.smk"
+include: "rules/exports.smk"
 
 
 rule all:

@@ -9,12 +9,23 @@ def cues_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
 
 
+def trained_here(method):
+    """Names of the runs of a method that bring no weights."""
+    return [name for name in runs_of(method) if project.runs[name].trains]
+
+
+def predicted_here(method):
+    """Names of the runs of a method whose own network is trained here or brought."""
+    return [name for name in runs_of(method) if project.runs[name].predicts]
+
+
 def runs_with_labels():
     """Names of the runs that train on AGPL's labels."""
     return [
         name
         for name in runs_of("cim")
-        if project.runs[name].cim.train.pseudo_labels == "agpl"
+        if project.runs[name].trains
+        and project.runs[name].cim.train.pseudo_labels == "agpl"
     ]
 
 
@@ -43,7 +54,7 @@ rule cim:
         expand(
             "results/{dataset}/{run}/{split}/instances.h5",
             dataset=DATASET,
-            run=runs_of("cim"),
+            run=predicted_here("cim"),
             split=project.splits.evaluate,
         ),
 
@@ -88,7 +99,7 @@ rule train_cim:
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_cim.tsv"
     wildcard_constraints:
-        run=one_of(runs_of("cim")),
+        run=one_of(trained_here("cim")),
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -109,7 +120,9 @@ rule predict_cim:
     input:
         images="results/{dataset}/{split}/images.h5",
         proposals=proposals_of_run,
-        weights="results/{dataset}/{run}/network/weights.safetensors",
+        weights=weights_of(
+            "network", "results/{dataset}/{run}/network/weights.safetensors"
+        ),
     output:
         "results/{dataset}/{run}/{split}/instances.h5",
     log:
@@ -117,7 +130,7 @@ rule predict_cim:
     benchmark:
         "results/{dataset}/benchmarks/{run}/predict_cim.{split}.tsv"
     wildcard_constraints:
-        run=one_of(runs_of("cim")),
+        run=one_of(predicted_here("cim")),
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

@@ -3,11 +3,12 @@
 
 def heads_in_use():
     """Names of the classifiers that some run takes its cues or its backbone from."""
-    return sorted({run.cues for run in project.runs.values()} - {"points"})
+    return sorted(set(cues_in_use()) - {"points"})
 
 
 def cues_in_use():
-    return sorted({run.cues for run in project.runs.values()})
+    """Names of the cues of the runs that bring no weights."""
+    return sorted({run.cues for run in project.runs.values() if run.trains})
 
 
 rule classifier:

@@ -30,12 +30,17 @@ def shown(pattern, field):
     return path
 
 
+def runs_to_show():
+    """Names of the runs with all that a gallery shows; without training there are no cues."""
+    return [name for name, run in project.runs.items() if run.trains]
+
+
 rule inspection:
     input:
         expand(
             "results/{dataset}/{run}/gallery/index.html",
             dataset=DATASET,
-            run=project.runs,
+            run=runs_to_show(),
         ),
 
 
@@ -58,7 +63,7 @@ rule build_gallery:
     benchmark:
         "results/{dataset}/benchmarks/{run}/build_gallery.tsv"
     wildcard_constraints:
-        run=one_of(project.runs),
+        run=one_of(runs_to_show()),
     threads: 1
     resources:
         mem_mb=2000,
@@ -70,3 +75,27 @@ rule build_gallery:
         "python -m stages.inspection.gallery --images {input.images} --proposals {input.proposals} --cues {input.cues}"
         " --cluster-labels {input.cluster_labels} --instances {input.instances} --refined {input.refined}"
         " --ground-truth {input.ground_truth} --metrics {input.metrics} --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule draw_overlays:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/overlays"),
+    log:
+        "results/{dataset}/logs/{run}/draw_overlays.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/draw_overlays.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.exports.overlays_of(
+            "predictions"
+        ).canonical(),
+        code=code_digest("stages.inspection.draw_overlays"),
+    shell:
+        "python -m stages.inspection.draw_overlays --images {input.images} --instances {input.instances}"
+        " --output {output} --settings {params.settings:q} --log {log}"

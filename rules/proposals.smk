@@ -2,7 +2,7 @@
 
 
 def sources_in_use():
-    return sorted({run.proposals for run in project.runs.values()})
+    return sorted({run.proposals for run in project.runs.values() if run.predicts})
 
 
 def sources_of_kind(*kinds):

@@ -1,6 +1,7 @@
 """Draws masks, response maps and points on pictures: arrays in, arrays out."""
 
 import base64
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -74,12 +75,17 @@ def mark(rgb: np.ndarray, points: np.ndarray, colours: np.ndarray) -> np.ndarray
 
 def number(rgb: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Write 1, 2, ... into masks (n, H, W) where they are thickest, the first on top; empty masks get none."""
-    numbered = rgb.copy()
+    return label(rgb, masks, [str(i + 1) for i in range(len(masks))])
+
+
+def label(rgb: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+    """Write a text into each mask (n, H, W) where it is thickest, the first on top; empty masks get none."""
+    labelled = rgb.copy()
     scale = max(rgb.shape[:2]) / 480
-    for i in reversed(range(len(masks))):
-        if masks[i].any():
-            _write(numbered, str(i + 1), thickest_point(masks[i]), max(scale, 0.4))
-    return numbered
+    for mask, text in reversed(list(zip(masks, texts, strict=True))):
+        if mask.any():
+            _write(labelled, text, thickest_point(mask), max(scale, 0.4))
+    return labelled
 
 
 def thickest_point(mask: np.ndarray) -> tuple[int, int]:
@@ -100,6 +106,11 @@ def _write(rgb: np.ndarray, text: str, centre: tuple[int, int], scale: float) ->
 
 def jpeg_uri(rgb: np.ndarray, *, quality: int) -> str:
     """A picture (H, W, 3) uint8 as a data URI that a page can hold."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(rgb, quality=quality)).decode("ascii")
+
+
+def jpeg(rgb: np.ndarray, *, quality: int) -> bytes:
+    """A picture (H, W, 3) uint8 as a JPEG file."""
     # Full colour resolution: thin outlines would bleed otherwise.
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -107,5 +118,4 @@ def jpeg_uri(rgb: np.ndarray, *, quality: int) -> str:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)[1].tobytes()

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from stages.core.config.cim import CimSettings
 from stages.core.config.classifier import ClassifierSettings
 from stages.core.config.evaluation import ComparisonSettings, EvaluationSettings
+from stages.core.config.exports import ExportsSettings
 from stages.core.config.images import ImagesSettings
 from stages.core.config.inspection import GallerySettings
 from stages.core.config.mask_rcnn import MaskRcnnSettings
@@ -40,6 +41,13 @@ class Splits(Section):
     evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
 
 
+class TrainedWeights(Section):
+    """Weights that a run brings in place of training: safetensors files that the training steps wrote."""
+
+    network: str | None = Field(min_length=1, description="file of the run's network; null: none is brought")
+    mask_rcnn: str | None = Field(min_length=1, description="file of its Mask R-CNN; null: none is brought")
+
+
 class Run(Section):
     """One run: a method, what it takes from upstream, and the method's settings after its overrides."""
 
@@ -50,6 +58,23 @@ class Run(Section):
     cim: CimSettings
     prm: PrmSettings
     mask_rcnn: MaskRcnnSettings
+    trained: TrainedWeights
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run's network is trained here: it brings no weights."""
+        return self.trained.network is None and self.trained.mask_rcnn is None
+
+    @property
+    def uses_classifier(self) -> bool:
+        """Whether something is trained here that may take the cues of the run or their classifier."""
+        refines = self.refinement == REFINED and self.trained.mask_rcnn is None
+        return self.trains or (refines and self.mask_rcnn.train.backbone.weights == "classifier")
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the run's own instances are predicted: a brought Mask R-CNN alone needs neither them nor proposals."""
+        return self.trains or self.trained.network is not None
 
 
 class Project(Section):
@@ -69,6 +94,7 @@ class Project(Section):
     mask_rcnn: MaskRcnnSettings
     evaluation: EvaluationSettings
     inspection: GallerySettings
+    exports: ExportsSettings
     runs: dict[Name, Run] = Field(min_length=1, description="runs by name")
 
     @model_validator(mode="after")
@@ -79,18 +105,24 @@ class Project(Section):
             if split not in self.images.splits
         ]
         for name, run in self.runs.items():
-            if run.proposals not in self.proposals:
+            if run.predicts and run.proposals not in self.proposals:
                 problems.append(f"runs.{name}.proposals is {run.proposals!r}; there are {list(self.proposals)}")
-            if run.cues not in [*self.classifier, POINTS]:
+            if run.uses_classifier and run.cues not in [*self.classifier, POINTS]:
                 problems.append(f"runs.{name}.cues is {run.cues!r}; there are {[*self.classifier, POINTS]}")
             if run.method == "prm" and run.cues == POINTS:
                 problems.append(f"runs.{name}: method prm needs a classifier's response maps, not points")
-            if run.cues == POINTS and run.method == "cim" and run.cim.agpl.votes == "response":
+            if run.method == "prm" and run.trained.network is not None:
+                problems.append(f"runs.{name}.trained.network: method prm has no network of its own; leave it out")
+            if run.refinement != REFINED and run.trained.mask_rcnn is not None:
+                problems.append(f"runs.{name}.trained.mask_rcnn is set, but refinement is not mask_rcnn; set both")
+            classifier = run.trains and run.method == "cim" and run.cim.train.backbone.weights == "classifier"
+            if run.cues == POINTS and run.trains and run.method == "cim" and run.cim.agpl.votes == "response":
                 problems.append(f"runs.{name}: cues are points, which have no response maps; set cim.agpl.votes: equal")
-            if run.cues == POINTS and run.method == "cim" and run.cim.train.backbone.weights == "classifier":
+            if run.cues == POINTS and classifier:
                 problems.append(f"runs.{name}: cues are points, so backbone.weights cannot be 'classifier'")
             starts_from = run.mask_rcnn.train.backbone.weights
-            if run.cues == POINTS and run.refinement == REFINED and starts_from == "classifier":
+            refines = run.refinement == REFINED and run.trained.mask_rcnn is None
+            if run.cues == POINTS and refines and starts_from == "classifier":
                 problems.append(
                     f"runs.{name}: cues are points, so mask_rcnn.train.backbone.weights cannot be 'classifier'"
                 )
@@ -111,9 +143,18 @@ class Project(Section):
         return [name for name, run in self.runs.items() if run.refinement == REFINED]
 
     @property
+    def refined_here(self) -> list[str]:
+        """Names of the runs whose Mask R-CNN is trained here."""
+        return [name for name in self.refined if self.runs[name].trained.mask_rcnn is None]
+
+    @property
     def measured(self) -> list[str]:
         """Names under which there are instances: each run, and `<run>/mask_rcnn` after it where it is refined."""
-        return [name for run in self.runs for name in (run, *([f"{run}/{REFINED}"] if run in self.refined else []))]
+        names = []
+        for name, run in self.runs.items():
+            names += [name] if run.predicts else []
+            names += [f"{name}/{REFINED}"] if run.refinement == REFINED else []
+        return names
 
     @property
     def all_splits(self) -> list[str]:
@@ -136,12 +177,12 @@ class ConfigError(ValueError):
 def load_project(config: dict[str, Any]) -> Project:
     """Check a configuration as Snakemake has merged it.
 
-    Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in. A run
-    that an overlay sets to null is left out.
+    Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in. A run,
+    or a split of the data set, that an overlay sets to null is left out.
     Raises ConfigError with all problems at once.
     """
     problems: list[str] = []
-    expanded = _expanded(config, "", problems)
+    expanded = _without_null_splits(_expanded(config, "", problems))
     runs = expanded.get("runs")
     if isinstance(runs, dict):
         runs = {name: run for name, run in runs.items() if run is not None}
@@ -174,12 +215,24 @@ def merged(base: Any, override: Any) -> Any:
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:
     if not isinstance(run, dict):
         return run
-    known = {"method", "proposals", "cues", "refinement", *OVERRIDDEN}
+    known = {"method", "proposals", "cues", "refinement", "trained", *OVERRIDDEN}
     problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
     for section in OVERRIDDEN:
         problems += _unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
     base = {key: config.get(key) for key in ("refinement", *OVERRIDDEN)}
-    return merged(base, {key: value for key, value in run.items() if key in known})
+    base["trained"] = {"network": None, "mask_rcnn": None}
+    given = {key: value for key, value in run.items() if key in known and not (key == "trained" and value is None)}
+    return merged(base, given)
+
+
+def _without_null_splits(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without the splits of the chosen kind of data set that are null."""
+    images = config.get("images")
+    block = images.get(images.get("kind")) if isinstance(images, dict) else None
+    if not isinstance(block, dict) or not isinstance(block.get("splits"), dict):
+        return config
+    splits = {name: split for name, split in block["splits"].items() if split is not None}
+    return {**config, "images": {**images, images["kind"]: {**block, "splits": splits}}}
 
 
 def _unknown_overrides(path: str, base: Any, override: Any) -> list[str]:

@@ -1,0 +1,253 @@
+# Masks for other programs, and finished networks in one folder. Nothing here reads annotations or belongs to `all`.
+
+REFINED = (
+    r"[\w-]+(/mask_rcnn)?"  # a run, or the Mask R-CNN that was trained on its masks
+)
+
+
+def refined_runs():
+    """Names of the runs whose masks a Mask R-CNN is trained on."""
+    return [
+        name
+        for name, run in project.runs.items()
+        if getattr(run, "refinement", "none") == "mask_rcnn"
+    ]
+
+
+def segmented_runs():
+    """Names under which predictions stand: of runs, and of the Mask R-CNNs of runs."""
+    plain = [name for name, run in project.runs.items() if run.predicts]
+    return [*plain, *(f"{name}/mask_rcnn" for name in refined_runs())]
+
+
+def packed_runs():
+    """Names of the networks that are trained here."""
+    plain = trained_here("cim")
+    refined = [
+        name for name in refined_runs() if project.runs[name].trained.mask_rcnn is None
+    ]
+    return [*plain, *(f"{name}/mask_rcnn" for name in refined)]
+
+
+def exports_of(files, runs, splits):
+    return expand(
+        "results/{dataset}/{run}/{split}/exports/{file}",
+        dataset=DATASET,
+        run=runs,
+        split=splits,
+        file=files,
+    )
+
+
+def packing(wildcards):
+    """Settings of `pack_model`."""
+    stage = (
+        "mask_rcnn"
+        if wildcards.run.endswith("/mask_rcnn")
+        else project.runs[wildcards.run].method
+    )
+    steps = {
+        step: code_digest(f"stages.{stage}.{step}") for step in ("train", "predict")
+    }
+    names = {"runs": config["runs"], "splits": config["images"]["folder"]["splits"]}
+    return pack_settings(project, wildcards.run, code=steps, **names).canonical()
+
+
+def proposals_of_packed_run(wildcards):
+    run = project.runs[wildcards.run.removesuffix("/mask_rcnn")]
+    return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{run.proposals}.h5"
+
+
+rule segment:
+    input:
+        exports_of(
+            ["coco.json", "overlays", "ids"], segmented_runs(), project.splits.evaluate
+        ),
+
+
+rule exports:
+    input:
+        rules.segment.input,
+        exports_of(["voc"], segmented_runs(), project.splits.evaluate),
+        # Only data sets in COCO's format have official image ids.
+        exports_of(
+            ["results.json"] if project.images.kind == "coco" else [],
+            segmented_runs(),
+            project.splits.evaluate,
+        ),
+        expand(
+            "results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.{form}",
+            dataset=DATASET,
+            run=refined_runs(),
+            split=project.splits.train,
+            form=["coco.json", "voc"],
+        ),
+        expand(
+            "results/{dataset}/{run}/model/weights.safetensors",
+            dataset=DATASET,
+            run=packed_runs(),
+        ),
+
+
+rule export_coco:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        "results/{dataset}/{run}/{split}/exports/coco.json",
+    log:
+        "results/{dataset}/logs/{run}/export_coco.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_coco.{split}.tsv"
+    wildcard_constraints:
+        run=REFINED,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.exports.coco_of("predictions").canonical(),
+        code=code_digest("stages.exports.export_coco"),
+    shell:
+        "python -m stages.exports.export_coco --images {input.images} --instances {input.instances} --output {output}"
+        " --settings {params.settings:q} --log {log}"
+
+
+use rule export_coco as export_pseudo_coco with:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+    output:
+        "results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.coco.json",
+    log:
+        "results/{dataset}/logs/{run}/export_pseudo_coco.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_pseudo_coco.{split}.tsv"
+    wildcard_constraints:
+        run=r"[\w-]+",
+    params:
+        settings=lambda wildcards: project.exports.coco_of("pseudo_masks").canonical(),
+        code=code_digest("stages.exports.export_coco"),
+
+
+rule export_results:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        "results/{dataset}/{run}/{split}/exports/results.json",
+    log:
+        "results/{dataset}/logs/{run}/export_results.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_results.{split}.tsv"
+    wildcard_constraints:
+        run=REFINED,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.exports.results.canonical(),
+        code=code_digest("stages.exports.export_results"),
+    shell:
+        "python -m stages.exports.export_results --images {input.images} --instances {input.instances}"
+        " --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule export_voc:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/voc"),
+    log:
+        "results/{dataset}/logs/{run}/export_voc.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_voc.{split}.tsv"
+    wildcard_constraints:
+        run=REFINED,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.exports.predictions.canonical(),
+        code=code_digest("stages.exports.export_voc"),
+    shell:
+        "python -m stages.exports.export_voc --images {input.images} --instances {input.instances} --output {output}"
+        " --settings {params.settings:q} --log {log}"
+
+
+use rule export_voc as export_pseudo_voc with:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+    output:
+        directory("results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.voc"),
+    log:
+        "results/{dataset}/logs/{run}/export_pseudo_voc.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_pseudo_voc.{split}.tsv"
+    wildcard_constraints:
+        run=r"[\w-]+",
+    params:
+        settings=lambda wildcards: project.exports.pseudo_masks.canonical(),
+        code=code_digest("stages.exports.export_voc"),
+
+
+rule export_ids:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/ids"),
+    log:
+        "results/{dataset}/logs/{run}/export_ids.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_ids.{split}.tsv"
+    wildcard_constraints:
+        run=REFINED,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.exports.predictions.canonical(),
+        code=code_digest("stages.exports.export_ids"),
+    shell:
+        "python -m stages.exports.export_ids --images {input.images} --instances {input.instances} --output {output}"
+        " --settings {params.settings:q} --log {log}"
+
+
+rule pack_model:
+    input:
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        proposals=proposals_of_packed_run,
+        metrics=expand(
+            "results/{{dataset}}/{{run}}/{split}/metrics.json",
+            split=project.splits.evaluate,
+        ),
+    output:
+        weights="results/{dataset}/{run}/model/weights.safetensors",
+        card="results/{dataset}/{run}/model/README.md",
+        metrics="results/{dataset}/{run}/model/metrics.json",
+        segment="results/{dataset}/{run}/model/segment.yaml",
+    log:
+        "results/{dataset}/logs/{run}/pack_model.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/pack_model.tsv"
+    wildcard_constraints:
+        run="|".join(packed_runs()) or "(?!)",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=packing,
+        code=code_digest("stages.exports.pack_model"),
+    shell:
+        "python -m stages.exports.pack_model --weights {input.weights} --images {input.images}"
+        " --proposals {input.proposals} --metrics {input.metrics} --output-weights {output.weights}"
+        " --output-card {output.card} --output-metrics {output.metrics} --output-segment {output.segment}"
+        " --settings {params.settings:q} --log {log}"

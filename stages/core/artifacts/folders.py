@@ -1,0 +1,41 @@
+"""Folders of files for other programs that appear whole or not at all."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` to fill; rename it to `path` when the block ends without an error.
+
+    An older folder at `path` is replaced then, and stays as it was on any error; the unfinished one is removed. A full
+    disk raises an OSError that names the folder and what to do.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    older = path.with_name(f".{path.name}.{os.getpid()}.older")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        if path.exists():
+            path.replace(older)
+        unfinished.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            message = f"{path}: the disk is full, nothing was written there; free some space and start again"
+            raise OSError(errno.ENOSPC, message) from error
+        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def file_in(folder: Path, picture: str, suffix: str) -> Path:
+    """Path of a picture's file in a folder, its subfolders made; ids may hold '/'."""
+    path = folder / f"{picture}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

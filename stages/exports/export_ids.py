@@ -1,0 +1,40 @@
+"""Step: masks as one PNG of instance ids a picture, with a list of what the ids are."""
+
+import csv
+import logging
+from pathlib import Path
+
+from stages.core import step
+from stages.core.artifacts.folders import file_in, whole_folder
+from stages.core.config.exports import SelectionSettings
+from stages.core.predictions import read_predictions
+from stages.exports.maps import instance_map, write_number_png
+from stages.exports.names import decimal
+
+log = logging.getLogger(__name__)
+COLUMNS = ("picture", "instance", "class", "score")
+
+
+def export_ids(*, images: Path, instances: Path, output: Path, settings: SelectionSettings) -> None:
+    """Write <picture>.png (0: ground; 8 bits, or 16 where there are over 255 instances) and instances.csv.
+
+    Where instances overlap the best score wins; ids are 1, 2, ... of the visible ones, best first. The folder is what
+    `masks` of a folder of own pictures reads, so masks can be corrected and given back.
+    """
+    with read_predictions(images, instances, settings) as predictions, whole_folder(output) as folder:
+        classes, hidden = predictions.header["classes"], 0
+        with (folder / "instances.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            for found in step.progress(predictions, total=len(predictions), label="pictures exported"):
+                picture = found.picture.picture
+                numbers, visible = instance_map(found.regions)
+                write_number_png(file_in(folder, picture, ".png"), numbers)
+                for number, i in enumerate(visible, start=1):
+                    table.writerow([picture, number, classes[found.classes[i]], decimal(found.scores[i])])
+                hidden += len(found.scores) - len(visible)
+    log.info("%d instances are hidden by better ones", hidden)
+
+
+if __name__ == "__main__":
+    step.run(export_ids)

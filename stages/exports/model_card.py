@@ -1,0 +1,142 @@
+"""The model card: what a packed network is, what it learned from, how good it is, how to use it, and its limits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stages.core.config.exports import PackSettings
+
+PRESETS = ("voc", "cim", "sds", "coco")
+METHODS = {
+    "train_cim": "CIM (Complete Instances Mining, Li et al., IJCAI 2023): scores proposals",
+    "train_mask_rcnn": "Mask R-CNN (He et al., ICCV 2017) trained on the run's own masks",
+}
+USAGE = """\
+TAGMASK_MODEL=path/of/this/folder TAGMASK_PICTURES=path/of/pictures \\
+    snakemake segment -c2 --configfile path/of/this/folder/segment.yaml
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says.
+
+    Attributes:
+        settings: the run and the overlay.
+        metadata: of the weights file.
+        digest: SHA-256 of the weights file.
+        images: header of the training pictures.
+        tags: (pictures, classes) bool, tags of the training pictures.
+        proposals: header of the training pictures' proposals.
+    """
+
+    settings: PackSettings
+    metadata: dict[str, Any]
+    digest: str
+    images: dict[str, Any]
+    tags: np.ndarray
+    proposals: dict[str, Any]
+
+
+def model_card(facts: Facts, metrics: dict[str, dict[str, Any]]) -> str:
+    """The card as Markdown; `metrics` by split."""
+    parts = [_head(facts), _data(facts), _metrics(metrics), _usage(facts), _limits(facts), _settings(facts)]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _head(facts: Facts) -> str:
+    settings, classes = facts.settings, facts.metadata["classes"]
+    proposals = f"proposals of {facts.proposals['source']!r}, which have seen: {facts.proposals['supervision']}"
+    used = f"At use it needs {proposals}." if settings.part == "network" else "At use it needs pictures alone."
+    return f"""\
+# {settings.run} of {settings.dataset}
+
+Segments instances of {len(classes)} classes: {", ".join(classes)}.
+
+* Method: {METHODS[facts.metadata["step"]]}.
+* Supervision: {facts.metadata["supervision"]}; {proposals}. {used}
+* Weights: weights.safetensors, SHA-256 {facts.digest}.
+* Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see stages/core/digest.py).
+"""
+
+
+def _data(facts: Facts) -> str:
+    tagged = facts.tags.any(axis=1)
+    counts = facts.tags.sum(axis=0).tolist()
+    rows = [f"| {name} | {count} |" for name, count in zip(facts.metadata["classes"], counts, strict=True)]
+    inputs = ", ".join(f"{name} {digest}" for name, digest in sorted(facts.metadata["inputs"].items()))
+    return f"""\
+## Data
+
+Trained on split {facts.settings.train_split} of {facts.settings.dataset} (kind {facts.images["kind"]}): {len(tagged)}
+pictures, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs: {inputs}.
+
+| class | pictures with the tag |
+| --- | --- |
+""" + "\n".join(rows)
+
+
+def _metrics(metrics: dict[str, dict[str, Any]]) -> str:
+    lines = ["## Metrics", ""]
+    for split, found in metrics.items():
+        if not found["n_images"]:
+            lines += [f"Split {split}: not measured, no masks of it are known.", ""]
+            continue
+        lines += [
+            f"Split {split}: {found['n_instances']} annotated instances in {found['n_images']} pictures. In percent;",
+            "definitions of the presets and all numbers are in metrics.json.",
+            "",
+            "| preset | metrics |",
+            "| --- | --- |",
+            *[f"| {name} | {_numbers(found['masks'][name])} |" for name in PRESETS if name in found["masks"]],
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _numbers(values: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {'-' if value is None else f'{value:.1f}'}" for name, value in values.items())
+
+
+def _usage(facts: Facts) -> str:
+    source = facts.settings.overlay.get("proposals", {}).get(facts.proposals["source"], {})
+    proposals = ""
+    if "path" in source:
+        proposals = f"""
+The proposals were imported ({source["kind"]}): set TAGMASK_PROPOSALS to those of the new pictures, made the same way.
+"""
+    return f"""\
+## Use
+
+In a fresh clone of tagmask, for a folder of pictures without any tags:
+
+```
+{USAGE}```
+{proposals}
+Masks appear in results/new_pictures/{facts.settings.run}/new/exports: COCO JSON, overlays, one PNG of instance ids a
+picture. segment.yaml holds everything that differs from config.yaml; docs/new_pictures.md explains it.
+"""
+
+
+def _limits(facts: Facts) -> str:
+    return f"""\
+## Limits
+
+* It knows its {len(facts.metadata["classes"])} classes only, and finds them where pictures resemble those it was
+  trained on.
+* Nobody drew a mask for it: it may take the part of an object that tells its class for the whole, or objects that
+  always stand together for one.
+* Scores rank instances; they are no probabilities that a mask is right.
+"""
+
+
+def _settings(facts: Facts) -> str:
+    text = yaml.safe_dump(facts.metadata["settings"], sort_keys=False, allow_unicode=True)
+    return f"""\
+## Settings of the training
+
+```yaml
+{text}```
+"""

@@ -1,0 +1,89 @@
+"""Step: a finished network in one folder, with all that it takes to use it elsewhere and to know what it is."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stages.core import step
+from stages.core.artifacts.files import read_json, whole_file, write_json, write_text
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import read
+from stages.core.config.exports import PackSettings
+from stages.core.weights import read_metadata, weights_digest
+from stages.exports.model_card import Facts, model_card
+
+TRAINED_BY = {"network": "train_cim", "mask_rcnn": "train_mask_rcnn"}
+HEAD = """\
+# Segments new pictures with the weights beside this file:
+#   TAGMASK_MODEL=folder TAGMASK_PICTURES=folder snakemake segment -c2 --configfile folder/segment.yaml
+"""
+
+
+def pack_model(
+    *,
+    weights: Path,
+    images: Path,
+    proposals: Path,
+    metrics: list[Path],
+    output_weights: Path,
+    output_card: Path,
+    output_metrics: Path,
+    output_segment: Path,
+    settings: PackSettings,
+) -> None:
+    """Copy the weights; write the model card, the metrics of all splits, and the overlay that segments new pictures.
+
+    `images` and `proposals` are those of the training split, `metrics` the files of `settings.splits` in their order.
+    The four outputs stand in one folder.
+
+    Raises ValueError for weights of another step than the run's or of other classes than the images, and for metrics
+    of another run.
+    """
+    metadata = read_metadata(weights)
+    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates:
+        _check(weights, metadata, pictures.header["classes"], settings)
+        facts = Facts(
+            settings=settings,
+            metadata=metadata,
+            digest=weights_digest(weights),
+            images=pictures.header,
+            tags=np.stack([pictures.field(i, "tags") for i in range(len(pictures))]),
+            proposals=candidates.header,
+        )
+    measured = {split: _measured(path, split, settings) for split, path in zip(settings.splits, metrics, strict=True)}
+    overlay = {**settings.overlay, "images": {**settings.overlay["images"], "classes": metadata["classes"]}}
+    with whole_file(output_weights) as unfinished:
+        shutil.copyfile(weights, unfinished)
+    write_json(output_metrics, measured)
+    write_text(output_segment, HEAD + yaml.safe_dump(overlay, sort_keys=False, allow_unicode=True))
+    write_text(output_card, model_card(facts, measured))
+
+
+def _check(weights: Path, metadata: dict[str, Any], classes: list[str], settings: PackSettings) -> None:
+    expected = TRAINED_BY[settings.part]
+    if metadata.get("step") != expected:
+        raise ValueError(
+            f"{weights} was written by {metadata.get('step')!r}, not by {expected}; give the weights of {settings.run}"
+        )
+    if metadata["classes"] != classes:
+        raise ValueError(
+            f"{weights} knows classes {metadata['classes']}, the training pictures have {classes}; train again"
+        )
+
+
+def _measured(path: Path, split: str, settings: PackSettings) -> dict[str, Any]:
+    found = read_json(path)
+    if (found.get("run"), found.get("split")) != (settings.run, split):
+        raise ValueError(
+            f"{path} is of run and split {(found.get('run'), found.get('split'))}, expected {(settings.run, split)}; "
+            "evaluate them again"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    step.run(pack_model)
