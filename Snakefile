@@ -46,7 +46,7 @@ scattergather:
 
 wildcard_constraints:
     dataset=re.escape(DATASET),  # files of another data set, such as its weights, are only read
-    split=r"[\w.-]+",
+    split="|".join(map(re.escape, project.images.splits)),
     run=r"[\w-]+(/mask_rcnn)?",
     source=r"[\w-]+",
     head=r"[\w-]+",

@@ -7,6 +7,7 @@ from stages.core.artifacts.files import read_json
 from stages.core.benchmarks import StepCost, read_benchmarks
 
 METRICS = ("*/*/metrics.json", "*/mask_rcnn/*/metrics.json")  # of runs, and of refined runs
+PACKED = "model"  # folder of a packed model, whose metrics are copies
 HEADLINE = ("voc", "mAP50")  # preset and metric of the closing lines; metrics.json has all
 
 
@@ -27,7 +28,8 @@ def metric_lines(results: Path) -> list[str]:
     """The headline metric of each run and split; the preset stands with the number."""
     preset, metric = HEADLINE
     lines = []
-    for path in sorted(path for pattern in METRICS for path in results.glob(pattern)):
+    found = [path for pattern in METRICS for path in results.glob(pattern)]
+    for path in sorted(path for path in found if path.parent.name != PACKED):
         metrics = read_json(path)
         value = metrics["masks"][preset][metric]
         shown = "not measured (no known masks)" if value is None else f"{value:.1f}"
