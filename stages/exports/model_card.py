@@ -49,14 +49,14 @@ def model_card(facts: Facts, metrics: dict[str, dict[str, Any]]) -> str:
 def _head(facts: Facts) -> str:
     settings, classes = facts.settings, facts.metadata["classes"]
     proposals = f"proposals of {facts.proposals['source']!r}, which have seen: {facts.proposals['supervision']}"
-    used = f"At use it needs {proposals}." if settings.part == "network" else "At use it needs pictures alone."
+    needs = "proposals of the same source" if settings.part == "network" else "pictures alone"
     return f"""\
 # {settings.run} of {settings.dataset}
 
 Segments instances of {len(classes)} classes: {", ".join(classes)}.
 
 * Method: {METHODS[facts.metadata["step"]]}.
-* Supervision: {facts.metadata["supervision"]}; {proposals}. {used}
+* Supervision: {facts.metadata["supervision"]}; {proposals}. At use it needs {needs}.
 * Weights: weights.safetensors, SHA-256 {facts.digest}.
 * Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see stages/core/digest.py).
 """
@@ -71,7 +71,8 @@ def _data(facts: Facts) -> str:
 ## Data
 
 Trained on split {facts.settings.train_split} of {facts.settings.dataset} (kind {facts.images["kind"]}): {len(tagged)}
-pictures, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs: {inputs}.
+pictures, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs:
+{inputs}.
 
 | class | pictures with the tag |
 | --- | --- |

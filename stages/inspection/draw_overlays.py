@@ -11,6 +11,8 @@ from stages.core.pictures import load_rgb, resize, scaled_size
 from stages.core.predictions import Prediction, read_predictions
 from stages.inspection.overlays import jpeg, label, paint, palette, small_masks
 
+TEXT_SIZE = 0.5  # of a class and its score; a number alone may be larger
+
 
 def draw_overlays(*, images: Path, instances: Path, output: Path, settings: OverlaySettings) -> None:
     """Write a folder with <picture>.jpg for every picture, also for those without an instance.
@@ -32,7 +34,7 @@ def overlay(rgb: np.ndarray, prediction: Prediction, classes: list[str], setting
     count = len(prediction.scores)
     masks = small_masks(prediction.regions, np.arange(count), *rgb.shape[:2])
     texts = [f"{classes[c]} {s:.2f}" for c, s in zip(prediction.classes, prediction.scores, strict=True)]
-    return label(paint(rgb, masks, palette(count), opacity=settings.opacity), masks, texts)
+    return label(paint(rgb, masks, palette(count), opacity=settings.opacity), masks, texts, size=TEXT_SIZE)
 
 
 if __name__ == "__main__":

@@ -75,13 +75,16 @@ def mark(rgb: np.ndarray, points: np.ndarray, colours: np.ndarray) -> np.ndarray
 
 def number(rgb: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Write 1, 2, ... into masks (n, H, W) where they are thickest, the first on top; empty masks get none."""
-    return label(rgb, masks, [str(i + 1) for i in range(len(masks))])
+    return label(rgb, masks, [str(i + 1) for i in range(len(masks))], size=1.0)
 
 
-def label(rgb: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-    """Write a text into each mask (n, H, W) where it is thickest, the first on top; empty masks get none."""
+def label(rgb: np.ndarray, masks: np.ndarray, texts: Sequence[str], *, size: float) -> np.ndarray:
+    """Write a text into each mask (n, H, W) where it is thickest, the first on top; empty masks get none.
+
+    Capitals of `size` 1 are a twentieth of the longer side high.
+    """
     labelled = rgb.copy()
-    scale = max(rgb.shape[:2]) / 480
+    scale = size * max(rgb.shape[:2]) / 480
     for mask, text in reversed(list(zip(masks, texts, strict=True))):
         if mask.any():
             _write(labelled, text, thickest_point(mask), max(scale, 0.4))

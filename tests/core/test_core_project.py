@@ -44,6 +44,11 @@ def data_folder(monkeypatch):
         pytest.param("runs: {cim: {mask_rcnn: {trian: {}}}}", "runs.cim.mask_rcnn.trian: unknown key", id="typo in a run's refinement"),
         pytest.param("mask_rcnn: {train: {backbone: {stages: [1]}}}", "mask_rcnn.train: .*anchor_sizes has 3 lists", id="levels of the pyramid"),
         pytest.param("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}", "cues are points, so mask_rcnn.train.backbone", id="classifier's weights of points, refined"),
+        pytest.param("runs: {cim: {trained: {netwrk: a}}}", "runs.cim.trained.netwrk: unknown key", id="typo in trained"),
+        pytest.param("runs: {cim: {trained: {network: 3}}}", "runs.cim.trained.network: .*found 3", id="weights are no path"),
+        pytest.param("runs: {cim: {trained: {network: ''}}}", "runs.cim.trained.network: .*at least 1", id="empty path of weights"),
+        pytest.param("runs: {prm: {trained: {network: a}}}", "runs.prm.trained: method prm has no network", id="weights for prm"),
+        pytest.param("exports: {coco: {segmentation: boxes}}", "exports.coco.segmentation: .*found 'boxes'", id="form of masks"),
         pytest.param("splits: {train: trian}", "splits names 'trian'", id="unknown split"),
         pytest.param("images: {kind: voc}", "voc.root is null", id="path of the chosen data set"),
         pytest.param("runs: {'a b': {method: cim, proposals: heg, cues: prm}}", "String should match pattern", id="name"),
@@ -81,6 +86,23 @@ def test_a_run_is_the_base_section_with_its_overrides():
 
 def test_an_overlay_leaves_out_a_run_with_null():
     assert list(load("runs: {prm: null}").runs) == ["cim"]
+
+
+def test_an_overlay_leaves_out_a_split_with_null():
+    project = load("{images: {shapes: {splits: {train: null, new: 3}}}, splits: {train: new}}")
+    assert project.images.splits == ["val", "new"]
+
+
+def test_a_run_with_brought_weights_needs_no_cues():
+    brought = load("runs: {cim: {cues: theirs, trained: {network: a.safetensors}}}").runs["cim"]
+    assert (brought.trains, brought.predicts, brought.trained.network) == (False, True, "a.safetensors")
+    for overlay in ("{}", "runs: {cim: {trained: null}}", "runs: {cim: {trained: {network: null}}}"):
+        assert load(overlay).runs["cim"].trains
+
+
+def test_a_run_with_a_brought_mask_rcnn_alone_needs_no_proposals():
+    brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}").runs["cim"]
+    assert (brought.trains, brought.predicts) == (False, False)
 
 
 def test_points_are_declared_in_the_run():

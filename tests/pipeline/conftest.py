@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,11 +55,25 @@ def whole_graph(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 @pytest.fixture
 def graph_of(tmp_path: Path):
-    """A function from the text of an overlay to all its jobs."""
+    """A function from the text of an overlay to all its jobs, or to those of some targets."""
 
-    def graph(overlay: str) -> list[Job]:
+    def graph(overlay: str, *targets: str) -> list[Job]:
         path = tmp_path / "overlay.yaml"
         path.write_text(overlay)
-        return planned(tmp_path, "--configfile", str(path))
+        return planned(tmp_path, *targets, "--configfile", str(path))
 
     return graph
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the toy run is done; tests change it and put it back."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("stages", "rules", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "tests" / "pipeline" / "toy.yaml", folder / "toy.yaml")
+    done = snakemake(folder, "-c2", "--configfile", "toy.yaml", source=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

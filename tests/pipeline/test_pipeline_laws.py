@@ -16,7 +16,7 @@ READS_TRUTH = {
     "build_gallery",
 }
 READS_POINTS = {"point_cues"}
-AFTER_TRUTH = READS_TRUTH | {"compare_runs"}
+AFTER_TRUTH = READS_TRUTH | {"compare_runs", "pack_model", "exports"}
 FOUNDATIONS = {"core", "ops"}
 
 
@@ -38,6 +38,16 @@ def test_only_evaluation_and_inspection_read_annotations(whole_graph):
     readers = {job.rule for job in whole_graph if any(path.endswith("ground_truth.h5") for path in job.inputs)}
     assert readers
     assert readers <= READS_TRUTH
+
+
+def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
+    jobs = graph_of("runs: {prm: null}", "exports")
+    exporters = [job for job in jobs if job.rule.startswith(("export_", "draw_", "pack_"))]
+    assert {job.rule for job in exporters} >= {"export_coco", "export_voc", "export_ids", "draw_overlays", "pack_model"}
+    for job in exporters:
+        assert not any(path.endswith(("ground_truth.h5", "points.h5")) for path in job.inputs), job
+    tainted = {path for job in jobs if job.rule in AFTER_TRUTH for path in job.outputs}
+    assert {job.rule for job in jobs if tainted & set(job.inputs)} <= {"pack_model", "exports"}
 
 
 def test_points_are_read_only_for_runs_that_declare_them(whole_graph):
@@ -69,7 +79,7 @@ def test_rules_that_read_annotations_run_code_of_evaluation_and_inspection(proje
             pytest.fail(f"{path.name} names ground truth")
 
 
-@pytest.mark.parametrize("stage", ["proposals", "classifier", "cim", "prm", "mask_rcnn"])
+@pytest.mark.parametrize("stage", ["proposals", "classifier", "cim", "prm", "mask_rcnn", "exports"])
 def test_no_training_stage_imports_the_record_of_annotations(project_root, stage):
     for path in (project_root / "stages" / stage).glob("*.py"):
         assert "stages.core.artifacts.ground_truth" not in imports(path), path

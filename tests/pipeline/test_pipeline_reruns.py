@@ -1,7 +1,6 @@
 """What a change reruns, on a real run of the whole graph at toy size, from a copy of the project."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import ROOT, planned, snakemake
+from tests.pipeline.conftest import planned, snakemake
 
 DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery"}
 DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
@@ -18,20 +17,6 @@ DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_la
 DOWNSTREAM_OF_CUES = DOWNSTREAM_OF_LABELS | {"label_clusters", "report_cues", "retrieve_prm"}
 REFINEMENT = {"make_pseudo_masks", "report_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"}
 DOWNSTREAM_OF_CLASSIFIER = DOWNSTREAM_OF_CUES | {"find_cues"}
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which the toy run is done; tests change it and put it back."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("stages", "rules", "profiles"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "config.yaml"):
-        shutil.copy(ROOT / name, folder / name)
-    shutil.copy(ROOT / "tests" / "pipeline" / "toy.yaml", folder / "toy.yaml")
-    done = snakemake(folder, "-c2", "--configfile", "toy.yaml", source=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 def reruns(project: Path, *overlays: str) -> set[str]:

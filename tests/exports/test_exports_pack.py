@@ -1,0 +1,168 @@
+"""A packed model: weights, card, metrics, and an overlay that is a whole configuration elsewhere."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Provenance, create
+from stages.core.config.packing import pack_settings
+from stages.core.config.project import load_project, merged
+from stages.core.weights import save_weights
+from stages.exports.pack_model import pack_model
+from tests.exports.conftest import CLASSES
+
+ROOT = Path(__file__).parents[2]
+BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
+METADATA = {
+    "step": "train_cim", "classes": CLASSES, "supervision": "image tags", "inputs": {"images": "0f"},
+    "settings": {"seed": 3, "training": {"steps": 77}},
+}  # fmt: skip
+METRICS = {
+    "run": "cim", "split": "val", "n_images": 2, "n_instances": 5,
+    "masks": {"voc": {"mAP50": 41.26}, "coco": {"AP": None}},
+}  # fmt: skip
+
+
+def configuration(overlay: str = "{}") -> dict:
+    return merged(copy.deepcopy(BASE), yaml.safe_load(overlay))
+
+
+def settings_of(config: dict, run: str = "cim"):
+    names = {"runs": config["runs"], "splits": config["images"]["folder"]["splits"]}
+    return pack_settings(load_project(config), run, code={"train": "ab", "predict": "cd"}, **names)
+
+
+@pytest.fixture
+def arguments(split):
+    """Arguments of pack_model for the small split; a test changes what it needs."""
+    folder = split.folder
+    images = split.write()["images"]
+    header = {"source": "heg", "supervision": "label-free"}
+    made_by = Provenance(step="test", settings=None, seed=None, inputs={})
+    with create(folder / "proposals.h5", Proposals, header=header, provenance=made_by):
+        pass
+    save_weights(folder / "trained.safetensors", torch.nn.Linear(2, 1), METADATA)
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    model = folder / "model"
+    return {
+        "weights": folder / "trained.safetensors", "images": images, "proposals": folder / "proposals.h5",
+        "metrics": [folder / "metrics.json"], "output_weights": model / "weights.safetensors",
+        "output_card": model / "README.md", "output_metrics": model / "metrics.json",
+        "output_segment": model / "segment.yaml", "settings": settings_of(configuration()),
+    }  # fmt: skip
+
+
+def test_the_folder_holds_weights_card_metrics_and_overlay(arguments):
+    pack_model(**arguments)
+    model = arguments["output_card"].parent
+    assert sorted(path.name for path in model.iterdir()) == [
+        "README.md", "metrics.json", "segment.yaml", "weights.safetensors",
+    ]  # fmt: skip
+    assert (model / "weights.safetensors").read_bytes() == arguments["weights"].read_bytes()
+    assert json.loads((model / "metrics.json").read_text()) == {"val": METRICS}
+
+
+def test_the_card_says_what_the_network_learned_from_and_how_good_it_is(arguments):
+    pack_model(**arguments)
+    card = arguments["output_card"].read_text()
+    for expected in (
+        "2 classes: cat, dog", "image tags; proposals of 'heg', which have seen: label-free", "train ab, predict cd",
+        "3\npictures, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 pictures",
+        "| voc | mAP50 41.3 |", "| coco | AP - |", "steps: 77", "snakemake segment", "## Limits",
+    ):  # fmt: skip
+        assert expected in card, expected
+
+
+def test_without_known_masks_the_card_says_so(arguments):
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "n_images": 0}))
+    pack_model(**arguments)
+    assert "Split val: not measured, no masks of it are known." in arguments["output_card"].read_text()
+
+
+def elsewhere(arguments, monkeypatch):
+    """The project of config.yaml in a fresh clone with the packed overlay."""
+    pack_model(**arguments)
+    monkeypatch.setenv("TAGMASK_MODEL", "/model")
+    monkeypatch.setenv("TAGMASK_PICTURES", "/pictures")
+    overlay = yaml.safe_load(arguments["output_segment"].read_text())
+    return load_project(merged(copy.deepcopy(BASE), overlay))
+
+
+def test_the_overlay_is_a_whole_configuration_in_a_fresh_clone(arguments, monkeypatch):
+    project = elsewhere(arguments, monkeypatch)
+    assert (project.dataset, project.images.kind, project.images.classes) == ("new_pictures", "folder", CLASSES)
+    assert (project.images.splits, project.all_splits) == (["new"], ["new"])
+    assert (project.images.folder.splits["new"].pictures, project.images.folder.splits["new"].tags) == (
+        "/pictures",
+        None,
+    )
+    assert list(project.runs) == ["cim"]
+    assert project.runs["cim"].trained.network == "/model/weights.safetensors"
+
+
+def test_settings_of_the_model_win_over_those_of_the_clone(arguments, monkeypatch):
+    changed = configuration("""
+        runs: {prm: null, mine: {method: cim, proposals: fine, cues: own, cim: {predict: {top_k: 7, use_tags: true}}}}
+        proposals: {fine: null}
+        classifier: {own: null}
+        splits: {train: train, evaluate: [val]}
+        """)
+    changed["proposals"]["fine"] = {**BASE["proposals"]["heg"], "count": 33}
+    changed["classifier"]["own"] = BASE["classifier"]["cam"]
+    arguments["settings"] = settings_of(changed, "mine")
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": "mine"}))
+    project = elsewhere(arguments, monkeypatch)
+    run = project.runs["mine"]
+    assert list(project.runs) == ["mine"]
+    assert (run.cim.predict.top_k, project.proposals[run.proposals].count) == (7, 33)
+    assert run.cim.predict.use_tags is False
+
+
+def test_imported_proposals_of_new_pictures_are_asked_for(arguments, monkeypatch):
+    changed = configuration("runs: {cim: {proposals: cob}}")
+    changed["proposals"]["cob"] = {
+        "kind": "mat", "path": "/mine", "prefixes": [""], "count": 9, "supervision": "class-agnostic boundaries",
+    }  # fmt: skip
+    arguments["settings"] = settings_of(changed)
+    monkeypatch.setenv("TAGMASK_PROPOSALS", "/theirs")
+    assert elsewhere(arguments, monkeypatch).proposals["cob"].path == "/theirs"
+
+
+def test_nothing_of_the_training_machine_is_in_the_overlay(arguments):
+    pack_model(**arguments)
+    assert str(arguments["weights"].parent) not in arguments["output_segment"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        pytest.param({**METADATA, "step": "train_classifier"}, "'train_classifier', not by train_cim", id="other step"),
+        pytest.param({}, "written by None, not by train_cim", id="not ours"),
+        pytest.param({**METADATA, "classes": ["cat"]}, r"knows classes \['cat'\]", id="other classes"),
+    ],
+)
+def test_weights_of_something_else_are_refused(arguments, metadata, message):
+    save_weights(arguments["weights"], torch.nn.Linear(2, 1), metadata)
+    with pytest.raises(ValueError, match=message):
+        pack_model(**arguments)
+    assert not arguments["output_card"].exists()
+
+
+def test_weights_that_were_cut_off_are_refused(arguments):
+    data = arguments["weights"].read_bytes()
+    arguments["weights"].write_bytes(data[: len(data) - 4])
+    with pytest.raises(ValueError, match="no safetensors file or was cut off"):
+        pack_model(**arguments)
+
+
+def test_metrics_of_another_run_are_refused(arguments):
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": "prm"}))
+    with pytest.raises(ValueError, match=r"\('prm', 'val'\), expected \('cim', 'val'\)"):
+        pack_model(**arguments)
+    assert not np.any([path.exists() for path in (arguments["output_weights"], arguments["output_segment"])])

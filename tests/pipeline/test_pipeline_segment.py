@@ -1,0 +1,145 @@
+"""New pictures with finished weights: the graph, and the whole way from a trained run to masks of a folder."""
+
+import contextlib
+import io
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from stages.core.config.images import ChosenImages
+from stages.core.config.project import load_files
+from stages.images.folder import PngMasks
+from stages.images.shapes import Shapes
+from tests.pipeline.conftest import ROOT, planned, snakemake
+
+TRAINING = {"train_classifier", "find_cues", "label_clusters", "train_cim", "point_cues"}
+BROUGHT = "runs: {prm: null, cim: {trained: {network: %s}}}"
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"")
+    return path
+
+
+def test_segment_names_masks_of_every_run_and_evaluate_split(graph_of):
+    jobs = graph_of("{}", "segment")
+    wanted = {path for job in jobs if job.rule == "segment" for path in job.inputs}
+    files = {"coco.json", "overlays", "ids"}
+    assert wanted == {f"results/shapes/{run}/val/exports/{file}" for run in ("cim", "prm") for file in files}
+    assert not {job.rule for job in jobs} & {"evaluate_instances", "build_gallery", "export_voc", "pack_model"}
+
+
+def test_exports_name_everything_and_results_where_ids_are_official(graph_of, tmp_path, monkeypatch):
+    found = {job.rule for job in graph_of("{}", "exports")}
+    assert {"export_coco", "export_voc", "export_ids", "draw_overlays", "pack_model"} <= found
+    assert "export_results" not in found
+    coco = f"images: {{kind: coco, name: coco, coco: {{root: {tmp_path}}}}}"
+    assert "export_results" in {job.rule for job in graph_of(coco, "exports")}
+
+
+def test_all_makes_no_exports(whole_graph):
+    names = {job.rule for job in whole_graph}
+    assert not {name for name in names if name.startswith(("export", "draw_", "pack_", "segment"))}
+
+
+def test_with_brought_weights_nothing_is_trained_and_they_are_read(graph_of, weights):
+    jobs = graph_of(BROUGHT % weights, "segment")
+    names = {job.rule for job in jobs}
+    assert names == {
+        "list_images", "generate_proposals", "merge_proposals", "predict_cim", "export_coco", "export_ids",
+        "draw_overlays", "segment",
+    }  # fmt: skip
+    assert not [job for job in jobs if any(path.endswith("ground_truth.h5") for path in job.inputs)]
+    (predict,) = [job for job in jobs if job.rule == "predict_cim"]
+    assert str(weights) in predict.inputs
+
+
+def test_with_brought_weights_a_labelled_data_set_is_still_measured(graph_of, weights):
+    names = {job.rule for job in graph_of(BROUGHT % weights)}
+    assert {"evaluate_instances", "compare_runs"} <= names
+    assert not names & TRAINING
+
+
+def test_weights_below_results_of_another_data_set_are_read_and_not_made(graph_of, tmp_path):
+    for name in ("network", "model"):
+        path = tmp_path / "results" / "old" / "cim" / name / "weights.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+        jobs = graph_of(BROUGHT % path.relative_to(tmp_path), "segment")
+        assert not {job.rule for job in jobs} & (TRAINING | {"pack_model"})
+
+
+def test_missing_weights_stop_before_anything_runs(tmp_path):
+    (tmp_path / "overlay.yaml").write_text(BROUGHT % "nowhere.safetensors")
+    done = snakemake(tmp_path, "-n", "segment", "--configfile", str(tmp_path / "overlay.yaml"))
+    assert done.returncode != 0
+    assert "Missing input files for rule predict_cim" in done.stdout + done.stderr
+    assert "nowhere.safetensors" in done.stdout + done.stderr
+
+
+def test_a_model_is_packed_from_its_network_and_metrics(graph_of):
+    jobs = graph_of("{}", "results/shapes/cim/model/README.md")
+    (pack,) = [job for job in jobs if job.rule == "pack_model"]
+    assert set(pack.inputs) == {
+        "results/shapes/cim/network/weights.safetensors", "results/shapes/train/images.h5",
+        "results/shapes/train/proposals/heg.h5", "results/shapes/cim/val/metrics.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["prm", "other"])
+def test_what_has_no_network_cannot_be_packed(tmp_path, run):
+    done = snakemake(tmp_path, "-n", f"results/shapes/{run}/model/README.md")
+    assert done.returncode != 0
+    assert "MissingRuleException" in done.stdout + done.stderr
+
+
+def toy_pictures(folder: Path) -> None:
+    """Three scenes that the toy run has not seen, one of them in a subfolder."""
+    project = load_files(ROOT / "config.yaml", ROOT / "tests" / "pipeline" / "toy.yaml")
+    chosen = project.images.chosen("val")
+    block = chosen.block.model_copy(update={"splits": {"new": 3}})
+    scenes = Shapes(ChosenImages(**{**chosen.__dict__, "block": block}), "new")
+    (folder / "more").mkdir(parents=True)
+    for picture, name in zip(scenes.pictures, ("one.png", "two.png", "more/three.png"), strict=True):
+        (folder / name).write_bytes(scenes.embedded(picture))
+
+
+def test_a_packed_model_segments_a_folder_of_new_pictures_in_a_fresh_clone(project, tmp_path, monkeypatch):
+    """The whole way: pack the toy run, then only its folder, new pictures and the project as it is shipped."""
+    done = snakemake(project, "-c2", "results/toy/cim/model/README.md", "--configfile", "toy.yaml", source=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    model, pictures, work = tmp_path / "model", tmp_path / "pictures", tmp_path / "work"
+    shutil.move(project / "results" / "toy" / "cim" / "model", model)
+    toy_pictures(pictures)
+    work.mkdir()
+    monkeypatch.setenv("TAGMASK_MODEL", str(model))
+    monkeypatch.setenv("TAGMASK_PICTURES", str(pictures))
+    # One shard and an untrained network's low scores are the only changes to the documented command.
+    (work / "toy.yaml").write_text("{shards: 1, exports: {predictions: {score_threshold: 0.0, top_k: 5}}}")
+    overlays = ["--configfile", str(model / "segment.yaml"), str(work / "toy.yaml")]
+    assert not {job.rule for job in planned(work, "segment", *overlays)} & TRAINING
+    done = snakemake(work, "segment", "-c2", *overlays)
+    assert done.returncode == 0, done.stdout + done.stderr
+    exports = work / "results" / "new_pictures" / "cim" / "new" / "exports"
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(exports / "coco.json"))
+    assert {entry["file_name"] for entry in coco.imgs.values()} == {"one.png", "two.png", "more/three.png"}
+    assert coco.anns
+    files = {"one": "one.png", "two": "two.png", "more/three": "more/three.png"}
+    names = [coco.cats[i]["name"] for i in sorted(coco.cats)]
+    masks = PngMasks(exports / "ids", files, {name: i for i, name in enumerate(names)}, None)
+    for picture in files:
+        with Image.open(exports / "overlays" / f"{picture}.jpg") as overlay:
+            assert overlay.size == (80, 64)
+        assert masks.truth(picture, 64, 80) is not None
+    # The same network on the same kind of pictures: what is predicted has the classes that were learned.
+    with h5py.File(project / "results" / "toy" / "cim" / "val" / "instances.h5") as trained:
+        assert all(name in trained.attrs["header"] for name in names)
+    assert np.all([entry["area"] > 0 for entry in coco.anns.values()])
