@@ -71,7 +71,7 @@ rule label_clusters:
     benchmark:
         "results/{dataset}/benchmarks/{run}/label_clusters.{split}.tsv"
     wildcard_constraints:
-        run=one_of(runs_of("cim")),
+        run=one_of(trained_here("cim")),
     threads: 1
     resources:
         mem_mb=2000,

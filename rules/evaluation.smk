@@ -14,7 +14,7 @@ rule evaluation:
         expand(
             "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.report.json",
             dataset=DATASET,
-            run=project.refined,
+            run=project.refined_here,
             split=project.splits.train,
         ),
         expand(
@@ -132,7 +132,7 @@ rule report_pseudo_masks:
     benchmark:
         "results/{dataset}/benchmarks/{run}/report_pseudo_masks.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined),
+        run=one_of(project.refined_here),
     threads: 1
     resources:
         mem_mb=2000,

@@ -1,32 +1,10 @@
 # Masks for other programs, and finished networks in one folder. Nothing here reads annotations or belongs to `all`.
 
-REFINED = (
-    r"[\w-]+(/mask_rcnn)?"  # a run, or the Mask R-CNN that was trained on its masks
-)
-
-
-def refined_runs():
-    """Names of the runs whose masks a Mask R-CNN is trained on."""
-    return [
-        name
-        for name, run in project.runs.items()
-        if getattr(run, "refinement", "none") == "mask_rcnn"
-    ]
-
-
-def segmented_runs():
-    """Names under which predictions stand: of runs, and of the Mask R-CNNs of runs."""
-    plain = [name for name, run in project.runs.items() if run.predicts]
-    return [*plain, *(f"{name}/mask_rcnn" for name in refined_runs())]
-
 
 def packed_runs():
     """Names of the networks that are trained here."""
-    plain = trained_here("cim")
-    refined = [
-        name for name in refined_runs() if project.runs[name].trained.mask_rcnn is None
-    ]
-    return [*plain, *(f"{name}/mask_rcnn" for name in refined)]
+    refined = [f"{name}/mask_rcnn" for name in project.refined_here]
+    return [*trained_here("cim"), *refined]
 
 
 def exports_of(files, runs, splits):
@@ -54,31 +32,31 @@ def packing(wildcards):
 
 
 def proposals_of_packed_run(wildcards):
-    run = project.runs[wildcards.run.removesuffix("/mask_rcnn")]
+    run = project.runs[wildcards.run.partition("/")[0]]
     return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{run.proposals}.h5"
 
 
 rule segment:
     input:
         exports_of(
-            ["coco.json", "overlays", "ids"], segmented_runs(), project.splits.evaluate
+            ["coco.json", "overlays", "ids"], project.measured, project.splits.evaluate
         ),
 
 
 rule exports:
     input:
         rules.segment.input,
-        exports_of(["voc"], segmented_runs(), project.splits.evaluate),
+        exports_of(["voc"], project.measured, project.splits.evaluate),
         # Only data sets in COCO's format have official image ids.
         exports_of(
             ["results.json"] if project.images.kind == "coco" else [],
-            segmented_runs(),
+            project.measured,
             project.splits.evaluate,
         ),
         expand(
             "results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.{form}",
             dataset=DATASET,
-            run=refined_runs(),
+            run=project.refined_here,
             split=project.splits.train,
             form=["coco.json", "voc"],
         ),
@@ -99,8 +77,6 @@ rule export_coco:
         "results/{dataset}/logs/{run}/export_coco.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_coco.{split}.tsv"
-    wildcard_constraints:
-        run=REFINED,
     threads: 1
     resources:
         mem_mb=2000,
@@ -124,7 +100,7 @@ use rule export_coco as export_pseudo_coco with:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_pseudo_coco.{split}.tsv"
     wildcard_constraints:
-        run=r"[\w-]+",
+        run=one_of(project.refined_here),
     params:
         settings=lambda wildcards: project.exports.coco_of("pseudo_masks").canonical(),
         code=code_digest("stages.exports.export_coco"),
@@ -140,8 +116,6 @@ rule export_results:
         "results/{dataset}/logs/{run}/export_results.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_results.{split}.tsv"
-    wildcard_constraints:
-        run=REFINED,
     threads: 1
     resources:
         mem_mb=2000,
@@ -164,8 +138,6 @@ rule export_voc:
         "results/{dataset}/logs/{run}/export_voc.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_voc.{split}.tsv"
-    wildcard_constraints:
-        run=REFINED,
     threads: 1
     resources:
         mem_mb=2000,
@@ -189,7 +161,7 @@ use rule export_voc as export_pseudo_voc with:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_pseudo_voc.{split}.tsv"
     wildcard_constraints:
-        run=r"[\w-]+",
+        run=one_of(project.refined_here),
     params:
         settings=lambda wildcards: project.exports.pseudo_masks.canonical(),
         code=code_digest("stages.exports.export_voc"),
@@ -205,8 +177,6 @@ rule export_ids:
         "results/{dataset}/logs/{run}/export_ids.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_ids.{split}.tsv"
-    wildcard_constraints:
-        run=REFINED,
     threads: 1
     resources:
         mem_mb=2000,
@@ -238,7 +208,7 @@ rule pack_model:
     benchmark:
         "results/{dataset}/benchmarks/{run}/pack_model.tsv"
     wildcard_constraints:
-        run="|".join(packed_runs()) or "(?!)",
+        run=one_of(packed_runs()),
     threads: 1
     resources:
         mem_mb=2000,

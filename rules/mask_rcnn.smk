@@ -30,7 +30,7 @@ rule make_pseudo_masks:
     benchmark:
         "results/{dataset}/benchmarks/{run}/make_pseudo_masks.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined),
+        run=one_of(project.refined_here),
     threads: 1
     resources:
         mem_mb=2000,
@@ -59,7 +59,7 @@ rule train_mask_rcnn:
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_mask_rcnn.tsv"
     wildcard_constraints:
-        run=one_of(project.refined),
+        run=one_of(project.refined_here),
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -81,7 +81,10 @@ rule train_mask_rcnn:
 rule predict_mask_rcnn:
     input:
         images="results/{dataset}/{split}/images.h5",
-        weights="results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
+        weights=weights_of(
+            "mask_rcnn",
+            "results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
+        ),
     output:
         "results/{dataset}/{run}/mask_rcnn/{split}/instances.h5",
     log:

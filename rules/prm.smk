@@ -6,7 +6,7 @@ rule prm:
         expand(
             "results/{dataset}/{run}/{split}/instances.h5",
             dataset=DATASET,
-            run=runs_of("prm"),
+            run=predicted_here("prm"),
             split=project.splits.evaluate,
         ),
 
@@ -23,7 +23,7 @@ rule retrieve_prm:
     benchmark:
         "results/{dataset}/benchmarks/{run}/retrieve_prm.{split}.tsv"
     wildcard_constraints:
-        run=one_of(runs_of("prm")),
+        run=one_of(predicted_here("prm")),
     threads: 1
     resources:
         mem_mb=2000,

@@ -47,7 +47,8 @@ def data_folder(monkeypatch):
         pytest.param("runs: {cim: {trained: {netwrk: a}}}", "runs.cim.trained.netwrk: unknown key", id="typo in trained"),
         pytest.param("runs: {cim: {trained: {network: 3}}}", "runs.cim.trained.network: .*found 3", id="weights are no path"),
         pytest.param("runs: {cim: {trained: {network: ''}}}", "runs.cim.trained.network: .*at least 1", id="empty path of weights"),
-        pytest.param("runs: {prm: {trained: {network: a}}}", "runs.prm.trained: method prm has no network", id="weights for prm"),
+        pytest.param("runs: {prm: {trained: {network: a}}}", "runs.prm.trained.network: method prm has no network", id="weights for prm"),
+        pytest.param("runs: {prm: {trained: {mask_rcnn: a}}}", "runs.prm.trained.mask_rcnn is set, but refinement", id="weights of no refinement"),
         pytest.param("exports: {coco: {segmentation: boxes}}", "exports.coco.segmentation: .*found 'boxes'", id="form of masks"),
         pytest.param("splits: {train: trian}", "splits names 'trian'", id="unknown split"),
         pytest.param("images: {kind: voc}", "voc.root is null", id="path of the chosen data set"),
@@ -94,15 +95,23 @@ def test_an_overlay_leaves_out_a_split_with_null():
 
 
 def test_a_run_with_brought_weights_needs_no_cues():
-    brought = load("runs: {cim: {cues: theirs, trained: {network: a.safetensors}}}").runs["cim"]
+    brought = load("runs: {cim: {cues: theirs, refinement: none, trained: {network: a.safetensors}}}").runs["cim"]
     assert (brought.trains, brought.predicts, brought.trained.network) == (False, True, "a.safetensors")
     for overlay in ("{}", "runs: {cim: {trained: null}}", "runs: {cim: {trained: {network: null}}}"):
         assert load(overlay).runs["cim"].trains
 
 
 def test_a_run_with_a_brought_mask_rcnn_alone_needs_no_proposals():
-    brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}").runs["cim"]
-    assert (brought.trains, brought.predicts) == (False, False)
+    brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}")
+    assert (brought.runs["cim"].trains, brought.runs["cim"].predicts) == (False, False)
+    assert (brought.measured, brought.refined_here) == (["cim/mask_rcnn", "prm"], [])
+
+
+def test_a_mask_rcnn_that_starts_from_the_classifier_needs_cues_though_the_network_is_brought():
+    overlay = "runs: {cim: {cues: theirs, refinement: %s, trained: {network: a.safetensors}}}"
+    with pytest.raises(ConfigError, match="runs.cim.cues is 'theirs'"):
+        load(overlay % "mask_rcnn")
+    assert load(overlay % "none").runs["cim"].predicts
 
 
 def test_points_are_declared_in_the_run():

@@ -102,7 +102,7 @@ def test_the_overlay_is_a_whole_configuration_in_a_fresh_clone(arguments, monkey
         "/pictures",
         None,
     )
-    assert list(project.runs) == ["cim"]
+    assert project.measured == ["cim"]
     assert project.runs["cim"].trained.network == "/model/weights.safetensors"
 
 
@@ -132,6 +132,20 @@ def test_imported_proposals_of_new_pictures_are_asked_for(arguments, monkeypatch
     arguments["settings"] = settings_of(changed)
     monkeypatch.setenv("TAGMASK_PROPOSALS", "/theirs")
     assert elsewhere(arguments, monkeypatch).proposals["cob"].path == "/theirs"
+
+
+def test_a_mask_rcnn_is_packed_without_proposals(arguments, monkeypatch):
+    arguments["settings"] = settings_of(
+        configuration("runs: {cim: {mask_rcnn: {predict: {top_k: 9}}}}"), "cim/mask_rcnn"
+    )
+    save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "step": "train_mask_rcnn"})
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": "cim/mask_rcnn"}))
+    project = elsewhere(arguments, monkeypatch)
+    assert project.measured == ["cim/mask_rcnn"]
+    assert project.runs["cim"].trained.mask_rcnn == "/model/weights.safetensors"
+    assert project.runs["cim"].mask_rcnn.predict.top_k == 9
+    assert "proposals" not in yaml.safe_load(arguments["output_segment"].read_text())
+    assert "At use it needs pictures alone" in arguments["output_card"].read_text()
 
 
 def test_nothing_of_the_training_machine_is_in_the_overlay(arguments):

@@ -15,10 +15,15 @@ from stages.core.config.images import ChosenImages
 from stages.core.config.project import load_files
 from stages.images.folder import PngMasks
 from stages.images.shapes import Shapes
-from tests.pipeline.conftest import ROOT, planned, snakemake
+from tests.pipeline.conftest import ROOT, snakemake
 
-TRAINING = {"train_classifier", "find_cues", "label_clusters", "train_cim", "point_cues"}
-BROUGHT = "runs: {prm: null, cim: {trained: {network: %s}}}"
+TRAINING = {
+    "train_classifier", "find_cues", "label_clusters", "train_cim", "point_cues", "make_pseudo_masks", "train_mask_rcnn",
+}  # fmt: skip
+BROUGHT = "runs: {prm: null, cim: {refinement: none, trained: {network: %s}}}"
+REFINED = "runs: {prm: null, cim: {refinement: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
+RUNS = ("cim", "cim/mask_rcnn", "prm")
+EXPORTS = {"export_coco", "export_ids", "draw_overlays", "segment"}
 
 
 @pytest.fixture
@@ -32,13 +37,13 @@ def test_segment_names_masks_of_every_run_and_evaluate_split(graph_of):
     jobs = graph_of("{}", "segment")
     wanted = {path for job in jobs if job.rule == "segment" for path in job.inputs}
     files = {"coco.json", "overlays", "ids"}
-    assert wanted == {f"results/shapes/{run}/val/exports/{file}" for run in ("cim", "prm") for file in files}
+    assert wanted == {f"results/shapes/{run}/val/exports/{file}" for run in RUNS for file in files}
     assert not {job.rule for job in jobs} & {"evaluate_instances", "build_gallery", "export_voc", "pack_model"}
 
 
 def test_exports_name_everything_and_results_where_ids_are_official(graph_of, tmp_path, monkeypatch):
     found = {job.rule for job in graph_of("{}", "exports")}
-    assert {"export_coco", "export_voc", "export_ids", "draw_overlays", "pack_model"} <= found
+    assert {"export_coco", "export_voc", "export_ids", "draw_overlays", "pack_model", "export_pseudo_coco"} <= found
     assert "export_results" not in found
     coco = f"images: {{kind: coco, name: coco, coco: {{root: {tmp_path}}}}}"
     assert "export_results" in {job.rule for job in graph_of(coco, "exports")}
@@ -52,13 +57,23 @@ def test_all_makes_no_exports(whole_graph):
 def test_with_brought_weights_nothing_is_trained_and_they_are_read(graph_of, weights):
     jobs = graph_of(BROUGHT % weights, "segment")
     names = {job.rule for job in jobs}
-    assert names == {
-        "list_images", "generate_proposals", "merge_proposals", "predict_cim", "export_coco", "export_ids",
-        "draw_overlays", "segment",
-    }  # fmt: skip
+    assert names == {"list_images", "generate_proposals", "merge_proposals", "predict_cim"} | EXPORTS
     assert not [job for job in jobs if any(path.endswith("ground_truth.h5") for path in job.inputs)]
     (predict,) = [job for job in jobs if job.rule == "predict_cim"]
     assert str(weights) in predict.inputs
+
+
+def test_a_brought_mask_rcnn_needs_pictures_alone(graph_of, weights):
+    jobs = graph_of(REFINED % ("null", weights), "segment")
+    assert {job.rule for job in jobs} == {"list_images", "predict_mask_rcnn"} | EXPORTS
+    (predict,) = [job for job in jobs if job.rule == "predict_mask_rcnn"]
+    assert str(weights) in predict.inputs
+
+
+def test_a_mask_rcnn_can_be_trained_on_masks_of_a_brought_network(graph_of, weights):
+    names = {job.rule for job in graph_of(REFINED % (weights, "null"), "segment")}
+    assert {"predict_cim", "make_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"} <= names
+    assert "train_cim" not in names
 
 
 def test_with_brought_weights_a_labelled_data_set_is_still_measured(graph_of, weights):
@@ -84,12 +99,13 @@ def test_missing_weights_stop_before_anything_runs(tmp_path):
     assert "nowhere.safetensors" in done.stdout + done.stderr
 
 
-def test_a_model_is_packed_from_its_network_and_metrics(graph_of):
-    jobs = graph_of("{}", "results/shapes/cim/model/README.md")
+@pytest.mark.parametrize("run", ["cim", "cim/mask_rcnn"])
+def test_a_model_is_packed_from_its_network_and_metrics(graph_of, run):
+    jobs = graph_of("{}", f"results/shapes/{run}/model/README.md")
     (pack,) = [job for job in jobs if job.rule == "pack_model"]
     assert set(pack.inputs) == {
-        "results/shapes/cim/network/weights.safetensors", "results/shapes/train/images.h5",
-        "results/shapes/train/proposals/heg.h5", "results/shapes/cim/val/metrics.json",
+        f"results/shapes/{run}/network/weights.safetensors", "results/shapes/train/images.h5",
+        "results/shapes/train/proposals/heg.h5", f"results/shapes/{run}/val/metrics.json",
     }  # fmt: skip
 
 
@@ -124,7 +140,6 @@ def test_a_packed_model_segments_a_folder_of_new_pictures_in_a_fresh_clone(proje
     # One shard and an untrained network's low scores are the only changes to the documented command.
     (work / "toy.yaml").write_text("{shards: 1, exports: {predictions: {score_threshold: 0.0, top_k: 5}}}")
     overlays = ["--configfile", str(model / "segment.yaml"), str(work / "toy.yaml")]
-    assert not {job.rule for job in planned(work, "segment", *overlays)} & TRAINING
     done = snakemake(work, "segment", "-c2", *overlays)
     assert done.returncode == 0, done.stdout + done.stderr
     exports = work / "results" / "new_pictures" / "cim" / "new" / "exports"

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stages.core.config.exports import PackSettings
-from stages.core.config.project import Project
+from stages.core.config.project import REFINED, Project
 
-REFINED = "/mask_rcnn"  # end of the name under which a run's Mask R-CNN stands
 SPLIT = "new"
 DATASET = "new_pictures"
 WEIGHTS = "${TAGMASK_MODEL}/weights.safetensors"
@@ -26,7 +25,8 @@ def pack_settings(
         runs: names of all runs of the configuration, null ones too; the others are set to null.
         splits: names of the splits of `images.folder`, which are set to null.
     """
-    base, part = run.removesuffix(REFINED), "mask_rcnn" if run.endswith(REFINED) else "network"
+    base, _, refinement = run.partition("/")
+    part = "mask_rcnn" if refinement == REFINED else "network"
     overlay = {
         "splits": {"train": SPLIT, "evaluate": [SPLIT]},
         "runs": {**{name: None for name in sorted(runs) if name != base}, base: _run(project, base, part)},
@@ -50,9 +50,10 @@ def _run(project: Project, name: str, part: str) -> dict[str, Any]:
     entry = {"method": run.method, "proposals": run.proposals, "cues": run.cues, "trained": {part: WEIGHTS}}
     if part == "mask_rcnn":
         predict = run.mask_rcnn.predict.model_dump(mode="json")
-        return {**entry, "refinement": "mask_rcnn", "mask_rcnn": {"predict": predict}}
+        return {**entry, "refinement": REFINED, "mask_rcnn": {"predict": predict}}
     # New pictures have no tags: with use_tags nothing would be found.
-    return {**entry, "cim": {"predict": {**run.cim.predict.model_dump(mode="json"), "use_tags": False}}}
+    predict = {**run.cim.predict.model_dump(mode="json"), "use_tags": False}
+    return {**entry, "refinement": "none", "cim": {"predict": predict}}
 
 
 def _images(project: Project, splits: Iterable[str]) -> dict[str, Any]:

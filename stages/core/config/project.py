@@ -73,7 +73,7 @@ class Run(Section):
 
     @property
     def predicts(self) -> bool:
-        """Whether the run's own instances are predicted: a brought Mask R-CNN alone needs neither them nor proposals."""
+        """Whether the run's own instances are made: a brought Mask R-CNN alone needs neither them nor proposals."""
         return self.trains or self.trained.network is not None
 
 
