@@ -14,6 +14,9 @@ def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_pa
     (tmp_path / "cim" / "mask_rcnn" / "val").mkdir(parents=True)
     refined = {"supervision": "image tags", "masks": {"voc": {"mAP50": 66.0}}}
     (tmp_path / "cim" / "mask_rcnn" / "val" / "metrics.json").write_text(json.dumps(refined))
+    for packed in (tmp_path / "cim" / "model", tmp_path / "cim" / "mask_rcnn" / "model"):
+        packed.mkdir()
+        (packed / "metrics.json").write_text(json.dumps({"val": refined}))
     (tmp_path / "cim" / "gallery").mkdir()
     (tmp_path / "cim" / "gallery" / "index.html").write_text("")
     summarise(results=tmp_path)
@@ -25,3 +28,4 @@ def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_pa
     assert "cim/mask_rcnn on val, supervision image tags: mAP50 (voc) 66.0" in lines
     assert "prm on val, supervision image tags: mAP50 (voc) not measured (no known masks)" in lines
     assert lines[-1].endswith("cim/gallery/index.html")
+    assert sum("supervision" in line for line in lines) == 3
