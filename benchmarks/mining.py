@@ -49,9 +49,7 @@ def measure(count: int, cells: int, config: dict) -> tuple[int, float, float]:
     labelling, found = fastest(
         lambda: assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=settings)
     )
-    labels = Labels(
-        *map(torch.from_numpy, (found.ids.astype(np.int64), found.classes.astype(np.int64), found.overlaps))
-    )
+    labels = Labels(*(torch.from_numpy(part.astype(np.int64)) for part in found))
     mining = CimMiningSettings.model_validate(config["train"]["mining"])
     losses = CimLossSettings.model_validate(config["train"]["losses"])
     membership, sizes = (torch.from_numpy(part) for part in (regions.membership, regions.sizes))

@@ -3,8 +3,6 @@
 CIM section 3.2, equations 1 and 2, in the region algebra: a support mask is a set of atoms.
 """
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
@@ -12,14 +10,6 @@ from stages.core.config.cim import AgplSettings
 from stages.ops.regions import Regions
 
 BACKGROUND = -1
-
-
-class Clusters(NamedTuple):
-    """Of each proposal: `ids` (N,) int32, `classes` (N,) int32, and `overlaps` (N,) float32, see `assign_clusters`."""
-
-    ids: np.ndarray
-    classes: np.ndarray
-    overlaps: np.ndarray
 
 
 def choose_peaks(classes: np.ndarray, scores: np.ndarray, *, tags: np.ndarray, ordered: bool) -> np.ndarray:
@@ -69,24 +59,23 @@ def response_areas(responses: np.ndarray, shape: tuple[int, int], *, share: floa
 
 def assign_clusters(
     regions: Regions, votes: np.ndarray, classes: np.ndarray, *, tagged: bool, settings: AgplSettings
-) -> Clusters:
-    """Cluster of each proposal from votes (P, N) for points of classes (P,), applied in order.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster id and class of each proposal from votes (P, N) for points of classes (P,), applied in order.
 
-    Point i makes cluster i + 1 of the proposals whose IoU with its support mask is above the threshold; a later point
-    takes proposals from an earlier one. The overlap is that IoU, 0 of proposals in no cluster. Those of them that touch
-    a support mask are background (class -1) and share the id P + 1; the others are ignored (id 0, class -1). Without a
-    tag every proposal is background, id 1, as in the released code.
+    Returns clusters (N,) int32 and cluster classes (N,) int32. Point i makes cluster i + 1 of the proposals whose IoU
+    with its support mask is above the threshold; a later point takes proposals from an earlier one. Proposals that
+    touch a support mask but are in no cluster are background (class -1) and share the id P + 1. The others are ignored
+    (id 0, class -1). Without a tag every proposal is background, id 1, as in the released code.
     """
     count, peaks = len(regions), len(classes)
     if not tagged:
-        return Clusters(np.ones(count, np.int32), np.full(count, BACKGROUND, np.int32), np.zeros(count, np.float32))
+        return np.ones(count, np.int32), np.full(count, BACKGROUND, np.int32)
     support = regions.mean_support(votes, settings.support_threshold)
     overlap = support.iou(regions)
     joins = overlap > settings.iou_threshold
     ids = np.arange(1, peaks + 1, dtype=np.int32)[:, None]
     clusters = np.where(joins, ids, 0).max(axis=0, initial=0).astype(np.int32)
     cluster_classes = np.append(BACKGROUND, classes).astype(np.int32)[clusters]
-    own = np.concatenate([np.zeros((1, count), np.float32), overlap])[clusters, np.arange(count)]
     touched = (overlap > 0).any(axis=0)
     clusters[touched & (clusters == 0)] = peaks + 1
-    return Clusters(clusters, cluster_classes, own)
+    return clusters, cluster_classes

@@ -35,7 +35,7 @@ class Sample(NamedTuple):
         crops: (N, s, s) bool.
         membership, atom_sizes: (N, A) bool and (A,) int64, the proposals in atom form.
         tags: (C,) bool.
-        labels: pseudo labels of the N proposals, or None without them.
+        clusters, cluster_classes: (N,) int64, or None without pseudo labels.
     """
 
     inputs: Tensor
@@ -44,7 +44,8 @@ class Sample(NamedTuple):
     membership: Tensor
     atom_sizes: Tensor
     tags: Tensor
-    labels: Labels | None
+    clusters: Tensor | None
+    cluster_classes: Tensor | None
 
 
 class _Candidates(NamedTuple):
@@ -99,7 +100,8 @@ class CimTask:
             membership=torch.from_numpy(np.unpackbits(candidates.packed[chosen], axis=1, count=atoms).view(bool)),
             atom_sizes=torch.from_numpy(candidates.atom_sizes),
             tags=torch.from_numpy(self.images.field(i, "tags")),
-            labels=None if labels is None else _labels(labels, chosen),
+            clusters=None if labels is None else _of(labels.clusters, chosen),
+            cluster_classes=None if labels is None else _of(labels.cluster_classes, chosen),
         )
 
     def losses(self, batch: Sample, generator: np.random.Generator) -> dict[str, Tensor]:
@@ -110,7 +112,7 @@ class CimTask:
         return weighted_losses(
             scores,
             tags=batch.tags,
-            labels=batch.labels,
+            labels=None if batch.clusters is None else Labels(batch.clusters, batch.cluster_classes),
             overlaps=Overlaps(batch.membership, batch.atom_sizes, half_precision=half),
             generator=generator,
             mining=settings.mining,
@@ -204,6 +206,5 @@ def _choose(count: int, limit: int | None, generator: np.random.Generator) -> np
     return np.sort(generator.choice(count, limit, replace=False))
 
 
-def _labels(record: ClusterLabels, chosen: np.ndarray) -> Labels:
-    clusters, classes = (values[chosen].astype(np.int64) for values in (record.clusters, record.cluster_classes))
-    return Labels(torch.from_numpy(clusters), torch.from_numpy(classes), torch.from_numpy(record.overlaps[chosen]))
+def _of(values: np.ndarray, chosen: np.ndarray) -> Tensor:
+    return torch.from_numpy(values[chosen].astype(np.int64))

@@ -51,10 +51,8 @@ def label_picture(
     peaks = choose_peaks(cues.peak_classes, cues.peak_scores, tags=tags, ordered=ordered)
     regions, classes = proposals.regions, cues.peak_classes[peaks]
     votes = cast_votes(regions, cues.peaks[peaks], classes, responses=cues.responses, settings=settings)
-    found = assign_clusters(regions, votes, classes, tagged=bool(tags.any()), settings=settings)
-    return ClusterLabels(
-        picture=proposals.picture, clusters=found.ids, cluster_classes=found.classes, overlaps=found.overlaps
-    )
+    clusters, cluster_classes = assign_clusters(regions, votes, classes, tagged=bool(tags.any()), settings=settings)
+    return ClusterLabels(picture=proposals.picture, clusters=clusters, cluster_classes=cluster_classes)
 
 
 def check_classes(pictures: Artifact[Picture], seen: Artifact[Cues]) -> None:

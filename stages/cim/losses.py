@@ -1,6 +1,6 @@
 """CIM's loss terms (equations 3, 7 and 8), on probabilities. Classes have background in column 0."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,23 +10,12 @@ from stages.cim.targets import Targets
 from stages.core.config.cim import CimLossSettings
 
 
-class Labels(NamedTuple):
-    """Pre-computed pseudo labels of N proposals.
-
-    Attributes:
-        clusters: (N,) int64, 0 where ignored.
-        classes: (N,) int64, -1 for background.
-        overlaps: (N,) float32, IoU with the cluster's support mask, 0 outside clusters.
-    """
+@dataclass(frozen=True)
+class Labels:
+    """Pre-computed pseudo labels: `clusters` (N,) int64, 0 where ignored; `classes` (N,) int64, -1 for background."""
 
     clusters: Tensor
     classes: Tensor
-    overlaps: Tensor
-
-    def integrity(self, class_count: int) -> Tensor:
-        """The overlaps as scores of classes, (N, C + 1) float32: 0 for background and all classes but a proposal's."""
-        scores = self.overlaps.new_zeros(len(self.classes), class_count + 1)
-        return scores.scatter(1, self.classes[:, None] + 1, torch.where(self.classes < 0, 0.0, self.overlaps)[:, None])
 
 
 def bag_loss(classifier: Tensor, detector: Tensor, tags: Tensor, *, floor: float) -> Tensor:

@@ -28,8 +28,7 @@ def weighted_losses(
     weights = {
         "classification": losses.classification, "integrity": losses.integrity, "refinement_bag": losses.refinement_bag
     }  # fmt: skip
-    whole = scores.detector if mining.first_integrity == "detector" else labels.integrity(len(tags))
-    teachers = [(scores.classifier, whole), *scores.refined[:-1]]
+    teachers = [(scores.classifier, scores.detector), *scores.refined[:-1]]
     for branch, (teacher, (classification, integrity)) in enumerate(zip(teachers, scores.refined, strict=True)):
         targets = branch_targets(
             teacher, tags=tags, overlaps=overlaps, generator=generator, settings=mining, branch=branch,

@@ -34,7 +34,7 @@ RELEASED: dict[str, Any] = {
         },
         "inputs": {"truncated_resize": True, "inclusive_clip": True, "inclusive_flip": True},
         "mining": {
-            "strategy": "cim", "first_integrity": "detector", "seed_share": 0.1, "nms_threshold": 0.25, "class_threshold": 0.25,
+            "strategy": "cim", "seed_share": 0.1, "nms_threshold": 0.25, "class_threshold": 0.25,
             "integrity_threshold": 0.5, "cascade_step": 0.1, "containment_threshold": 0.85, "big_share": 0.9,
             "sampling": True, "foreground_at_threshold": True, "one_class": True, "half_precision_maps": True,
         },

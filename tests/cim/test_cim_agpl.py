@@ -53,7 +53,7 @@ def test_clusters_are_those_of_the_plain_definition(masks_of, seed):
     order = choose_peaks(classes, scores, tags=np.ones(3, bool), ordered=False)
     regions = Regions.from_masks(masks)
     found = assign_clusters(regions, regions.holding(points[order]), classes[order], tagged=True, settings=SETTINGS)
-    np.testing.assert_array_equal(as_matrix(*found[:2]), plain_clusters(masks, points, classes, scores))
+    np.testing.assert_array_equal(as_matrix(*found), plain_clusters(masks, points, classes, scores))
 
 
 def columns(*spans):
@@ -68,7 +68,7 @@ def clusters(masks, points, classes, *, tagged=True):
     points = np.array(points, np.int64).reshape(-1, 2)
     regions = Regions.from_masks(masks)
     votes = regions.holding(points)
-    return assign_clusters(regions, votes, np.array(classes, int), tagged=tagged, settings=SETTINGS)[:2]
+    return assign_clusters(regions, votes, np.array(classes, int), tagged=tagged, settings=SETTINGS)
 
 
 def test_support_is_held_by_more_than_seven_tenths_of_the_proposals_at_a_point_equation_1():
@@ -143,8 +143,7 @@ def test_votes_weigh_as_much_as_a_proposal_agrees_with_its_classs_response():
     votes = cast_votes(regions, np.array([[0, 1]]), np.array([1]), responses=responses, settings=RESPONSE)
     np.testing.assert_allclose(votes, [[1, 0.25, 0.25, 0]])  # IoU 1, 1/2, 1/2, squared; the last one does not hold it
     # Columns 0 and 1 have all votes, 2 and 3 5/6 of them, 4 to 7 1/6: the support is columns 0 to 3.
-    ids, classes, overlaps = assign_clusters(regions, votes, np.array([1]), tagged=True, settings=RESPONSE)
-    np.testing.assert_allclose(overlaps, [1, 0, 0, 0])
+    ids, classes = assign_clusters(regions, votes, np.array([1]), tagged=True, settings=RESPONSE)
     assert ids.tolist() == [1, 2, 2, 0]
     assert classes.tolist() == [1, BACKGROUND, BACKGROUND, BACKGROUND]
 

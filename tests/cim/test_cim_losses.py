@@ -11,7 +11,7 @@ from stages.cim.losses import Labels, bag_loss, cluster_loss, refinement_losses
 from stages.cim.mining import Overlaps, sample
 from stages.cim.network import Scores
 from stages.cim.objective import weighted_losses
-from stages.cim.targets import Targets, assign
+from stages.cim.targets import Targets
 from stages.ops.regions import Regions
 
 FLOOR = 1e-6
@@ -79,7 +79,7 @@ def case(seed):
     tags = torch.from_numpy(np.append(True, rng.random(classes - 1) < 0.6))
     clusters = torch.from_numpy(rng.integers(0, 5, count))
     class_of = torch.tensor([-1, 0, 2, -1, 1])  # of each cluster; 3 is background
-    labels = Labels(clusters, class_of[clusters], torch.from_numpy(rng.random(count).astype(np.float32)))
+    labels = Labels(clusters, class_of[clusters])
     allowed = np.array([-1, 0, *(np.flatnonzero(tags.numpy()) + 1)])
     y = rng.choice(allowed, count)
     y[rng.integers(count)] = 1  # a mined branch has a foreground proposal
@@ -128,7 +128,7 @@ def test_refinement_terms_are_the_plain_definition_equation_3(seed):
 
 def test_cluster_ids_may_exceed_the_number_of_proposals(released):
     classifier = torch.tensor([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
-    labels = Labels(torch.tensor([5, 6, 6]), torch.tensor([0, -1, -1]), torch.zeros(3))
+    labels = Labels(torch.tensor([5, 6, 6]), torch.tensor([0, -1, -1]))
     settings = released(train={"losses": {"cluster_form": "positive_log"}}).train.losses
     expected = -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3
     assert cluster_loss(classifier, labels, settings=settings).item() == pytest.approx(expected, rel=1e-5)
@@ -136,7 +136,7 @@ def test_cluster_ids_may_exceed_the_number_of_proposals(released):
 
 def test_cluster_loss_by_hand_in_both_forms(released):
     classifier = torch.tensor([[0.3, 0.7], [0.5, 0.5]])
-    labels = Labels(torch.tensor([1, 1]), torch.tensor([0, 0]), torch.zeros(2))
+    labels = Labels(torch.tensor([1, 1]), torch.tensor([0, 0]))
     for form, expected in (("positive_log", -math.log(0.6)), ("full_bce", -math.log(0.6))):
         settings = released(train={"losses": {"cluster_form": form}}).train.losses
         # With two columns that sum to one both halves of the full form are equal.
@@ -170,7 +170,7 @@ def scene(released, *, sampling=True, teach=None, **losses):
         logits[1].softmax(0),
         [(logits[2 + k].softmax(1), logits[5 + k].sigmoid()) for k in range(3)],
     )
-    labels = Labels(torch.tensor([1, 1, 2, 2, 0, 0]), torch.tensor([0, 0, 0, 0, -1, -1]), torch.zeros(6))
+    labels = Labels(torch.tensor([1, 1, 2, 2, 0, 0]), torch.tensor([0, 0, 0, 0, -1, -1]))
     return weighted_losses(
         scores, tags=torch.tensor([True, False]), labels=labels,
         overlaps=Overlaps(regions.membership, regions.sizes, half_precision=True),
@@ -231,35 +231,6 @@ def test_each_branch_learns_from_the_one_before_it_section_3_4(released, teacher
     own = f"classification_{teacher - 1}"
     changed = {name for name in plain if name.startswith("classification") and plain[name] != other[name]}
     assert changed - {own} == {taught}
-
-
-def test_overlap_with_the_clusters_support_is_a_score_of_the_proposals_own_class():
-    labels = Labels(torch.tensor([2, 1, 3, 0]), torch.tensor([1, 0, -1, -1]), torch.tensor([0.75, 0.5, 0.0, 0.0]))
-    assert labels.integrity(2).tolist() == [[0, 0, 0.75], [0, 0.5, 0], [0, 0, 0], [0, 0, 0]]
-
-
-@pytest.mark.parametrize(("source", "winner"), [("detector", 0), ("pseudo_labels", 1)])
-def test_the_first_branch_takes_the_most_whole_proposal_by_detector_or_by_pseudo_labels(
-    released, monkeypatch, source, winner
-):
-    # Proposal 2 is the only seed (of the highest class score, a tenth of three); 0 and 1 contain it.
-    regions = Regions.from_masks(torch.tensor([[[1, 1, 1, 1, 0]], [[1, 1, 1, 0, 0]], [[1, 0, 0, 0, 0]]]).bool())
-    classifier = torch.tensor([[0.6, 0.4], [0.6, 0.4], [0.1, 0.9]])
-    detector = torch.tensor([[0.3, 0.9], [0.3, 0.05], [0.4, 0.05]])
-    labels = Labels(torch.ones(3).long(), torch.zeros(3).long(), torch.tensor([0.6, 0.9, 0.2]))
-    refined = [(torch.full((3, 2), 0.5), torch.full((3, 2), 0.5))]
-    seen = []
-    monkeypatch.setattr(
-        objective, "assign", lambda truth, *rest, **more: seen.append(truth) or assign(truth, *rest, **more)
-    )
-    mining = {"first_integrity": source, "sampling": False, "big_share": None}
-    settings = released(train={"mining": mining}).train
-    weighted_losses(
-        Scores(classifier, detector, refined), tags=torch.tensor([True]), labels=labels,
-        overlaps=Overlaps(regions.membership, regions.sizes, half_precision=False),
-        generator=np.random.default_rng(0), mining=settings.mining, losses=settings.losses,
-    )  # fmt: skip
-    assert seen[0].indices.tolist() == [winner]
 
 
 def test_pseudo_truth_is_sampled_where_the_setting_says_so_table_6(released, monkeypatch):

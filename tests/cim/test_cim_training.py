@@ -76,7 +76,7 @@ def task_of(toy, labels):
 
 
 def same_samples(a, b):
-    return all(torch.equal(x, y) for x, y in zip((*a[:-1], *a.labels), (*b[:-1], *b.labels), strict=True))
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_every_entry_comes_once_an_epoch_in_another_order_each_time_a8(task_of, released):
@@ -111,10 +111,9 @@ def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, labels, r
         np.testing.assert_array_equal(found.tags, toy.tags[i])
         assert found.inputs.shape == (1, 3, 40, 56)
         with read(labels, ClusterLabels) as artifact:
-            np.testing.assert_array_equal(found.labels.clusters, artifact[i].clusters)
-            np.testing.assert_array_equal(found.labels.classes, artifact[i].cluster_classes)
-            np.testing.assert_array_equal(found.labels.overlaps, artifact[i].overlaps)
-        assert found.labels.clusters.dtype == found.labels.classes.dtype == torch.int64
+            np.testing.assert_array_equal(found.clusters, artifact[i].clusters)
+            np.testing.assert_array_equal(found.cluster_classes, artifact[i].cluster_classes)
+        assert found.clusters.dtype == found.cluster_classes.dtype == torch.int64
 
 
 @pytest.mark.parametrize("choice", ["best", "random"])
@@ -126,10 +125,10 @@ def test_no_more_proposals_than_allowed(task_of, released, choice):
     few, again, other = (task.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(seed)) for seed in (1, 1, 2))
     whole = full.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(1))
     assert same_samples(few, again)
-    assert len(few.boxes) == len(few.crops) == len(few.membership) == len(few.labels.clusters) == 4
+    assert len(few.boxes) == len(few.crops) == len(few.membership) == len(few.clusters) == 4
     if choice == "best":
         torch.testing.assert_close(few.boxes, whole.boxes[:4])
-        torch.testing.assert_close(few.labels.clusters, whole.labels.clusters[:4])
+        torch.testing.assert_close(few.clusters, whole.clusters[:4])
         torch.testing.assert_close(
             (few.membership * few.atom_sizes).sum(1), (whole.membership * whole.atom_sizes).sum(1)[:4]
         )

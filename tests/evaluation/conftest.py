@@ -99,9 +99,8 @@ class Records:
     @staticmethod
     def cluster_labels(picture: str, clusters: Any, classes: Any) -> ClusterLabels:
         return ClusterLabels(
-            picture=picture, clusters=np.array(clusters, np.int32), cluster_classes=np.array(classes, np.int32),
-            overlaps=np.zeros(len(clusters), np.float32),
-        )  # fmt: skip
+            picture=picture, clusters=np.array(clusters, np.int32), cluster_classes=np.array(classes, np.int32)
+        )
 
 
 @pytest.fixture

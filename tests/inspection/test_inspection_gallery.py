@@ -57,10 +57,7 @@ class World:
         self.cues = {i: self._cues(i) for i in ids}
         self.labels: dict[str, Any] | None = {
             i: ClusterLabels(
-                picture=i,
-                clusters=np.array([1, 2, 0], np.int32),
-                cluster_classes=np.array([0, -1, -1], np.int32),
-                overlaps=np.array([0.8, 0, 0], np.float32),
+                picture=i, clusters=np.array([1, 2, 0], np.int32), cluster_classes=np.array([0, -1, -1], np.int32)
             )
             for i in ids
         }
@@ -221,8 +218,7 @@ def test_the_same_artifacts_give_the_same_page(world) -> None:
 def test_pictures_without_anything_are_shown_too(world) -> None:
     toy = world(("a",))
     toy.proposals["a"] = Proposals(picture="a", **regions_of(), scores=np.zeros(0, np.float32))
-    none = np.zeros(0, np.int32)
-    toy.labels["a"] = ClusterLabels(picture="a", clusters=none, cluster_classes=none, overlaps=np.zeros(0, np.float32))
+    toy.labels["a"] = ClusterLabels(picture="a", clusters=np.zeros(0, np.int32), cluster_classes=np.zeros(0, np.int32))
     toy.instances["a"] = toy.predicted("a", [], [], [])
     toy.truth["a"] = toy.annotated("a", [], [])
     page = build(toy.write())

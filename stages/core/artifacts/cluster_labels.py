@@ -13,9 +13,8 @@ class ClusterLabels(Record):
     """One picture's cluster of each proposal; the header holds `classes`."""
 
     KIND: ClassVar[str] = "cluster_labels"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 1
 
     picture: str = text("id of the picture")
     clusters: np.ndarray = array("int32", "regions", about="cluster id from 1 on; 0: the proposal is ignored")
     cluster_classes: np.ndarray = array("int32", "regions", about="class; -1: background, or ignored")
-    overlaps: np.ndarray = array("float32", "regions", about="IoU with the cluster's support mask; 0 outside clusters")

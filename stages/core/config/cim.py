@@ -77,10 +77,6 @@ class CimMiningSettings(Section):
     """Which proposals become pseudo ground truth, and what the others learn from them (sections 3.5 and 3.6)."""
 
     strategy: Literal["cim", "mist"] = Field(description="complete instances mining, or MIST (ablation, table 4)")
-    first_integrity: Literal["detector", "pseudo_labels"] = Field(
-        description="what says how whole a proposal is for the first branch, which no integrity head has taught: the"
-        " detector of the anti-noise branch (paper), or its overlap with the support mask of its AGPL cluster"
-    )
     seed_share: float = Field(gt=0, le=1, description="share p_seed of the proposals that may become seeds (0.1)")
     nms_threshold: Share = Field(description="mask IoU tau_nms from which a seed is dropped, first branch (0.25)")
     class_threshold: Share = Field(description="mask IoU tau_cls that makes a proposal foreground, first branch (0.25)")
@@ -166,8 +162,6 @@ class CimTrainingSettings(Section):
     def _consistent(self) -> Self:
         if not self.network.integrity_heads and self.losses.integrity > 0:
             raise ValueError("losses.integrity is above 0 but network.integrity_heads is false; set it to 0")
-        if self.mining.first_integrity == "pseudo_labels" and self.pseudo_labels == "none":
-            raise ValueError("mining.first_integrity is 'pseudo_labels', but pseudo_labels is 'none'; set detector")
         return self
 
 
