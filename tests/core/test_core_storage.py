@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from stages.core.artifacts import files
 from stages.core.artifacts.points import Points
-from stages.core.artifacts.records import Record, array, check_record_class, text
+from stages.core.artifacts.records import MissingPicture, Record, array, check_record_class, text
 from stages.core.artifacts.storage import Provenance, create, read
 
 MADE = Provenance(step="test", settings={"a": 1}, seed=7, inputs={})
@@ -215,7 +215,7 @@ def test_a_missing_artifact_says_how_to_make_it(tmp_path):
 
 def test_unknown_picture_names_the_file(tmp_path):
     write(tmp_path / "a.h5", [sample("p")])
-    with read(tmp_path / "a.h5", Sample) as artifact, pytest.raises(KeyError, match=r"a\.h5 has no picture 'q'"):
+    with read(tmp_path / "a.h5", Sample) as artifact, pytest.raises(MissingPicture, match=r"a\.h5 has no picture 'q'"):
         artifact.find("q")
 
 

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 
 from stages.core.artifacts.files import whole_file
-from stages.core.artifacts.records import TEXT, Record, check_record_class
+from stages.core.artifacts.records import TEXT, MissingPicture, Record, check_record_class
 from stages.core.config.section import Section
 
 BUFFERED_BYTES = 8 << 20  # what a writer holds back before it touches the file: memory stays constant
@@ -206,7 +206,7 @@ class Artifact(Generic[R]):
     def index(self, picture: str) -> int:
         """Position of a picture. Raises MissingPicture naming the file."""
         if picture not in self._position:
-            raise KeyError(
+            raise MissingPicture(
                 f"{self.path} has no picture {picture!r}; it holds {len(self)}: remake it from the same list"
             )
         return self._position[picture]
