@@ -232,6 +232,16 @@ def test_mean_support_needs_strictly_more_than_the_threshold(place, host):
 
 @QUICK
 @given(masks=MASKS, data=st.data())
+def test_mean_support_may_weigh_the_masks(place, host, masks, data):
+    weights = data.draw(hnp.arrays(np.float64, (2, len(masks)), elements=st.sampled_from([0.0, 0.25, 1.0, 3.0])))
+    support = Regions.from_masks(place(masks)).mean_support(place(weights), 0.6)
+    totals = [(row[:, None, None] * masks).sum(0) for row in weights]
+    expected = [total / row.sum() > 0.6 if row.any() else total > 0 for total, row in zip(totals, weights, strict=True)]
+    assert np.array_equal(host(support.masks()), np.array(expected))
+
+
+@QUICK
+@given(masks=MASKS, data=st.data())
 def test_selection_keeps_the_masks_and_merges_atoms_that_nothing_cuts(place, host, masks, data):
     picks = st.lists(st.integers(0, max(len(masks) - 1, 0)), max_size=6 if len(masks) else 0)
     index = np.array(data.draw(picks), np.int64)
