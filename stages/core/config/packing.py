@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stages.core.config.exports import PackSettings
-from stages.core.config.project import REFINED, Project
+from stages.core.config.project import Project
+from stages.core.config.run import REFINED
 
 SPLIT = "new"
 DATASET = "new_pictures"

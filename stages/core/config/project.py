@@ -6,7 +6,7 @@ Light on purpose (pydantic and YAML only): the Snakefile loads it before it buil
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -20,18 +20,10 @@ from stages.core.config.inspection import GallerySettings
 from stages.core.config.mask_rcnn import MaskRcnnSettings
 from stages.core.config.prm import PrmSettings
 from stages.core.config.proposals import ProposalSettings
+from stages.core.config.run import OVERRIDDEN, POINTS, REFINED, Name, Refinement, Run
 from stages.core.config.section import Section
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-POINTS = "points"
-REFINED = "mask_rcnn"  # folder of a run's refinement
-OVERRIDDEN = ("cim", "prm", "mask_rcnn")  # sections of which a run may override parts
 VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-Refinement = Annotated[
-    Literal["none", "mask_rcnn"], Field(description="mask_rcnn: a Mask R-CNN is trained on the run's own masks")
-]
 
 
 class Splits(Section):
@@ -39,42 +31,6 @@ class Splits(Section):
 
     train: Name = Field(description="split whose pictures and tags are trained on")
     evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
-
-
-class TrainedWeights(Section):
-    """Weights that a run brings in place of training: safetensors files that the training steps wrote."""
-
-    network: str | None = Field(min_length=1, description="file of the run's network; null: none is brought")
-    mask_rcnn: str | None = Field(min_length=1, description="file of its Mask R-CNN; null: none is brought")
-
-
-class Run(Section):
-    """One run: a method, what it takes from upstream, and the method's settings after its overrides."""
-
-    method: Literal["cim", "prm"] = Field(description="how instances are found")
-    proposals: Name = Field(description="name of a source in `proposals`")
-    cues: Name = Field(description="name of a head in `classifier`, or points (point supervision)")
-    refinement: Refinement
-    cim: CimSettings
-    prm: PrmSettings
-    mask_rcnn: MaskRcnnSettings
-    trained: TrainedWeights
-
-    @property
-    def trains(self) -> bool:
-        """Whether the run's network is trained here: it brings no weights."""
-        return self.trained.network is None and self.trained.mask_rcnn is None
-
-    @property
-    def uses_classifier(self) -> bool:
-        """Whether something is trained here that may take the cues of the run or their classifier."""
-        refines = self.refinement == REFINED and self.trained.mask_rcnn is None
-        return self.trains or (refines and self.mask_rcnn.train.backbone.weights == "classifier")
-
-    @property
-    def predicts(self) -> bool:
-        """Whether the run's own instances are made: a brought Mask R-CNN alone needs neither them nor proposals."""
-        return self.trains or self.trained.network is not None
 
 
 class Project(Section):
@@ -104,28 +60,9 @@ class Project(Section):
             for split in self.all_splits
             if split not in self.images.splits
         ]
+        heads = [*self.classifier, POINTS]
         for name, run in self.runs.items():
-            if run.predicts and run.proposals not in self.proposals:
-                problems.append(f"runs.{name}.proposals is {run.proposals!r}; there are {list(self.proposals)}")
-            if run.uses_classifier and run.cues not in [*self.classifier, POINTS]:
-                problems.append(f"runs.{name}.cues is {run.cues!r}; there are {[*self.classifier, POINTS]}")
-            if run.method == "prm" and run.cues == POINTS:
-                problems.append(f"runs.{name}: method prm needs a classifier's response maps, not points")
-            if run.method == "prm" and run.trained.network is not None:
-                problems.append(f"runs.{name}.trained.network: method prm has no network of its own; leave it out")
-            if run.refinement != REFINED and run.trained.mask_rcnn is not None:
-                problems.append(f"runs.{name}.trained.mask_rcnn is set, but refinement is not mask_rcnn; set both")
-            classifier = run.trains and run.method == "cim" and run.cim.train.backbone.weights == "classifier"
-            if run.cues == POINTS and run.trains and run.method == "cim" and run.cim.agpl.votes == "response":
-                problems.append(f"runs.{name}: cues are points, which have no response maps; set cim.agpl.votes: equal")
-            if run.cues == POINTS and classifier:
-                problems.append(f"runs.{name}: cues are points, so backbone.weights cannot be 'classifier'")
-            starts_from = run.mask_rcnn.train.backbone.weights
-            refines = run.refinement == REFINED and run.trained.mask_rcnn is None
-            if run.cues == POINTS and refines and starts_from == "classifier":
-                problems.append(
-                    f"runs.{name}: cues are points, so mask_rcnn.train.backbone.weights cannot be 'classifier'"
-                )
+            problems += [f"runs.{name}{text}" for text in run.problems(sources=list(self.proposals), heads=heads)]
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
         if problems:

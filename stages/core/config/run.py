@@ -1,0 +1,95 @@
+"""One run of the project: a method with its settings, what it takes from upstream, and whether it is refined."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.core.config.cim import CimSettings
+from stages.core.config.mask_rcnn import MaskRcnnSettings
+from stages.core.config.prm import PrmSettings
+from stages.core.config.section import Section
+
+POINTS = "points"
+REFINED = "mask_rcnn"  # folder of a run's refinement
+OVERRIDDEN = ("cim", "prm", "mask_rcnn")  # sections of which a run may override parts
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Refinement = Annotated[
+    Literal["none", "mask_rcnn"], Field(description="mask_rcnn: a Mask R-CNN is trained on the run's own masks")
+]
+
+
+class TrainedWeights(Section):
+    """Weights that a run brings in place of training: safetensors files that the training steps wrote."""
+
+    network: str | None = Field(min_length=1, description="file of the run's network; null: none is brought")
+    mask_rcnn: str | None = Field(min_length=1, description="file of its Mask R-CNN; null: none is brought")
+
+
+class Run(Section):
+    """One run: a method, what it takes from upstream, and the method's settings after its overrides."""
+
+    method: Literal["cim", "prm"] = Field(description="how instances are found")
+    proposals: Name = Field(description="name of a source in `proposals`")
+    cues: Name = Field(description="name of a head in `classifier`, or points (point supervision)")
+    refinement: Refinement
+    cim: CimSettings
+    prm: PrmSettings
+    mask_rcnn: MaskRcnnSettings
+    trained: TrainedWeights
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run's network is trained here: it brings no weights."""
+        return self.trained.network is None and self.trained.mask_rcnn is None
+
+    @property
+    def uses_classifier(self) -> bool:
+        """Whether something is trained here that may take the cues of the run or their classifier."""
+        refines = self.refinement == REFINED and self.trained.mask_rcnn is None
+        return self.trains or (refines and self.mask_rcnn.train.backbone.weights == "classifier")
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the run's own instances are made: a brought Mask R-CNN alone needs neither them nor proposals."""
+        return self.trains or self.trained.network is not None
+
+    def problems(self, *, sources: list[str], heads: list[str]) -> list[str]:
+        """What cannot be, as ends of sentences that begin with the run's path; given the names that exist."""
+        cim, refines = self.method == "cim", self.refinement == REFINED and self.trained.mask_rcnn is None
+        points, starts_from = self.cues == POINTS, self.mask_rcnn.train.backbone.weights
+        rules = [
+            (
+                self.predicts and self.proposals not in sources,
+                f".proposals is {self.proposals!r}; there are {sources}",
+            ),
+            (
+                self.uses_classifier and self.cues not in heads,
+                f".cues is {self.cues!r}; there are {heads}",
+            ),
+            (
+                self.method == "prm" and points,
+                ": method prm needs a classifier's response maps, not points",
+            ),
+            (
+                self.method == "prm" and self.trained.network is not None,
+                ".trained.network: method prm has no network of its own; leave it out",
+            ),
+            (
+                self.refinement != REFINED and self.trained.mask_rcnn is not None,
+                ".trained.mask_rcnn is set, but refinement is not mask_rcnn; set both",
+            ),
+            (
+                points and cim and self.trains and self.cim.agpl.votes == "response",
+                ": cues are points, which have no response maps; set cim.agpl.votes: equal",
+            ),
+            (
+                points and cim and self.trains and self.cim.train.backbone.weights == "classifier",
+                ": cues are points, so backbone.weights cannot be 'classifier'",
+            ),
+            (
+                points and refines and starts_from == "classifier",
+                ": cues are points, so mask_rcnn.train.backbone.weights cannot be 'classifier'",
+            ),
+        ]
+        return [text for broken, text in rules if broken]
