@@ -33,7 +33,7 @@ def compare_runs(
         metrics: metrics.json of each run and split, in the order of the rows.
         benchmarks: folder of Snakemake's benchmark files; steps that are not there have no row.
         output_markdown: the tables to read in a text.
-        output_html: the tables to read in a browser, with links to the galleries.
+        output_html: the tables to read in a browser, with links to where the runs' galleries stand.
         output_json: the tables to compute with, in percent, seconds and MB, null where unknown.
         settings: all settings of the runs.
 
@@ -54,7 +54,7 @@ def compare_runs(
     blocks = [markdown(table) for table in tables]
     blocks += [_settings_block(differences, list(settings.runs)), _costs_block(costs)]
     write_text(output_markdown, "\n".join(block for block in blocks if block))
-    write_text(output_html, _page(tables, differences, costs, runs=list(settings.runs), folder=output_html.parent))
+    write_text(output_html, _page(tables, differences, costs, runs=list(settings.runs)))
     log.info("%s", "\n".join(blocks[: len(tables)]).rstrip())
 
 
@@ -93,7 +93,7 @@ def _value(values: dict[str, Any], run: str) -> str:
 
 
 def _page(
-    tables: list[Table], differences: dict[str, dict[str, Any]], costs: list[StepCost], *, runs: list[str], folder: Path
+    tables: list[Table], differences: dict[str, dict[str, Any]], costs: list[StepCost], *, runs: list[str]
 ) -> str:
     """The page; every text is escaped by the template engine."""
     environment = jinja2.Environment(
@@ -115,7 +115,6 @@ def _page(
         runs=runs,
         differences=[(key, [_value(values, run) for run in runs]) for key, values in differences.items()],
         costs=[(cost.step, _cost_cells(cost)) for cost in costs],
-        galleries=[run for run in runs if (folder / run / "gallery" / "index.html").is_file()],
     )
 
 
