@@ -73,9 +73,9 @@ def runs_of(method):
     return [name for name, run in project.runs.items() if run.method == method]
 
 
-def one_of(runs):
-    """A wildcard's pattern: the name of one of these runs, unrefined; none matches where there are none."""
-    return "|".join(runs) or "(?!)"
+def one_of(names):
+    """A wildcard's pattern: one of these names of runs (unrefined) or sources; without any it matches nothing."""
+    return "|".join(names) or "(?!)"
 
 
 def weights_of(part, made):

@@ -8,7 +8,7 @@ def sources_in_use():
 def sources_of_kind(*kinds):
     """Pattern of the names of the sources of these kinds; matches nothing where there are none."""
     names = [name for name, source in project.proposals.items() if source.kind in kinds]
-    return "|".join(names) or "(?!)"
+    return one_of(names)
 
 
 def source_settings(wildcards):

@@ -21,7 +21,7 @@ from stages.core.backbones import build_backbone
 from stages.core.config.cim import CimPredictionSettings, CimTrainingSettings
 from stages.core.devices import torch_device
 from stages.core.pictures import load_rgb
-from stages.core.weights import load_weights, read_metadata, weights_digest
+from stages.core.weights import load_weights, read_trained, weights_digest
 from stages.ops.regions import Regions
 
 log = logging.getLogger(__name__)
@@ -123,14 +123,7 @@ def load_network(
 
     Raises ValueError where the weights are not of `train_cim`, do not fit, or know other classes than the images.
     """
-    metadata = read_metadata(weights)
-    if metadata.get("step") != "train_cim":
-        raise ValueError(f"{weights} was not written by train_cim, but by {metadata.get('step')!r}; give CIM's weights")
-    if metadata["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{weights} knows classes {metadata['classes']}, {images.path} holds {images.header['classes']}; "
-            "predict on a data set of the same classes, or train again"
-        )
+    metadata = read_trained(weights, step="train_cim", classes=images.header["classes"], listed=images.path)
     trained = CimTrainingSettings.model_validate(metadata["settings"])
     backbone = build_backbone(trained.backbone, load=False)
     network = CimNetwork(backbone, class_count=len(metadata["classes"]), settings=trained.network)

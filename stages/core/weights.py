@@ -51,6 +51,22 @@ def read_metadata(path: Path) -> dict[str, Any]:
         return json.loads((file.metadata() or {}).get(METADATA, "{}"))
 
 
+def read_trained(path: Path, *, step: str, classes: list[str], listed: Path) -> dict[str, Any]:
+    """What `save_weights` noted of weights that are to predict: written by `step`, for the classes of file `listed`.
+
+    Raises ValueError for weights of another step or of other classes.
+    """
+    metadata = read_metadata(path)
+    if metadata.get("step") != step:
+        raise ValueError(f"{path} was not written by {step}, but by {metadata.get('step')!r}; give its weights")
+    if metadata["classes"] != classes:
+        raise ValueError(
+            f"{path} knows classes {metadata['classes']}, {listed} holds {classes}; "
+            "predict on a data set of the same classes, or train again"
+        )
+    return metadata
+
+
 def weights_digest(path: Path) -> str:
     """Digest of the file's bytes."""
     with path.open("rb") as file:

@@ -5,17 +5,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from stages.core import step
 from stages.core.artifacts.files import read_json, write_json, write_text
 from stages.core.benchmarks import StepCost, read_benchmarks
 from stages.core.config.evaluation import ComparisonSettings
+from stages.core.pages import render_page
 from stages.evaluation.settings_table import differing_settings
 from stages.evaluation.table import Table, build_tables, cell, markdown, sheet, shown_number
 
 log = logging.getLogger(__name__)
-TEMPLATE = "comparison.html.jinja"
+TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
 
 
 def compare_runs(
@@ -95,11 +94,6 @@ def _value(values: dict[str, Any], run: str) -> str:
 def _page(
     tables: list[Table], differences: dict[str, dict[str, Any]], costs: list[StepCost], *, runs: list[str]
 ) -> str:
-    """The page; every text is escaped by the template engine."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     shown = [
         {
             "about": table.about,
@@ -110,7 +104,8 @@ def _page(
         }
         for table in tables
     ]
-    return environment.get_template(TEMPLATE).render(
+    return render_page(
+        TEMPLATE,
         tables=shown,
         runs=runs,
         differences=[(key, [_value(values, run) for run in runs]) for key, values in differences.items()],

@@ -9,7 +9,7 @@ import numpy as np
 from stages.core import step
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.config.evaluation import PseudoMaskReportSettings
 from stages.evaluation.average_precision import preset
@@ -41,8 +41,7 @@ def report_pseudo_masks(
         ValueError: predictions that are no pseudo masks; other classes; the truth lacks a picture.
     """
     with read(pseudo_masks, Instances) as masks, read(ground_truth, GroundTruth) as truth:
-        if "counts" not in masks.header:
-            raise ValueError(f"{masks.path} holds plain predictions; give pseudo masks, which make_pseudo_masks writes")
+        check_pseudo_masks(masks)
         classes = check_same_classes(masks, truth)
         strangers = sorted(set(masks.ids) - set(truth.ids))
         if strangers:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from stages.core import step
@@ -20,6 +19,7 @@ from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.config.inspection import GallerySettings
+from stages.core.pages import render_page
 from stages.core.pictures import load_rgb, resize, scaled_size
 from stages.inspection.choice import by_quality, evenly, prediction_quality
 from stages.inspection.overlays import jpeg_uri
@@ -34,7 +34,7 @@ from stages.inspection.panels import (
 )
 
 log = logging.getLogger(__name__)
-TEMPLATE = "gallery.html.jinja"
+TEMPLATE = Path(__file__).with_name("gallery.html.jinja")
 PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
 
 
@@ -113,7 +113,7 @@ def build_gallery(
             _row(sources, i, settings)
             for i in step.progress(chosen.tolist(), total=len(chosen), label="pictures drawn")
         ]
-        page = _render(_header(sources, numbers), rows, settings)
+        page = render_page(TEMPLATE, head=_header(sources, numbers), rows=rows, settings=settings)
     write_text(output, page)
     log.info("%s: %d of %d pictures, %.1f MB", output, len(rows), len(sources.images), len(page) / 1e6)
 
@@ -220,18 +220,6 @@ def _metric_rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
     rows = [(f"preset {name}", masks[name]) for name in PRESETS if name in masks]
     rows.append(("average best overlap", {name: masks[name] for name in ("ABO", "MABO") if name in masks}))
     return [(name, {key: "-" if v is None else f"{v:.1f}" for key, v in values.items()}) for name, values in rows]
-
-
-def _render(header: dict[str, Any], rows: list[dict[str, Any]], settings: GallerySettings) -> str:
-    """The page; every text is escaped by the template engine."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(head=header, rows=rows, settings=settings)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.config.mask_rcnn import MaskRcnnPredictionSettings, MaskRcnnTrainingSettings
 from stages.core.devices import torch_device
 from stages.core.pictures import load_rgb
-from stages.core.weights import load_weights, read_metadata, weights_digest
+from stages.core.weights import load_weights, read_trained, weights_digest
 from stages.mask_rcnn.detection import detect, full_masks
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.samples import scaled_picture, scaled_size
@@ -85,16 +85,7 @@ def load_network(
 
     Raises ValueError where the weights are not of `train_mask_rcnn`, do not fit, or know other classes than the images.
     """
-    metadata = read_metadata(weights)
-    if metadata.get("step") != "train_mask_rcnn":
-        raise ValueError(
-            f"{weights} was not written by train_mask_rcnn, but by {metadata.get('step')!r}; give its weights"
-        )
-    if metadata["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{weights} knows classes {metadata['classes']}, {images.path} holds {images.header['classes']}; "
-            "predict on a data set of the same classes, or train again"
-        )
+    metadata = read_trained(weights, step="train_mask_rcnn", classes=images.header["classes"], listed=images.path)
     trained = MaskRcnnTrainingSettings.model_validate(metadata["settings"])
     network = MaskRcnn(trained, class_count=len(metadata["classes"]), prediction=settings)
     load_weights(weights, network)

@@ -3,9 +3,11 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from stages.core import step
 from stages.core.artifacts.images import Picture
-from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.backbones import starting_weights
 from stages.core.config.mask_rcnn import MaskRcnnTrainingSettings
@@ -66,8 +68,7 @@ def train_mask_rcnn(
 
 
 def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
-    if "counts" not in masks.header:
-        raise ValueError(f"{masks.path} holds plain predictions; give pseudo masks, which make_pseudo_masks writes")
+    check_pseudo_masks(masks)
     if masks.header["classes"] != pictures.header["classes"]:
         raise ValueError(
             f"{masks.path} holds classes {masks.header['classes']}, {pictures.path} holds "
@@ -79,10 +80,10 @@ def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: Ma
             f"{masks.path} has {len(strangers)} pictures that {pictures.path} lacks, such as {strangers[:3]}; remake "
             "the pseudo masks from this list of pictures"
         )
-    scores = [masks.field(i, "scores") for i in range(len(masks))]
-    if not sum(map(len, scores)):
+    scores = np.concatenate([np.zeros(0, np.float32), *(masks.field(i, "scores") for i in range(len(masks)))])
+    if not len(scores):
         raise ValueError(f"{masks.path} holds no pseudo mask; lower mask_rcnn.pseudo_masks.score_threshold")
-    low, high = (pick(pick(s, default=0.5) for s in map(list, scores)) for pick in (min, max))
+    low, high = scores.min(), scores.max()
     if settings.loss_weights == "scores" and not 0 <= low <= high <= 1:
         raise ValueError(
             f"{masks.path} holds scores from {low:g} to {high:g}, and loss_weights is 'scores', for which they must "

@@ -7,6 +7,7 @@ import numpy as np
 
 from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.storage import Artifact
 from stages.ops.regions import Regions
 
 
@@ -31,3 +32,9 @@ class Instances(Record):
     def regions(self) -> Regions:
         """The instances' masks."""
         return unpacked_regions(self)
+
+
+def check_pseudo_masks(masks: Artifact[Instances]) -> None:
+    """Raise ValueError unless the instances were chosen as pseudo masks: those count what was chosen from."""
+    if "counts" not in masks.header:
+        raise ValueError(f"{masks.path} holds plain predictions; give pseudo masks, which make_pseudo_masks writes")

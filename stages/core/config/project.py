@@ -82,7 +82,7 @@ class Project(Section):
     @property
     def refined_here(self) -> list[str]:
         """Names of the runs whose Mask R-CNN is trained here."""
-        return [name for name in self.refined if self.runs[name].trained.mask_rcnn is None]
+        return [name for name, run in self.runs.items() if run.refines]
 
     @property
     def measured(self) -> list[str]:
@@ -102,7 +102,7 @@ class Project(Section):
         """What the comparison says of the runs: the settings that each reads."""
         runs = {}
         for name, run in self.runs.items():
-            sections = {run.method} | ({REFINED} if name in self.refined else set())
+            sections = {run.method} | ({REFINED} if run.refinement == REFINED else set())
             runs[name] = run.model_dump(mode="json", include={"method", "proposals", "cues", "refinement"} | sections)
         return ComparisonSettings(runs=runs)
 

@@ -44,10 +44,14 @@ class Run(Section):
         return self.trained.network is None and self.trained.mask_rcnn is None
 
     @property
+    def refines(self) -> bool:
+        """Whether a Mask R-CNN is trained here on the run's masks."""
+        return self.refinement == REFINED and self.trained.mask_rcnn is None
+
+    @property
     def uses_classifier(self) -> bool:
         """Whether something is trained here that may take the cues of the run or their classifier."""
-        refines = self.refinement == REFINED and self.trained.mask_rcnn is None
-        return self.trains or (refines and self.mask_rcnn.train.backbone.weights == "classifier")
+        return self.trains or (self.refines and self.mask_rcnn.train.backbone.weights == "classifier")
 
     @property
     def predicts(self) -> bool:
@@ -56,8 +60,7 @@ class Run(Section):
 
     def problems(self, *, sources: list[str], heads: list[str]) -> list[str]:
         """What cannot be, as ends of sentences that begin with the run's path; given the names that exist."""
-        cim, refines = self.method == "cim", self.refinement == REFINED and self.trained.mask_rcnn is None
-        points, starts_from = self.cues == POINTS, self.mask_rcnn.train.backbone.weights
+        points, trains_cim = self.cues == POINTS, self.method == "cim" and self.trains
         rules = [
             (
                 self.predicts and self.proposals not in sources,
@@ -80,15 +83,15 @@ class Run(Section):
                 ".trained.mask_rcnn is set, but refinement is not mask_rcnn; set both",
             ),
             (
-                points and cim and self.trains and self.cim.agpl.votes == "response",
+                points and trains_cim and self.cim.agpl.votes == "response",
                 ": cues are points, which have no response maps; set cim.agpl.votes: equal",
             ),
             (
-                points and cim and self.trains and self.cim.train.backbone.weights == "classifier",
+                points and trains_cim and self.cim.train.backbone.weights == "classifier",
                 ": cues are points, so backbone.weights cannot be 'classifier'",
             ),
             (
-                points and refines and starts_from == "classifier",
+                points and self.refines and self.mask_rcnn.train.backbone.weights == "classifier",
                 ": cues are points, so mask_rcnn.train.backbone.weights cannot be 'classifier'",
             ),
         ]
