@@ -1,0 +1,29 @@
+"""semantics/{source}.h5: what class each pixel of a picture belongs to, by a weakly supervised source."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from stages.core.artifacts.records import Record, array, text
+
+UNCERTAIN = 255  # pixels that are not decided: nothing is learnt from them
+MOST_CLASSES = 254  # that fit one byte beside background and uncertain
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SemanticMaps(Record):
+    """One picture's semantic map.
+
+    The header holds `classes` (without background), `source` and `supervision` ("image tags"; "masks" for annotated
+    maps, or what an import says of itself).
+    """
+
+    KIND: ClassVar[str] = "semantic maps"
+    SCHEMA: ClassVar[int] = 1
+
+    picture: str = text("id of the picture")
+    labels: np.ndarray = array(
+        "uint8", "height", "width",
+        about="0: background; 1 + k: class k; 255: uncertain; the size is that of the picture",
+    )  # fmt: skip
