@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.cim.decoding import choose_instances
+from stages.cim.decoding import by_rank, choose_instances
 from stages.cim.network import CimNetwork
 from stages.cim.samples import RegionInputs, check_size, scaled_picture
 from stages.core import step
@@ -79,7 +79,7 @@ class Predictor:
         tags = picture.tags if self.settings.use_tags else None
         scores = np.zeros((0, len(picture.tags)), np.float32)
         if len(regions):
-            scores = self.scores(load_rgb(picture, root), regions)
+            scores = by_rank(self.scores(load_rgb(picture, root), regions), scale=self.settings.rank_scale)
         chosen, classes = choose_instances(regions, scores, tags=tags, settings=self.settings)
         return Instances(
             picture=picture.picture,

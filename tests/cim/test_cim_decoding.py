@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.cim.decoding import choose_instances
+from stages.cim.decoding import by_rank, choose_instances
 from stages.ops.regions import Regions
 
 
@@ -93,3 +93,14 @@ def test_tags_leave_only_their_classes(released):
 
 def test_no_proposals_give_no_instances(released):
     assert chosen(Regions.empty(3, 4), np.zeros((0, 2)), released().predict) == []
+
+
+def test_rank_of_the_source_decides_between_alike_proposals(released):
+    # IoU .8: alike, so that one of the two stays. exp(-1/2) = .607: .9 * .607 = .546 < .8.
+    regions, scores = bars((0, 8), (0, 10)), np.array([[0.8], [0.9]], np.float32)
+    settings = released(predict={"nms": "masks", "nms_threshold": 0.5}).predict
+    assert chosen(regions, by_rank(scores, scale=None), settings) == [(1, 0)]
+    assert chosen(regions, by_rank(scores, scale=2.0), settings) == [(0, 0)]
+    assert by_rank(scores, scale=2.0)[:, 0] == pytest.approx([0.8, 0.9 * np.exp(-0.5)])
+    assert by_rank(scores, scale=2.0).dtype == np.float32
+    assert by_rank(np.zeros((0, 3), np.float32), scale=2.0).shape == (0, 3)

@@ -170,6 +170,10 @@ class CimPredictionSettings(Section):
 
     longer_sides: LongerSides = Field(description="lengths of the longer side, pixels; scores of all are averaged")
     flip: bool = Field(description="average with the scores of the mirrored picture at each length")
+    rank_scale: float | None = Field(
+        gt=0, description="scores are multiplied by exp(-rank / this), rank 0 being what the source of proposals thinks"
+        " best; null: off (paper)",
+    )  # fmt: skip
     score_threshold: Share = Field(description="only higher scores take part (released code: 1e-5)")
     nms: Literal["boxes", "masks"] = Field(
         description="suppress by overlap of bounding boxes (released code: 0.3) or of masks"
