@@ -43,13 +43,14 @@ def gaussian_map(centres, size, sigma):
     """Maximum of Gaussians at (y, x) on one map, drawn on a square and cut at the border."""
     height, width = size
     drawn, reach = np.zeros(size, np.float32), int(3 * sigma) + 1
+    steps = np.arange(-reach, reach + 1)
+    kernel = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * sigma**2))
     for y, x in centres:
         if not (0 <= y < height and 0 <= x < width):
             continue
-        for row in range(max(y - reach, 0), min(y + reach + 1, height)):
-            for column in range(max(x - reach, 0), min(x + reach + 1, width)):
-                value = np.exp(-((row - y) ** 2 + (column - x) ** 2) / (2 * sigma**2))
-                drawn[row, column] = max(drawn[row, column], value)
+        top, left, bottom, right = max(y - reach, 0), max(x - reach, 0), min(y + reach + 1, height), min(x + reach + 1, width)
+        cut = kernel[top - y + reach : bottom - y + reach, left - x + reach : right - x + reach]
+        drawn[top:bottom, left:right] = np.maximum(drawn[top:bottom, left:right], cut)
     return drawn
 
 
