@@ -10,6 +10,8 @@ from stages.core.backbones import Backbone, HighResolutionBackbone
 
 def level_channels(backbone: Backbone, stages: Sequence[int]) -> list[int]:
     """Channels of the features of each of the stages (timm's indices). Raises ValueError where there is none such."""
+    if isinstance(backbone, HighResolutionBackbone) and backbone.finest_only:
+        return [backbone.network.stage4[-1].get_num_in_chs()[0] for _ in stages]
     info = backbone.network.feature_info
     first = 1 if isinstance(backbone, HighResolutionBackbone) else 0
     if min(stages) < first or max(stages) >= len(info):
@@ -20,7 +22,8 @@ def level_channels(backbone: Backbone, stages: Sequence[int]) -> list[int]:
 def levels(backbone: Backbone, x: Tensor, stages: Sequence[int]) -> dict[str, Tensor]:
     """Features (B, channels, h, w) of each of the stages by their index as text, in the order of depth.
 
-    Equal to what timm's `features_only` gives. Of HRNet: its four branches, each widened as for classification.
+    Equal to what timm's `features_only` gives. Of HRNet: its four branches, each widened as for classification, or
+    after `keep_finest_branch` the first one as it is.
 
     Args:
         backbone: built up to the last of the stages.
@@ -35,6 +38,21 @@ def levels(backbone: Backbone, x: Tensor, stages: Sequence[int]) -> dict[str, Te
         x = _collect(backbone, x, backbone.frozen, wanted, found)
     _collect(backbone, x, backbone.trained, wanted, found)
     return found
+
+
+def keep_finest_branch(backbone: HighResolutionBackbone) -> None:
+    """Of HRNet keep stage 1 alone, at a quarter of the picture's size, as the last fusion gives it.
+
+    That is HRNet for pose estimation (Sun et al., CVPR 2019), which BESTIE stands on. What serves the other branches'
+    outputs and classification is removed, so that every weight that is left is trained.
+    """
+    network, last = backbone.network, backbone.network.stage4[-1]
+    removed = ("incre_modules", "downsamp_modules", "final_layer")
+    for name in removed:
+        delattr(network, name)
+    last.multi_scale_output, last.fuse_layers = False, last.fuse_layers[:1]
+    backbone.frozen = [name for name in backbone.frozen if name not in removed]
+    backbone.finest_only = True
 
 
 def _collect(
@@ -54,4 +72,6 @@ def _branches(backbone: HighResolutionBackbone, x: Tensor, stages: Sequence[int]
     for name in ("conv1", "bn1", "act1", "conv2", "bn2", "act2"):
         x = network.get_submodule(name)(x)
     branches = network.stages(x)
+    if backbone.finest_only:
+        return {str(stage): branches[0] for stage in stages}
     return {str(stage): network.incre_modules[stage - 1](branches[stage - 1]) for stage in stages}

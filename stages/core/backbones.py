@@ -95,9 +95,13 @@ class HighResolutionBackbone(Backbone):
 
     Stages: 0 stem and layer1, 1 stage2, 2 stage3, 3 stage4 and the fusion; only the last can give the features. The
     picture is padded with zeros on the right and below to a multiple of 32.
+
+    Attributes:
+        finest_only: whether `backbone_levels.keep_finest_branch` left the finest branch alone; `forward` is then gone.
     """
 
     can_split = False
+    finest_only = False
     STAGES = (
         ("conv1", "bn1", "conv2", "bn2", "layer1"),
         ("transition1", "stage2"),

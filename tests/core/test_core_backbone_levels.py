@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from stages.core.backbone_levels import level_channels, levels
+from stages.core.backbone_levels import keep_finest_branch, level_channels, levels
 from stages.core.backbones import build_backbone
 from stages.core.config.mask_rcnn import PyramidBackboneSettings
 
@@ -55,6 +55,23 @@ def test_frozen_stages_get_no_gradient_and_the_others_do():
     found["2"].sum().backward()
     trained = {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.grad is not None}
     assert trained == {"layer2"}
+
+
+@pytest.mark.parametrize("frozen_stages", [0, 4])
+def test_the_finest_branch_of_hrnet_is_what_its_stages_give_first(frozen_stages):
+    backbone = backbone_of("hrnet_w18_small", [1, 2, 3, 4], frozen_stages=frozen_stages).eval()
+    x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    inner = backbone.network
+    stem = inner.act2(inner.bn2(inner.conv2(inner.act1(inner.bn1(inner.conv1(x))))))
+    expected = inner.stages(stem)[0]
+    keep_finest_branch(backbone)
+    found = levels(backbone.train(mode=False), x, [1])
+    assert list(found) == ["1"]
+    assert torch.equal(found["1"], expected)
+    assert level_channels(backbone, [1]) == [found["1"].shape[1]] == [16]
+    if frozen_stages == 0:
+        found["1"].sum().backward()
+        assert all(p.grad is not None for p in backbone.network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""Time of BESTIE's self-refinement against a plain component-by-component implementation, in the same run.
+
+    python -m benchmarks.refinement
+
+Four crops of 416 x 416 pixels whose semantic maps hold 4 or 40 components in all. The plain implementation does what the
+released code does: for each component a max-pooling of the full crop and a map of distances to each centre. Both must
+give equal labels. Exits with 1 where they differ or the target is missed. With a GPU the same is timed there.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+
+from stages.bestie.components import Components, class_components, stacked
+from stages.bestie.network import Outputs
+from stages.bestie.refinement import refined_targets
+from stages.bestie.targets import Points, Targets, centre_map
+from stages.core.config.bestie import RefinementSettings
+from tests.bestie import reference
+
+CROPS, SIDE, CLASSES, SIGMA = 4, 416, 20, 6.0
+TARGET = 50  # times faster than the plain implementation, on one core
+RELEASED = {  # settings of the released code
+    "enabled": True, "first_step": 0, "minimum_area": 50, "most_instances": 5, "weight": "centre_and_class",
+    "grouping": {
+        "centre_threshold": 0.3, "window": 41, "clustering": True, "cluster_magnitude": 2.5, "cluster_area": 21,
+        "cluster_tolerance": 3, "cluster_exclusive": True, "cluster_heat": 0.05, "cluster_distance": 100.0,
+    },
+}  # fmt: skip
+
+
+class Case:
+    """Semantic maps, tags and outputs of one batch; `side_by_side` objects touch in each component."""
+
+    def __init__(self, components: int, *, outputs: str, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.tags = np.zeros((CROPS, CLASSES), bool)
+        self.labels = np.zeros((CROPS, SIDE, SIDE), np.uint8)
+        ys, xs = np.indices((SIDE, SIDE))
+        cells = 1 if components == CROPS else 4
+        step = SIDE // cells
+        rows: list[tuple[int, int, int, int]] = []
+        steps = np.zeros((CROPS, 2, SIDE, SIDE), np.float32)
+        for number in range(components):
+            picture, cell = number % CROPS, number // CROPS
+            category = int(rng.integers(0, 2)) + 3 * picture
+            self.tags[picture, category] = True
+            y, x = (step * (place + 0.5) for place in divmod(cell, cells))
+            radius = 0.4 * step
+            self.labels[picture][((ys - y) / radius) ** 2 + ((xs - x) / radius) ** 2 < 1] = 1 + category
+            pair = [(int(y), int(x + shift * radius / 2)) for shift in (-1, 1)]
+            mine = self.labels[picture] == 1 + category
+            mine &= (abs(ys - y) < radius + 1) & (abs(xs - x) < radius + 1)
+            for (cy, cx), half in zip(pair, (xs < x, xs >= x), strict=True):
+                steps[picture, 0][mine & half], steps[picture, 1][mine & half] = (
+                    cy - ys[mine & half], cx - xs[mine & half],
+                )  # fmt: skip
+                rows.append((picture, category, cy, cx))
+        self.outputs = getattr(self, f"_{outputs}")(rows, steps, torch.Generator().manual_seed(seed))
+
+    def _trained(self, rows: list, steps: np.ndarray, generator: torch.Generator) -> Outputs:
+        """As a trained network gives: Gaussians at the centres, offsets to them, both with some noise."""
+        table = torch.tensor(rows)
+        points = Points(table[:, 2:], table[:, 0], table[:, 1])
+        heat = centre_map(points, size=torch.Size((CROPS, CLASSES, SIDE, SIDE)), sigma=SIGMA)
+        semantic = torch.zeros(CROPS, CLASSES + 1, SIDE, SIDE)
+        semantic.scatter_(1, torch.from_numpy(self.labels.astype(np.int64))[:, None], 5.0)
+        noise = [torch.randn(values.shape, generator=generator) for values in (semantic, heat, torch.from_numpy(steps))]
+        return Outputs(semantic + 0.5 * noise[0], 0.8 * heat + 0.01 * noise[1], torch.from_numpy(steps) + noise[2])
+
+    def _untrained(self, rows: list, steps: np.ndarray, generator: torch.Generator) -> Outputs:
+        """As at the first update: everything near 0."""
+        shapes = [(CROPS, channels, SIDE, SIDE) for channels in (CLASSES + 1, CLASSES, 2)]
+        return Outputs(*(0.001 * torch.randn(shape, generator=generator) for shape in shapes))
+
+    def _noise(self, rows: list, steps: np.ndarray, generator: torch.Generator) -> Outputs:
+        """Centres everywhere: the worst that training can meet."""
+        shapes = [(CROPS, channels, SIDE, SIDE) for channels in (CLASSES + 1, CLASSES, 2)]
+        return Outputs(*(torch.rand(shape, generator=generator) for shape in shapes))
+
+    def components(self, settings: RefinementSettings) -> Components:
+        """Connected parts of the tagged classes; the loader finds these while the network runs."""
+        return stacked(
+            [
+                class_components(part, wanted=tags, minimum_area=settings.minimum_area)
+                for part, tags in zip(self.labels, self.tags, strict=True)
+            ]
+        )
+
+
+def fastest(function: Callable, repeats: int) -> tuple[float, object]:
+    """Least wall seconds of some calls, and what the last gave."""
+    best, answer = np.inf, None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        answer = function()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best, answer
+
+
+def differ(found: Targets, plain: tuple) -> bool:
+    """Whether labels differ by more than the order of sums does."""
+    pairs = zip(found, plain, strict=True)
+    return not all(np.allclose(own.cpu().numpy(), other, rtol=1e-4, atol=1e-5) for own, other in pairs)
+
+
+def main() -> None:
+    """Measure, print a markdown table, and exit with 1 where labels differ or the target is missed."""
+    argparse.ArgumentParser(description="Speed of BESTIE's self-refinement.").parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    settings = RefinementSettings.model_validate(RELEASED)
+    print(f"{CROPS} crops of {SIDE} x {SIDE}, one core, target: {TARGET} times faster than plain\n")
+    print("| components | outputs | plain, s | ours, s | times faster | of ours: components, s | GPU, s |")
+    print("|---|---|---|---|---|---|---|")
+    failures = []
+    for count, outputs in ((4, "trained"), (40, "trained"), (4, "untrained"), (40, "untrained"), (4, "noise")):
+        case = Case(count, outputs=outputs)
+        labelling, components = fastest(lambda case=case: case.components(settings), 5)
+        if len(components.classes) != count:
+            sys.exit(f"the case has {len(components.classes)} components, expected {count}")
+
+        def refine(case: Case = case, components: Components = components) -> Targets:
+            return refined_targets(case.outputs, components, sigma=SIGMA, settings=settings)
+
+        seconds, found = fastest(refine, 5)
+        plain, expected = fastest(
+            lambda case=case: reference.refine(*case.outputs, case.labels, case.tags, sigma=SIGMA, settings=settings), 1
+        )
+        on_gpu = "-"
+        if torch.cuda.is_available():
+            case.outputs = Outputs(*(part.cuda() for part in case.outputs))
+            there, again = fastest(lambda case=case, c=components.to("cuda"): refine(case, c), 10)
+            on_gpu = f"{there:.4f}"
+            failures += [f"{count} {outputs}: GPU differs"] if differ(again, expected) else []
+        total = seconds + labelling
+        print(f"| {count} | {outputs} | {plain:.2f} | {total:.4f} | {plain / total:.0f} | {labelling:.4f} | {on_gpu} |")
+        if differ(found, expected):
+            failures.append(f"{count} {outputs}: labels differ")
+        if plain < TARGET * total:
+            failures.append(f"{count} {outputs}: only {plain / total:.0f} times faster")
+    if failures:
+        sys.exit("; ".join(failures))
+
+
+if __name__ == "__main__":
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # The linear algebra library reads its thread count when it is loaded: start again with one thread.
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"OMP_NUM_THREADS": "1"})
+    main()

@@ -1,0 +1,103 @@
+"""Parts of Panoptic-DeepLab (Cheng et al., CVPR 2020), and the heads that both networks of BESTIE have."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FUSION_SIDE = 5  # of the depthwise convolutions that join features
+
+
+class Decoder(nn.Module):
+    """Pyramid pooling of the deepest features, then one finer stage after the other joined to it."""
+
+    def __init__(
+        self, channels_in: Sequence[int], *, pooled: int, reduced: Sequence[int], channels: int, rates: Sequence[int],
+        dropout: float,
+    ) -> None:  # fmt: skip
+        """Build a decoder.
+
+        Args:
+            channels_in: of the stages, from the finest on.
+            pooled: channels of the pyramid pooling.
+            reduced: to how many channels each but the last stage is reduced, from the deepest on.
+            channels: that the decoder gives.
+            rates: dilations of the pyramid pooling.
+            dropout: after it.
+        """
+        super().__init__()
+        self.pooling = PyramidPooling(channels_in[-1], pooled, rates=rates, dropout=dropout)
+        self.reductions, self.fusions = nn.ModuleList(), nn.ModuleList()
+        width = pooled
+        for low, small in zip(reversed(channels_in[:-1]), reduced, strict=True):
+            self.reductions.append(_block(low, small))
+            self.fusions.append(_separable(width + small, channels))
+            width = channels
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """(B, channels, h, w) of the finest of the stages (B, D, h, w), which come from the finest on."""
+        x = self.pooling(features[-1])
+        for low, reduction, fusion in zip(reversed(features[:-1]), self.reductions, self.fusions, strict=True):
+            x = functional.interpolate(x, low.shape[-2:], mode="bilinear", align_corners=True)
+            x = fusion(torch.cat([x, reduction(low)], dim=1))
+        return x
+
+
+class PyramidPooling(nn.Module):
+    """Atrous spatial pyramid pooling: convolutions of several dilations and the picture's mean, joined.
+
+    The branch of the mean has no normalisation, as one value a picture and channel has no variance to speak of.
+    """
+
+    def __init__(self, width: int, channels: int, *, rates: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([_block(width, channels)])
+        self.branches.extend(_block(width, channels, side=3, dilation=rate) for rate in rates)
+        self.mean = nn.Sequential(nn.Conv2d(width, channels, kernel_size=1, bias=False), nn.ReLU())
+        self.project = nn.Sequential(*_block(channels * (2 + len(rates)), channels), nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, h, w) from (B, width, h, w)."""
+        mean = self.mean(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
+        return self.project(torch.cat([*(branch(x) for branch in self.branches), mean], dim=1))
+
+
+class Head(nn.Module):
+    """One map from features: a 3x3 convolution or a depthwise separable 5x5 one, then a 1x1 convolution."""
+
+    def __init__(self, width: int, hidden: int, channels: int, *, separable: bool) -> None:
+        super().__init__()
+        plain = nn.Sequential(nn.Conv2d(width, hidden, kernel_size=3, padding=1), nn.ReLU())
+        self.hidden = _separable(width, hidden) if separable else plain
+        self.output = nn.Conv2d(hidden, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, h, w) float32; in 16 bits a centre's top would be flat, and all its pixels centres."""
+        x = self.hidden(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.output(x.float())
+
+
+def initialise(part: nn.Module, *, std: float, momentum: float) -> None:
+    """Convolutions start from N(0, std) without bias (released code), batch norms as identity."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.momentum = momentum
+
+
+def _block(width: int, channels: int, *, side: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
+    padding = dilation * (side // 2)
+    return nn.Sequential(
+        nn.Conv2d(width, channels, side, padding=padding, dilation=dilation, groups=groups, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    )
+
+
+def _separable(width: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(*_block(width, width, side=FUSION_SIDE, groups=width), *_block(width, channels))

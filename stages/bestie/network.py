@@ -1,0 +1,107 @@
+"""BESTIE's network: semantic map, class-wise centre map and offsets from one backbone (section 3.2).
+
+Two kinds: three heads on the finest branch of HRNet (paper), and Panoptic-DeepLab (Cheng et al., CVPR 2020) on a
+pyramid of features (appendix: ResNet-50). Sizes and initialisation as in the released code.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stages.bestie.decoders import Decoder, Head, initialise
+from stages.core.backbone_levels import keep_finest_branch, level_channels, levels
+from stages.core.backbones import HighResolutionBackbone, build_backbone
+from stages.core.config.bestie import BestieNetworkSettings, BestieTrainingSettings
+
+DIVISOR = 32  # of the sides of the input
+
+
+class Outputs(NamedTuple):
+    """Maps of a batch, all float32.
+
+    Attributes:
+        semantic: (B, C + 1, H, W) logits, background first.
+        centres: (B, C, H, W), about 1 at the centre of an instance of the class and 0 far from any; not limited.
+        offsets: (B, 2, H, W), (dy, dx) from a pixel to the centre of its instance, in pixels of the input.
+    """
+
+    semantic: Tensor
+    centres: Tensor
+    offsets: Tensor
+
+
+class BestieNetwork(nn.Module):
+    """Outputs from pictures.
+
+    Attributes:
+        backbone: gives the features of each stage.
+        decoders: `semantic` and `instance`; none where the heads stand on the backbone.
+        heads: `semantic`, `centre` and `offset`.
+    """
+
+    def __init__(
+        self, settings: BestieTrainingSettings, *, class_count: int, classifier: Path | None = None, load: bool = True
+    ) -> None:
+        """Build the network; without `load` for weights that are loaded afterwards.
+
+        Raises ValueError as `build_backbone` does, and for stages that the backbone does not have.
+        """
+        super().__init__()
+        self.kind, self.stages = settings.network.kind, settings.backbone.stages
+        self.backbone = build_backbone(settings.backbone.plain, classifier=classifier, load=load)
+        if self.kind == "high_resolution" and isinstance(self.backbone, HighResolutionBackbone):
+            if self.stages != [1]:
+                raise ValueError(f"backbone.stages is {self.stages}; of HRNet the finest branch is used, set [1]")
+            keep_finest_branch(self.backbone)
+        low = level_channels(self.backbone, self.stages)
+        network, separable = settings.network, self.kind == "panoptic_deeplab"
+        self.decoders = _decoders(low, network) if separable else nn.ModuleDict()
+        semantic, instance = network.decoder_channels if separable else low * 2
+        self.heads = nn.ModuleDict(
+            {
+                name: Head(width, hidden, channels, separable=separable)
+                for name, width, hidden, channels in zip(
+                    ("semantic", "centre", "offset"), (semantic, instance, instance), network.head_channels,
+                    (class_count + 1, class_count, 2), strict=True,
+                )
+            }
+        )  # fmt: skip
+        for part in (self.decoders, self.heads):
+            initialise(part, std=network.initial_std, momentum=network.norm_momentum)
+
+    def forward(self, pictures: Tensor, *, size: tuple[int, int] | None = None) -> Outputs:
+        """Outputs of pictures (B, 3, H, W), normalised, at their size or at the given one.
+
+        H and W are multiples of 32. Offsets count pixels of the input, whatever the size of the maps.
+        """
+        height, width = pictures.shape[-2:]
+        if height % DIVISOR or width % DIVISOR:
+            raise ValueError(f"pictures have {height}x{width} pixels, expected multiples of {DIVISOR}; enlarge or pad them")
+        features = list(levels(self.backbone, pictures, self.stages).values())
+        if self.decoders:
+            semantic, instance = (decoder(features) for decoder in self.decoders.values())
+            inputs = (semantic, instance, instance)
+        else:
+            inputs = (features[-1],) * 3
+        size = size or (height, width)
+        maps = [
+            functional.interpolate(head(x), size, mode="bilinear", align_corners=self.kind == "panoptic_deeplab")
+            for head, x in zip(self.heads.values(), inputs, strict=True)
+        ]
+        return Outputs(*maps)
+
+
+def _decoders(channels: list[int], settings: BestieNetworkSettings) -> nn.ModuleDict:
+    """The decoders of Panoptic-DeepLab on stages of these channels."""
+    lows = (settings.semantic_low_channels, settings.instance_low_channels)
+    found = nn.ModuleDict()
+    for name, width, pooled, reduced in zip(
+        ("semantic", "instance"), settings.decoder_channels, settings.aspp_channels, lows, strict=True
+    ):
+        found[name] = Decoder(
+            channels, pooled=pooled, reduced=reduced, channels=width, rates=settings.aspp_rates,
+            dropout=settings.aspp_dropout,
+        )  # fmt: skip
+    return found

@@ -1,0 +1,148 @@
+"""What the network learns: centre maps, offsets and weights, and the pseudo labels that they are first made from."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.bestie.components import Components, Pixels, centroids, class_components, pixels_of
+
+
+class Targets(NamedTuple):
+    """Wanted maps of a batch (section 3.2) and where they count (section 3.4).
+
+    Attributes:
+        centres: (B, C, H, W) float32, 1 at the centre of an instance of the class, falling to 0 around it.
+        offsets: (B, 2, H, W) float32, (dy, dx) from a pixel to the centre of its instance, in pixels; 0 without one.
+        weights: (B, H, W) float32 in [0, 1], how sure a pixel's instance is; 0 without one.
+    """
+
+    centres: Tensor
+    offsets: Tensor
+    weights: Tensor
+
+
+class Transferred(NamedTuple):
+    """Accepted components of one picture, fields of `PseudoInstances`; all NumPy."""
+
+    instances: np.ndarray
+    classes: np.ndarray
+    centroids: np.ndarray
+    candidates: int
+
+
+class Points(NamedTuple):
+    """P points of a batch: `places` (P, 2) int64 (y, x), `pictures` (P,) int64 and `classes` (P,) int64."""
+
+    places: Tensor
+    pictures: Tensor
+    classes: Tensor
+
+    def to(self, device: torch.device) -> "Points":
+        """The same on a device."""
+        return Points(*(part.to(device, non_blocking=True) for part in self))
+
+
+def transfer(
+    labels: np.ndarray, points: np.ndarray, point_classes: np.ndarray, *, tags: np.ndarray, minimum_area: int
+) -> Transferred:
+    """Semantic knowledge transfer (section 3.3): parts of a tagged class with exactly one cue of it are instances.
+
+    Of a whole picture or of a crop; where `data.accepted_on` is crop, training asks anew for each crop (released).
+
+    Args:
+        labels: (H, W) uint8 semantic map, 255 uncertain.
+        points: (P, 2) (y, x), whole or fractional; a cue lies in the pixel that holds it, one outside lies in none.
+        point_classes: (P,) integers.
+        tags: (C,) bool.
+        minimum_area: pixels; smaller parts are no candidates.
+
+    Returns:
+        instances (H, W) int32, classes (A,) int32, centroids (A, 2) float32 and the number of candidates.
+    """
+    if points.shape != (len(point_classes), 2):
+        raise ValueError(f"points are {points.shape} for {len(point_classes)} classes, expected (points, 2) as (y, x)")
+    ids, classes = class_components(labels, wanted=tags, minimum_area=minimum_area)
+    pixels = np.floor(points).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < labels.shape)).all(1)
+    owners = ids[tuple(pixels[inside].T)] - 1
+    # classes[-1] of a point in no component: left out by the first condition
+    owners = owners[(owners >= 0) & (np.append(classes, -1)[owners] == point_classes[inside])]
+    accepted = np.bincount(owners, minlength=len(classes)) == 1
+    numbers = np.append(0, np.where(accepted, np.cumsum(accepted), 0)).astype(np.int32)
+    instances = numbers[ids]
+    return Transferred(instances, classes[accepted], _means(instances, int(accepted.sum())), len(classes))
+
+
+def _means(instances: np.ndarray, count: int) -> np.ndarray:
+    """Mean pixel index (y, x) of each of the parts 1 to count, (count, 2) float32."""
+    ys, xs = instances.nonzero()
+    owners = instances[ys, xs] - 1
+    areas = np.bincount(owners, minlength=count)
+    sums = [np.bincount(owners, weights=axis, minlength=count) for axis in (ys, xs)]
+    return (np.stack(sums, 1) / areas[:, None]).astype(np.float32)
+
+
+def pseudo_targets(accepted: Components, *, points: Points | None, class_count: int, sigma: float) -> Targets:
+    """Maps of accepted components: weight 1, offsets to the centroid, Gaussians there (section 3.3).
+
+    The centroid is that of the part which is visible, cut to whole pixels (released code).
+
+    Args:
+        accepted: of the batch; from `transfer` on each crop, or on whole pictures and then cropped.
+        points: point supervision: Gaussians at all of these instead (released code); None: image tags.
+        class_count: C.
+        sigma: of a Gaussian, pixels.
+    """
+    pixels = pixels_of(accepted.ids)
+    count = len(accepted.classes)
+    middles = centroids(pixels, count)
+    weights = torch.zeros(count, device=middles.device).index_fill_(0, pixels.owners, 1.0)
+    seen = weights > 0
+    drawn = points or Points(middles[seen], accepted.pictures[seen], accepted.classes[seen])
+    size = torch.Size((len(accepted.ids), class_count, *accepted.ids.shape[1:]))
+    offsets, weight_map = instance_maps(pixels, centres=middles, weights=weights, size=accepted.ids.shape)
+    return Targets(centre_map(drawn, size=size, sigma=sigma), offsets, weight_map)
+
+
+def instance_maps(pixels: Pixels, *, centres: Tensor, weights: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """Offsets (B, 2, H, W) and weights (B, H, W), float32, of M instances; 0 where there is none.
+
+    Args:
+        pixels: labelled pixels, `owners` counting the instances.
+        centres: (M, 2) int64 (y, x), where the offsets of an instance's pixels point.
+        weights: (M,) float32.
+        size: (B, H, W).
+    """
+    batch, height, width = size
+    own = centres[pixels.owners]
+    first = pixels.places + pixels.pictures * (height * width)  # of two planes a picture
+    offsets = weights.new_zeros(batch * 2 * height * width)
+    offsets[first] = (own[:, 0] - pixels.ys).float()
+    offsets[first + height * width] = (own[:, 1] - pixels.xs).float()
+    weight_map = weights.new_zeros(batch * height * width)
+    weight_map[pixels.places] = weights[pixels.owners]
+    return offsets.reshape(batch, 2, height, width), weight_map.reshape(batch, height, width)
+
+
+def centre_map(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
+    """Class-wise Gaussians of height 1 on a map (B, C, H, W) float32, merged by maximum (section 3.2).
+
+    A Gaussian is cut to a square of side 6 sigma + 3 and at the border; one whose centre is outside is not drawn
+    (released code). For any sigma the square reaches int(3 sigma) + 1 pixels to each side.
+    """
+    batch, class_count, height, width = size
+    ys, xs = points.places.unbind(1)
+    inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
+    reach = int(3 * sigma) + 1
+    steps = torch.arange(-reach, reach + 1, device=ys.device)
+    profile = (-(steps**2) / (2 * sigma**2)).exp().float()
+    rows, columns = ys[inside, None] + steps, xs[inside, None] + steps  # (P, side)
+    within = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+    planes = (points.pictures[inside] * class_count + points.classes[inside])[:, None, None]
+    places = (planes * height + rows[:, :, None]) * width + columns[:, None]
+    values = (profile[:, None] * profile).expand(places.shape)
+    flat = torch.zeros(batch * class_count * height * width, device=ys.device)
+    flat.scatter_reduce_(0, places[within], values[within], "amax")
+    return flat.reshape(size)

@@ -1,0 +1,181 @@
+"""From maps to instances, by hand and against plain loops (released code's test)."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages.bestie.decoding import Maps, decode, predict_maps
+from stages.bestie.network import BestieNetwork, Outputs
+from tests.bestie import reference
+from tests.bestie.test_bestie_grouping import random_case
+
+SIZE = (20, 30)
+
+
+def maps_of(labels, heats=(), *, sure=0.8, class_count=2, offsets=None):
+    """Maps of a picture: `sure` for each pixel's label, heats as (class, y, x, heat)."""
+    labels = np.asarray(labels)
+    probabilities = torch.full((class_count + 1, *labels.shape), (1 - sure) / class_count)
+    probabilities.scatter_(0, torch.as_tensor(labels, dtype=torch.int64)[None], sure)
+    centres = torch.zeros(class_count, *labels.shape)
+    for category, y, x, heat in heats:
+        centres[category, y, x] = heat
+    offsets = torch.full((2, *labels.shape), 3.0) if offsets is None else offsets
+    return Maps(probabilities, centres, offsets)
+
+
+def blocks():
+    """Class 0 in 60 pixels on the left, class 1 in 60 on the right, 49 more of class 1 below."""
+    labels = np.zeros(SIZE, np.uint8)
+    labels[2:8, 2:12], labels[2:8, 15:25], labels[12:19, 2:9] = 1, 2, 2
+    return labels
+
+
+@pytest.fixture
+def settings(released):
+    def make(**changes):
+        return released(predict=changes).predict
+
+    return make
+
+
+def listed(found):
+    return [
+        (int(c), pytest.approx(float(s)), int(a))
+        for c, s, a in zip(found.classes, found.scores, found.regions.areas(), strict=True)
+    ]
+
+
+def test_scores_are_heat_times_mean_probability_best_first(settings):
+    """Released code; components below 50 pixels are left out."""
+    maps = maps_of(blocks(), [(0, 3, 3, 0.5), (1, 4, 20, 0.9), (1, 15, 5, 0.9)])
+    found = decode(maps, tags=None, settings=settings())
+    assert listed(found) == [(1, 0.72, 60), (0, 0.4, 60)]
+    assert np.array_equal(found.regions.masks()[0], np.pad(np.ones((6, 10), bool), ((2, 12), (15, 5))))
+    assert found.classes.dtype == np.int32
+    assert found.scores.dtype == np.float32
+
+
+def test_the_probability_is_the_mean_over_the_instance(settings):
+    maps = maps_of(blocks(), [(0, 3, 3, 0.5)])
+    maps.probabilities[1, 2:5, 2:12] = 0.6
+    assert listed(decode(maps, tags=None, settings=settings(whole_components=False))) == [(0, 0.5 * 0.7, 60)]
+
+
+def test_a_clustered_centre_scores_the_square_of_the_probability(settings):
+    """Released code: its heat of 1 is replaced."""
+    maps = maps_of(blocks(), [(0, 4, 4, 0.09)])
+    maps.offsets[:, 2:7, 2:6], maps.offsets[:, 2, 6] = 0, 0  # 21 pixels, centroid (3.9, 3.6)
+    maps.centres[0, 3, 3] = 0.09
+    found = decode(maps, tags=None, settings=settings(whole_components=False))
+    assert listed(found) == [(0, 0.64, 60)]
+    found = decode(maps, tags=None, settings=settings(whole_components=False, score="class"))
+    assert listed(found) == [(0, 0.8, 60)]
+
+
+@pytest.mark.parametrize(
+    ("heat", "whole", "expected"),
+    [
+        pytest.param(0.1, True, [(0, 0.08, 60)], id="at the threshold, whole"),
+        pytest.param(0.1, False, [], id="at the threshold, left out"),
+        pytest.param(0.2, False, [(0, 0.16, 60)], id="above the threshold"),
+        pytest.param(-0.5, True, [(0, 0.0, 60)], id="cold"),
+    ],
+)
+def test_a_component_without_a_centre_is_whole_or_left_out(settings, heat, whole, expected):
+    labels = np.where(blocks() == 1, 1, 0)
+    maps = maps_of(labels, [(0, 3, 3, heat)])
+    assert listed(decode(maps, tags=None, settings=settings(whole_components=whole))) == expected
+
+
+def test_tags_rule_out_other_classes_before_the_most_probable_is_taken(settings):
+    labels = blocks()
+    maps = maps_of(labels, [(0, 3, 3, 0.5), (0, 4, 20, 0.5), (1, 4, 20, 0.9)])
+    maps.probabilities[1][torch.from_numpy(labels == 2)] = 0.19
+    found = decode(maps, tags=np.array([True, False]), settings=settings())
+    assert listed(found) == [(0, 0.4, 60), (0, 0.095, 60)]
+    assert listed(decode(maps, tags=np.array([False, False]), settings=settings())) == []
+
+
+@pytest.mark.parametrize(("top_k", "classes"), [(None, [0, 1]), (2, [0, 1]), (1, [0])])
+def test_the_best_are_kept_and_equal_ones_stay_in_order(settings, top_k, classes):
+    maps = maps_of(blocks(), [(0, 3, 3, 0.5), (1, 4, 20, 0.5)])
+    assert decode(maps, tags=None, settings=settings(top_k=top_k)).classes.tolist() == classes
+
+
+@pytest.mark.parametrize("size", [(1, 1), SIZE])
+def test_background_alone_gives_nothing(settings, size):
+    found = decode(maps_of(np.zeros(size, np.uint8)), tags=None, settings=settings())
+    assert len(found.regions) == len(found.classes) == len(found.scores) == 0
+    assert found.regions.shape == size
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_maps_that_are_not_finite_are_refused(settings, part):
+    maps = maps_of(blocks())
+    maps[part][0, 3, 3] = torch.nan if part else torch.inf
+    with pytest.raises(ValueError, match=f"{Maps._fields[part]} are not all finite"):
+        decode(maps, tags=None, settings=settings())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_decoding_equals_plain_loops(settings, seed):
+    chosen = settings(minimum_area=12, grouping={"window": 11, "cluster_tolerance": 12, "cluster_distance": 9.0})
+    labels, _, heat, offsets = random_case(seed, batch=1)
+    labels[labels == 255] = 0
+    maps = maps_of(labels[0], class_count=3, offsets=offsets[0])._replace(centres=heat[0])
+    found = decode(maps, tags=None, settings=chosen)
+    plain = reference.group(
+        heat, offsets, labels, np.ones((1, 3), bool), minimum_area=12, settings=chosen.grouping, whole=True
+    )
+    scores = [0.64 if i.clustered and i.heat == 1 else 0.8 * i.heat for i in plain]
+    order = sorted(range(len(plain)), key=lambda i: -scores[i])
+    assert found.scores.tolist() == pytest.approx([scores[i] for i in order], abs=1e-6)
+    found_by_mask = {mask.tobytes(): int(c) for mask, c in zip(found.regions.masks(), found.classes, strict=True)}
+    assert found_by_mask == {i.mask.numpy().tobytes(): i.category for i in plain}
+
+
+class Columns(nn.Module):
+    """Outputs that tell the input's columns apart: its values, enlarged by repetition."""
+
+    def forward(self, pictures, *, size):
+        grown = nn.functional.interpolate(pictures, size, mode="nearest")
+        return Outputs(grown[:, :3], grown[:, :2], grown[:, 1:])
+
+
+def picture():
+    return torch.randn(3, 32, 64, generator=torch.Generator().manual_seed(2))
+
+
+def test_mirrored_maps_are_averaged_but_not_the_offsets(settings):
+    network, x = Columns(), picture()
+    plain = predict_maps(network, x, size=(32, 64), settings=settings())
+    mirrored = predict_maps(network, x, size=(32, 64), settings=settings(flip=True))
+    assert torch.equal(plain.probabilities, x.softmax(0))
+    for part in range(3):  # such a network sees no difference between a picture and its mirror image
+        torch.testing.assert_close(plain[part], mirrored[part])
+
+
+def test_mirrored_maps_are_the_mean_of_both(released):
+    torch.manual_seed(0)
+    chosen = released(predict={"flip": True}, train={"network": {"initial_std": 0.3}})
+    network, x = BestieNetwork(chosen.train, class_count=2).eval(), picture()
+    found = predict_maps(network, x, size=(30, 60), settings=chosen.predict)
+    with torch.no_grad():
+        one, other = (network(view[None], size=(30, 60)) for view in (x, x.flip(-1)))
+    torch.testing.assert_close(
+        found.probabilities, (one.semantic.softmax(1) + other.semantic.softmax(1).flip(-1))[0] / 2
+    )
+    torch.testing.assert_close(found.centres, (one.centres + other.centres.flip(-1))[0] / 2)
+    assert torch.equal(found.offsets, one.offsets[0])
+    assert (one.centres - other.centres.flip(-1)).abs().max() > 1e-6
+
+
+def test_offsets_are_rescaled_only_where_asked(settings):
+    network, x = Columns(), picture()
+    plain, scaled = (
+        predict_maps(network, x, size=(48, 32), settings=settings(rescale_offsets=wanted)) for wanted in (False, True)
+    )
+    torch.testing.assert_close(scaled.offsets[0], plain.offsets[0] * 1.5)
+    torch.testing.assert_close(scaled.offsets[1], plain.offsets[1] * 0.5)
