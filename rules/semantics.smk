@@ -159,3 +159,52 @@ rule predict_semantics:
         "python -m stages.semantics.predict --images {input.images} --weights {input.weights} --output {output}"
         " --source {wildcards.source}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+
+
+rule import_semantics:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+    output:
+        "results/{dataset}/{split}/semantics/{source}.h5",
+    log:
+        "results/{dataset}/logs/import_semantics.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/import_semantics.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("png"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.imported(
+            wildcards.source, wildcards.split
+        ).canonical(),
+        code=code_digest("stages.semantics.import_maps"),
+    shell:
+        "python -m stages.semantics.import_maps --images {input.images} --output {output} --source {wildcards.source}"
+        " --settings {params.settings:q} --log {log}"
+
+
+# Annotations, declared as such: the supervision of all that is made of these maps is "masks" (law 1).
+rule take_annotations:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        annotations="results/{dataset}/{split}/semantic_annotations.h5",
+    output:
+        "results/{dataset}/{split}/semantics/{source}.h5",
+    log:
+        "results/{dataset}/logs/take_annotations.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/take_annotations.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("oracle"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        code=code_digest("stages.semantics.take_annotations"),
+    shell:
+        "python -m stages.semantics.take_annotations --images {input.images} --annotations {input.annotations}"
+        " --output {output} --source {wildcards.source} --log {log}"

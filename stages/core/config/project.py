@@ -73,31 +73,31 @@ class Project(Section):
         return self
 
     def _problems_of_semantics(self) -> list[str]:
-        problems = []
-        for name, source in self.semantics.items():
-            head, splits = getattr(source, "cues", None), _splits_named_by(source)
-            if head is not None and head not in self.classifier:
-                problems.append(f"semantics.{name}.cues is {head!r}; there are {list(self.classifier)}")
-            problems += [
-                f"semantics.{name}.{key} names split {split!r}, which images.{self.images.kind}.splits does not have "
-                f"({self.images.splits})"
-                for key, names in splits.items()
-                for split in names
-                if split not in self.images.splits
-            ]
+        problems = [
+            f"semantics.{name}.cues is {source.cues!r}; there are {list(self.classifier)}"
+            for name, source in self.semantics.items()
+            if hasattr(source, "cues") and source.cues not in self.classifier
+        ]
         for name in self.semantics_in_use:
             if name not in self.semantics:
                 problems.append(f"a run's semantics is {name!r}; there are {list(self.semantics)}")
                 continue
-            folders = getattr(self.semantics[name], "folders", None)
-            missing = [] if folders is None else [split for split in self.all_splits if split not in folders]
+            source = self.semantics[name]
+            problems += [
+                f"semantics.{name}.{key} names split {split!r}, which images.{self.images.kind}.splits does not have "
+                f"({self.images.splits})"
+                for key, names in _splits_named_by(source).items()
+                for split in names
+                if split not in self.images.splits
+            ]
+            missing = [split for split in self.all_splits if source.kind == "png" and split not in source.folders]
             problems += [f"semantics.{name}.folders has no folder of split {split!r}; add one" for split in missing]
         return problems
 
     @property
     def semantics_in_use(self) -> list[str]:
-        """Names of the sources of semantic maps that some run takes its maps from."""
-        return sorted({run.semantics for run in self.runs.values() if getattr(run, "semantics", None)})
+        """Names of the sources of semantic maps that some run which brings no weights takes its maps from."""
+        return sorted({run.semantics for run in self.runs.values() if getattr(run, "semantics", None) and run.trains})
 
     @property
     def semantic_heads(self) -> list[str]:
