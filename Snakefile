@@ -59,6 +59,7 @@ localrules:
     proposals,
     classifier,
     cues,
+    semantics,
     cim,
     prm,
     mask_rcnn,
@@ -91,6 +92,7 @@ def weights_of(part, made):
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
+include: "rules/semantics.smk"
 include: "rules/cim.smk"
 include: "rules/prm.smk"
 include: "rules/mask_rcnn.smk"

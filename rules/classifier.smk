@@ -2,13 +2,14 @@
 
 
 def heads_in_use():
-    """Names of the classifiers that some run takes its cues or its backbone from."""
+    """Names of the classifiers that some run takes cues, a backbone or semantic maps from."""
     return sorted(set(cues_in_use()) - {"points"})
 
 
 def cues_in_use():
-    """Names of the cues of the runs that bring no weights."""
-    return sorted({run.cues for run in project.runs.values() if run.trains})
+    """Names of the cues of the runs that bring no weights, and of the sources of semantic maps in use."""
+    own = {run.cues for run in project.runs.values() if run.trains}
+    return sorted(own | set(project.semantic_heads))
 
 
 rule classifier:

@@ -5,6 +5,7 @@ rule evaluation:
     input:
         rules.proposals.input,
         rules.cues.input,
+        rules.semantics.input,
         expand(
             "results/{dataset}/{run}/{split}/metrics.json",
             dataset=DATASET,
@@ -93,6 +94,49 @@ rule report_cues:
     shell:
         "python -m stages.evaluation.report_cues --images {input.images} --cues {input.cues}"
         " --ground-truth {input.ground_truth} --output {output} --log {log}"
+
+
+rule report_semantics:
+    input:
+        maps="results/{dataset}/{split}/semantics/{source}.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{split}/semantics/{source}.report.json",
+    log:
+        "results/{dataset}/logs/report_semantics.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/report_semantics.{split}.{source}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        code=code_digest("stages.evaluation.report_semantics"),
+    shell:
+        "python -m stages.evaluation.report_semantics --maps {input.maps} --ground-truth {input.ground_truth}"
+        " --output {output} --log {log}"
+
+
+# The same for the labels that a source's network is trained on.
+rule report_pixel_labels:
+    input:
+        maps="results/{dataset}/semantics/{source}/labels.h5",
+        ground_truth=f"results/{{dataset}}/{project.splits.train}/ground_truth.h5",
+    output:
+        "results/{dataset}/semantics/{source}/labels.report.json",
+    log:
+        "results/{dataset}/logs/report_pixel_labels.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/report_pixel_labels.{source}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        code=code_digest("stages.evaluation.report_semantics"),
+    shell:
+        "python -m stages.evaluation.report_semantics --maps {input.maps} --ground-truth {input.ground_truth}"
+        " --output {output} --log {log}"
 
 
 rule report_cluster_labels:

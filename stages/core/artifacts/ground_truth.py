@@ -7,6 +7,7 @@ import numpy as np
 
 from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.semantic_maps import UNCERTAIN
 from stages.ops.regions import Regions
 
 
@@ -39,3 +40,21 @@ class GroundTruth(Record):
         if not self.void.size:
             return np.zeros(self.atoms.shape, bool)
         return np.unpackbits(self.void, count=int(self.atom_count)).astype(bool)[self.atoms]
+
+    @property
+    def semantic_map(self) -> np.ndarray:
+        """Class of each pixel, (height, width) uint8: 0 background, 1 + k class k, 255 void.
+
+        Where instances overlap the smallest one counts; pixels of a crowd that no instance covers are void, as other
+        things may lie between. A picture that is not annotated is void everywhere.
+        """
+        if not self.annotated:
+            return np.full(self.atoms.shape, UNCERTAIN, np.uint8)
+        regions = self.regions
+        of_atom = np.zeros(int(self.atom_count), np.uint8)
+        order = np.lexsort([-regions.areas(), ~self.crowd])  # crowds first, then from the largest to the smallest
+        for i in order:
+            of_atom[regions.membership[i]] = UNCERTAIN if self.crowd[i] else 1 + self.classes[i]
+        labels = of_atom[self.atoms]
+        labels[self.void_mask & (labels == 0)] = UNCERTAIN
+        return labels

@@ -22,6 +22,7 @@ from stages.core.config.prm import PrmSettings
 from stages.core.config.proposals import ProposalSettings
 from stages.core.config.run import OVERRIDDEN, POINTS, REFINED, Name, Refinement, Run
 from stages.core.config.section import Section
+from stages.core.config.semantics import LabelPixelsSettings, PngImportSettings, SemanticsSettings
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -44,6 +45,7 @@ class Project(Section):
     images: ImagesSettings
     proposals: dict[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
     classifier: dict[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
+    semantics: dict[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
     cim: CimSettings
     prm: PrmSettings
     refinement: Refinement
@@ -63,11 +65,59 @@ class Project(Section):
         heads = [*self.classifier, POINTS]
         for name, run in self.runs.items():
             problems += [f"runs.{name}{text}" for text in run.problems(sources=list(self.proposals), heads=heads)]
+        problems += self._problems_of_semantics()
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _problems_of_semantics(self) -> list[str]:
+        problems = [
+            f"semantics.{name}.cues is {source.cues!r}; there are {list(self.classifier)}"
+            for name, source in self.semantics.items()
+            if hasattr(source, "cues") and source.cues not in self.classifier
+        ]
+        for name in self.semantics_in_use:
+            if name not in self.semantics:
+                problems.append(f"a run's semantics is {name!r}; there are {list(self.semantics)}")
+                continue
+            source = self.semantics[name]
+            problems += [
+                f"semantics.{name}.{key} names split {split!r}, which images.{self.images.kind}.splits does not have "
+                f"({self.images.splits})"
+                for key, names in _splits_named_by(source).items()
+                for split in names
+                if split not in self.images.splits
+            ]
+            missing = [split for split in self.all_splits if source.kind == "png" and split not in source.folders]
+            problems += [f"semantics.{name}.folders has no folder of split {split!r}; add one" for split in missing]
+        return problems
+
+    @property
+    def semantics_in_use(self) -> list[str]:
+        """Names of the sources of semantic maps that some run which brings no weights takes its maps from."""
+        return sorted({run.semantics for run in self.runs.values() if getattr(run, "semantics", None) and run.trains})
+
+    @property
+    def semantic_heads(self) -> list[str]:
+        """Names of the classifiers that the sources in use stand on."""
+        sources = [self.semantics[name] for name in self.semantics_in_use]
+        return sorted({source.cues for source in sources if hasattr(source, "cues")})
+
+    def labelling(self, source: str) -> LabelPixelsSettings:
+        """What `label_pixels` reads for a source: labels of a network's training split are of its tagged classes."""
+        found = self.semantics[source]
+        tagged_on = [self.splits.train] if found.kind == "network" else found.tagged_on
+        return LabelPixelsSettings(labels=found.labels, tagged_on=tagged_on)
+
+    def imported(self, source: str, split: str) -> PngImportSettings:
+        """What `import_semantics` reads for a source and a split. Raises ConfigError where it has no folder of it."""
+        found = self.semantics[source]
+        if split not in found.folders:
+            raise ConfigError(f"semantics.{source}.folders has no folder of split {split!r}; add one")
+        values = {"folder": found.folders[split], **found.model_dump(include={"class_values", "supervision"})}
+        return PngImportSettings(**values)
 
     @property
     def dataset(self) -> str:
@@ -147,6 +197,13 @@ def merged(base: Any, override: Any) -> Any:
     if not isinstance(base, dict) or not isinstance(override, dict):
         return override
     return {**base, **{key: merged(base[key], value) if key in base else value for key, value in override.items()}}
+
+
+def _splits_named_by(source: SemanticsSettings) -> dict[str, list[str]]:
+    """Splits that a source of semantic maps names, by key."""
+    if source.kind == "network":
+        return {"predict.tagged_on": source.predict.tagged_on}
+    return {key: list(getattr(source, key)) for key in ("tagged_on", "folders") if hasattr(source, key)}
 
 
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:

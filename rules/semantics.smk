@@ -1,0 +1,210 @@
+# Semantic maps by named sources: labels of pixels from cues, a segmentation network trained on them, PNG maps of another
+# method, or (declared as such) the annotated maps.
+
+
+def semantics_in_use():
+    return project.semantics_in_use
+
+
+def semantics_of_kind(*kinds):
+    """Pattern of the names of the sources of these kinds; matches nothing where there are none."""
+    return one_of([name for name, it in project.semantics.items() if it.kind in kinds])
+
+
+def semantics_trained_here():
+    """Names of the sources in use that train a network."""
+    return [
+        name for name in semantics_in_use() if project.semantics[name].kind == "network"
+    ]
+
+
+def cues_of_source(split):
+    """The response maps that the labels come from, on a split or that of the wildcards."""
+
+    def path(wildcards):
+        of = split or wildcards.split
+        head = project.semantics[wildcards.source].cues
+        return f"results/{wildcards.dataset}/{of}/cues/{head}.h5"
+
+    return path
+
+
+def backbone_of_source(wildcards):
+    """The classifier's weights where the network's backbone starts from them, else nothing."""
+    source = project.semantics[wildcards.source]
+    if source.train.backbone.weights != "classifier":
+        return []
+    return f"results/{wildcards.dataset}/classifier/{source.cues}/weights.safetensors"
+
+
+rule semantics:
+    input:
+        expand(
+            "results/{dataset}/{split}/semantics/{source}.{kind}",
+            dataset=DATASET,
+            split=project.all_splits,
+            source=semantics_in_use(),
+            kind=["h5", "report.json"],
+        ),
+        expand(
+            "results/{dataset}/semantics/{source}/labels.report.json",
+            dataset=DATASET,
+            source=semantics_trained_here(),
+        ),
+
+
+rule label_pixels:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        cues=cues_of_source(project.splits.train),
+    output:
+        "results/{dataset}/semantics/{source}/labels.h5",
+    log:
+        "results/{dataset}/logs/label_pixels.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/label_pixels.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("network"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: project.labelling(wildcards.source).canonical(),
+        code=code_digest("stages.semantics.label_pixels"),
+    shell:
+        "python -m stages.semantics.label_pixels --images {input.images} --cues {input.cues} --output {output}"
+        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+
+
+# The same labels as maps of any split.
+rule label_split:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        cues=cues_of_source(None),
+    output:
+        "results/{dataset}/{split}/semantics/{source}.h5",
+    log:
+        "results/{dataset}/logs/label_split.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/label_split.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("cues"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: project.labelling(wildcards.source).canonical(),
+        code=code_digest("stages.semantics.label_pixels"),
+    shell:
+        "python -m stages.semantics.label_pixels --images {input.images} --cues {input.cues} --output {output}"
+        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+
+
+rule train_semantics:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        labels="results/{dataset}/semantics/{source}/labels.h5",
+        backbone_weights=backbone_of_source,
+    output:
+        weights="results/{dataset}/semantics/{source}/weights.safetensors",
+        curves="results/{dataset}/semantics/{source}/curves.json",
+        plot="results/{dataset}/semantics/{source}/curves.png",
+    log:
+        "results/{dataset}/logs/train_semantics.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train_semantics.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("network"),
+    threads: project.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=16000,
+        runtime=1440,
+    params:
+        settings=lambda wildcards: project.semantics[wildcards.source].train.canonical(),
+        code=code_digest("stages.semantics.train"),
+    shell:
+        LAUNCH
+        + " stages.semantics.train --images {input.images} --labels {input.labels}"
+        " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
+        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log}}"
+
+
+rule predict_semantics:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        weights="results/{dataset}/semantics/{source}/weights.safetensors",
+    output:
+        "results/{dataset}/{split}/semantics/{source}.h5",
+    log:
+        "results/{dataset}/logs/predict_semantics.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/predict_semantics.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("network"),
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=8000,
+        runtime=1440,
+    params:
+        settings=lambda wildcards: project.semantics[
+            wildcards.source
+        ].predict.canonical(),
+        code=code_digest("stages.semantics.predict"),
+    shell:
+        "python -m stages.semantics.predict --images {input.images} --weights {input.weights} --output {output}"
+        " --source {wildcards.source}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+
+
+rule import_semantics:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+    output:
+        "results/{dataset}/{split}/semantics/{source}.h5",
+    log:
+        "results/{dataset}/logs/import_semantics.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/import_semantics.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("png"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.imported(
+            wildcards.source, wildcards.split
+        ).canonical(),
+        code=code_digest("stages.semantics.import_maps"),
+    shell:
+        "python -m stages.semantics.import_maps --images {input.images} --output {output} --source {wildcards.source}"
+        " --settings {params.settings:q} --log {log}"
+
+
+# Annotations, declared as such: the supervision of all that is made of these maps is "masks" (law 1).
+rule take_annotations:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        annotations="results/{dataset}/{split}/semantic_annotations.h5",
+    output:
+        "results/{dataset}/{split}/semantics/{source}.h5",
+    log:
+        "results/{dataset}/logs/take_annotations.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/take_annotations.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=semantics_of_kind("oracle"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        code=code_digest("stages.semantics.take_annotations"),
+    shell:
+        "python -m stages.semantics.take_annotations --images {input.images} --annotations {input.annotations}"
+        " --output {output} --source {wildcards.source} --log {log}"

@@ -1,0 +1,66 @@
+"""Dense conditional random field: labels that follow the colours of a picture (Krähenbühl and Koltun, NIPS 2011)."""
+
+import numpy as np
+from pydensecrf.densecrf import DenseCRF2D
+
+SMALLEST = 1e-5  # probability below which none is taken for a logarithm (pydensecrf's unary_from_softmax)
+
+
+def dense_crf(
+    rgb: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    iterations: int,
+    smooth_sxy: float,
+    smooth_compat: float,
+    colour_sxy: float,
+    colour_srgb: float,
+    colour_compat: float,
+) -> np.ndarray:
+    """Probabilities of each label after mean field inference, (L, H, W) float32; they sum to 1 in each pixel.
+
+    Two terms make neighbours agree: one of position alone, one of position and colour, both with Potts compatibility
+    and symmetric normalisation (the defaults of pydensecrf, used by DeepLab, IRNet and BESTIE).
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        probabilities: (L, H, W) float, of each label; below 1e-5 they count as 1e-5.
+        iterations: of mean field inference; 0 gives the probabilities back.
+        smooth_sxy: standard deviation in pixels of the term of position.
+        smooth_compat: its weight.
+        colour_sxy: standard deviation in pixels of the term of position and colour.
+        colour_srgb: its standard deviation in grey levels of 0 to 255.
+        colour_compat: its weight.
+
+    Raises:
+        ValueError: sizes that do not fit, or probabilities that are not finite.
+    """
+    labels, height, width = probabilities.shape
+    if rgb.shape != (height, width, 3) or rgb.dtype != np.uint8:
+        raise ValueError(f"picture is {rgb.dtype} {rgb.shape}, expected uint8 {(height, width, 3)}")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("the probabilities of a dense CRF hold values that are not finite")
+    if iterations == 0 or labels == 1:
+        return probabilities.astype(np.float32)
+    field = DenseCRF2D(width, height, labels)
+    energy = -np.log(np.maximum(probabilities.reshape(labels, -1), SMALLEST))
+    field.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
+    field.addPairwiseGaussian(sxy=smooth_sxy, compat=smooth_compat)
+    field.addPairwiseBilateral(sxy=colour_sxy, srgb=colour_srgb, rgbim=np.ascontiguousarray(rgb), compat=colour_compat)
+    return np.array(field.inference(iterations), np.float32).reshape(labels, height, width)
+
+
+def label_probabilities(labels: np.ndarray, count: int, *, certainty: float) -> np.ndarray:
+    """Probabilities (count, H, W) float32 of a map of labels that is right with probability `certainty`.
+
+    Each other label has an equal part of the rest (pydensecrf's unary_from_labels).
+
+    Args:
+        labels: (H, W) int, 0 to count - 1.
+        count: L, the number of labels.
+        certainty: above 1 / count, below 1.
+    """
+    if count == 1:
+        return np.ones((1, *labels.shape), np.float32)
+    right = np.arange(count)[:, None, None] == labels
+    return np.where(right, certainty, (1 - certainty) / (count - 1)).astype(np.float32)
