@@ -62,6 +62,7 @@ localrules:
     semantics,
     cim,
     prm,
+    bestie,
     mask_rcnn,
     evaluation,
     inspection,
@@ -72,6 +73,16 @@ localrules:
 def runs_of(method):
     """Names of the runs of a method."""
     return [name for name, run in project.runs.items() if run.method == method]
+
+
+def trained_here(method):
+    """Names of the runs of a method that bring no weights."""
+    return [name for name in runs_of(method) if project.runs[name].trains]
+
+
+def predicted_here(method):
+    """Names of the runs of a method whose own network is trained here or brought."""
+    return [name for name in runs_of(method) if project.runs[name].predicts]
 
 
 def one_of(names):
@@ -89,12 +100,17 @@ def weights_of(part, made):
     return path
 
 
+def cues_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
+
+
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
 include: "rules/semantics.smk"
 include: "rules/cim.smk"
 include: "rules/prm.smk"
+include: "rules/bestie.smk"
 include: "rules/mask_rcnn.smk"
 include: "rules/evaluation.smk"
 include: "rules/inspection.smk"

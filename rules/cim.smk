@@ -5,20 +5,6 @@ def proposals_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/proposals/{project.runs[wildcards.run].proposals}.h5"
 
 
-def cues_of_run(wildcards):
-    return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
-
-
-def trained_here(method):
-    """Names of the runs of a method that bring no weights."""
-    return [name for name in runs_of(method) if project.runs[name].trains]
-
-
-def predicted_here(method):
-    """Names of the runs of a method whose own network is trained here or brought."""
-    return [name for name in runs_of(method) if project.runs[name].predicts]
-
-
 def runs_with_labels():
     """Names of the runs that train on AGPL's labels."""
     return [

@@ -24,6 +24,12 @@ rule evaluation:
             run=runs_with_labels(),
             split=project.all_splits,
         ),
+        expand(
+            "results/{dataset}/{run}/pseudo_instances/{split}.report.json",
+            dataset=DATASET,
+            run=trained_here("bestie"),
+            split=project.all_splits,
+        ),
         f"results/{DATASET}/comparison.md",
 
 
@@ -186,6 +192,30 @@ rule report_pseudo_masks:
         code=code_digest("stages.evaluation.report_pseudo_masks"),
     shell:
         "python -m stages.evaluation.report_pseudo_masks --pseudo-masks {input.pseudo_masks}"
+        " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule report_pseudo_instances:
+    input:
+        pseudo_instances="results/{dataset}/{run}/pseudo_instances/{split}.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{run}/pseudo_instances/{split}.report.json",
+    log:
+        "results/{dataset}/logs/{run}/report_pseudo_instances.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/report_pseudo_instances.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(trained_here("bestie")),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
+        code=code_digest("stages.evaluation.report_pseudo_instances"),
+    shell:
+        "python -m stages.evaluation.report_pseudo_instances --pseudo-instances {input.pseudo_instances}"
         " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
 
 

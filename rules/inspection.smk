@@ -32,7 +32,7 @@ def shown(pattern, field):
 
 def runs_to_show():
     """Names of the runs with all that a gallery shows; without training there are no cues."""
-    return [name for name, run in project.runs.items() if run.trains]
+    return [name for name, run in project.runs.items() if run.trains and run.uses_proposals]
 
 
 rule inspection:

@@ -2,7 +2,7 @@
 
 
 def sources_in_use():
-    return sorted({run.proposals for run in project.runs.values() if run.predicts})
+    return sorted({run.proposals for run in project.runs.values() if run.uses_proposals})
 
 
 def sources_of_kind(*kinds):

@@ -6,13 +6,15 @@ from typing import ClassVar
 import numpy as np
 
 from stages.core.artifacts.records import Record, array, text
+from stages.ops.regions import Regions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PseudoInstances(Record):
     """One picture's semantic map, cues, and accepted components; centre and offset maps are made from these.
 
-    The header holds `classes`, `run`, `supervision` and `counts` (cues, components and accepted of all pictures).
+    The header holds `classes`, `run`, `supervision` and `cues` (kind of the classifier's head, "points", or
+    "predictions of" an earlier run).
     """
 
     KIND: ClassVar[str] = "pseudo instances"
@@ -25,8 +27,15 @@ class PseudoInstances(Record):
     instances: np.ndarray = array(
         "int32", "height", "width", about="0: no accepted component; 1 + i: accepted component i"
     )
+    candidates: int = array("int32", about="components that could have been accepted")
     classes: np.ndarray = array("int32", "accepted", about="class of each accepted component")
     centroids: np.ndarray = array("float32", "accepted", 2, about="(y, x), the mean of the component's pixel indices")
     points: np.ndarray = array("float32", "cues", 2, about="(y, x) of the cues that count, in pixels of the picture")
     point_classes: np.ndarray = array("int32", "cues", about="class of each cue")
     point_scores: np.ndarray = array("float32", "cues", about="score of each cue; points: 1")
+
+    @property
+    def regions(self) -> Regions:
+        """The accepted components."""
+        count = len(self.classes)
+        return Regions.from_superpixels(self.instances, np.eye(count, count + 1, 1, dtype=bool))

@@ -27,6 +27,13 @@ class TransferSettings(Section):
     minimum_area: Count = Field(description="pixels; smaller components of a class are no candidates (released: 50)")
 
 
+class IterationSettings(Section):
+    """Pseudo instances from an earlier run's predictions on the training split (table 5)."""
+
+    score_threshold: Share = Field(description="least score of a prediction that becomes a pseudo instance")
+    minimum_area: Count = Field(description="pixels that it keeps after better ones have taken theirs")
+
+
 class GroupingSettings(Section):
     """From a centre map and an offset map to instances (equation 1, and the appendix on center clustering)."""
 
@@ -178,7 +185,7 @@ class BestiePredictionSettings(Section):
     """From the network's outputs to scored instances."""
 
     longer_side: int | None = Field(ge=32, le=4096, description="pixels; null: the picture's own size (paper)")
-    side_step: Count = Field(description="sides are enlarged to multiples of this (released: 32)")
+    side_step: int = Field(ge=32, multiple_of=32, description="sides are enlarged to multiples of this (released: 32)")
     rescale_offsets: bool = Field(
         description="multiply offsets by the factor between network input and picture; false: leave them (released)"
     )
@@ -198,8 +205,9 @@ class BestiePredictionSettings(Section):
 
 
 class BestieSettings(Section):
-    """The three steps of BESTIE."""
+    """The steps of BESTIE: a run has either transfer or iteration, then training and prediction."""
 
     transfer: TransferSettings
+    iteration: IterationSettings
     train: BestieTrainingSettings
     predict: BestiePredictionSettings

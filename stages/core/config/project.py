@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from stages.core.config.bestie import BestieSettings
 from stages.core.config.cim import CimSettings
 from stages.core.config.classifier import ClassifierSettings
 from stages.core.config.evaluation import ComparisonSettings, EvaluationSettings
@@ -48,6 +49,7 @@ class Project(Section):
     semantics: dict[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
     cim: CimSettings
     prm: PrmSettings
+    bestie: BestieSettings
     refinement: Refinement
     mask_rcnn: MaskRcnnSettings
     evaluation: EvaluationSettings
@@ -64,7 +66,9 @@ class Project(Section):
         ]
         heads = [*self.classifier, POINTS]
         for name, run in self.runs.items():
-            problems += [f"runs.{name}{text}" for text in run.problems(sources=list(self.proposals), heads=heads)]
+            names = {"sources": list(self.proposals), "heads": heads, "semantics": list(self.semantics)}
+            problems += [f"runs.{name}{text}" for text in run.problems(**names)]
+        problems += self._broken_iterations()
         problems += self._problems_of_semantics()
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
@@ -79,9 +83,6 @@ class Project(Section):
             if hasattr(source, "cues") and source.cues not in self.classifier
         ]
         for name in self.semantics_in_use:
-            if name not in self.semantics:
-                problems.append(f"a run's semantics is {name!r}; there are {list(self.semantics)}")
-                continue
             source = self.semantics[name]
             problems += [
                 f"semantics.{name}.{key} names split {split!r}, which images.{self.images.kind}.splits does not have "
@@ -96,8 +97,10 @@ class Project(Section):
 
     @property
     def semantics_in_use(self) -> list[str]:
-        """Names of the sources of semantic maps that some run which brings no weights takes its maps from."""
-        return sorted({run.semantics for run in self.runs.values() if getattr(run, "semantics", None) and run.trains})
+        """Names of the sources of semantic maps that some run is trained on here."""
+        return sorted(
+            {run.semantics for run in self.runs.values() if run.uses_semantics and run.semantics in self.semantics}
+        )
 
     @property
     def semantic_heads(self) -> list[str]:
@@ -118,6 +121,22 @@ class Project(Section):
             raise ConfigError(f"semantics.{source}.folders has no folder of split {split!r}; add one")
         values = {"folder": found.folders[split], **found.model_dump(include={"class_values", "supervision"})}
         return PngImportSettings(**values)
+
+    def _broken_iterations(self) -> list[str]:
+        """Runs that iterate one that is not there, makes no masks of its own, or in the end themselves."""
+        problems = []
+        for name, run in self.runs.items():
+            chain = [name]
+            while (before := self.runs[chain[-1]].iterates) is not None:
+                if before not in self.runs or not self.runs[before].predicts:
+                    possible = [other for other, run in self.runs.items() if run.predicts and other != name]
+                    problems.append(f"runs.{chain[-1]}.iterates is {before!r}; there are {possible}")
+                    break
+                if before in chain:
+                    problems.append(f"runs.{name}.iterates leads back to itself: {' -> '.join([*chain, before])}")
+                    break
+                chain.append(before)
+        return problems
 
     @property
     def dataset(self) -> str:
@@ -153,7 +172,9 @@ class Project(Section):
         runs = {}
         for name, run in self.runs.items():
             sections = {run.method} | ({REFINED} if run.refinement == REFINED else set())
-            runs[name] = run.model_dump(mode="json", include={"method", "proposals", "cues", "refinement"} | sections)
+            runs[name] = run.model_dump(
+                mode="json", include={"method", "proposals", "semantics", "iterates", "cues", "refinement"} | sections
+            )
         return ComparisonSettings(runs=runs)
 
 
@@ -209,12 +230,12 @@ def _splits_named_by(source: SemanticsSettings) -> dict[str, list[str]]:
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:
     if not isinstance(run, dict):
         return run
-    known = {"method", "proposals", "cues", "refinement", "trained", *OVERRIDDEN}
+    known = {"method", "proposals", "semantics", "iterates", "cues", "refinement", "trained", *OVERRIDDEN}
     problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
     for section in OVERRIDDEN:
         problems += _unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
     base = {key: config.get(key) for key in ("refinement", *OVERRIDDEN)}
-    base["trained"] = {"network": None, "mask_rcnn": None}
+    base |= {"proposals": None, "semantics": None, "iterates": None, "trained": {"network": None, "mask_rcnn": None}}
     given = {key: value for key, value in run.items() if key in known and not (key == "trained" and value is None)}
     return merged(base, given)
 

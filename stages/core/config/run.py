@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.core.config.bestie import BestieSettings
 from stages.core.config.cim import CimSettings
 from stages.core.config.mask_rcnn import MaskRcnnSettings
 from stages.core.config.prm import PrmSettings
@@ -11,7 +12,7 @@ from stages.core.config.section import Section
 
 POINTS = "points"
 REFINED = "mask_rcnn"  # folder of a run's refinement
-OVERRIDDEN = ("cim", "prm", "mask_rcnn")  # sections of which a run may override parts
+OVERRIDDEN = ("cim", "prm", "bestie", "mask_rcnn")  # sections of which a run may override parts
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Refinement = Annotated[
@@ -29,12 +30,18 @@ class TrainedWeights(Section):
 class Run(Section):
     """One run: a method, what it takes from upstream, and the method's settings after its overrides."""
 
-    method: Literal["cim", "prm"] = Field(description="how instances are found")
-    proposals: Name = Field(description="name of a source in `proposals`")
+    method: Literal["cim", "prm", "bestie"] = Field(description="how instances are found")
+    proposals: Name | None = Field(description="name of a source in `proposals`; null: none are used (bestie)")
+    semantics: Name | None = Field(description="name of a source in `semantics`; bestie only")
+    iterates: Name | None = Field(
+        description="bestie only: name of a run whose predictions on the training split are the pseudo instances, in"
+        " place of semantic knowledge transfer (table 5); null: none"
+    )
     cues: Name = Field(description="name of a head in `classifier`, or points (point supervision)")
     refinement: Refinement
     cim: CimSettings
     prm: PrmSettings
+    bestie: BestieSettings
     mask_rcnn: MaskRcnnSettings
     trained: TrainedWeights
 
@@ -58,13 +65,40 @@ class Run(Section):
         """Whether the run's own instances are made: a brought Mask R-CNN alone needs neither them nor proposals."""
         return self.trains or self.trained.network is not None
 
-    def problems(self, *, sources: list[str], heads: list[str]) -> list[str]:
+    @property
+    def uses_proposals(self) -> bool:
+        """Whether the run chooses among proposals."""
+        return self.predicts and self.method != "bestie"
+
+    @property
+    def uses_semantics(self) -> bool:
+        """Whether something is trained here on semantic maps."""
+        return self.trains and self.method == "bestie"
+
+    def problems(self, *, sources: list[str], heads: list[str], semantics: list[str]) -> list[str]:
         """What cannot be, as ends of sentences that begin with the run's path; given the names that exist."""
         points, trains_cim = self.cues == POINTS, self.method == "cim" and self.trains
+        bestie = self.method == "bestie"
         rules = [
             (
-                self.predicts and self.proposals not in sources,
+                self.uses_proposals and self.proposals not in sources,
                 f".proposals is {self.proposals!r}; there are {sources}",
+            ),
+            (
+                self.uses_semantics and self.semantics not in semantics,
+                f".semantics is {self.semantics!r}; there are {semantics}",
+            ),
+            (
+                not bestie and self.semantics is not None,
+                f".semantics is set, but method {self.method} uses no semantic maps; leave it out",
+            ),
+            (
+                not bestie and self.iterates is not None,
+                f".iterates is set, but method {self.method} cannot; leave it out",
+            ),
+            (
+                points and bestie and self.trains and self.bestie.train.backbone.weights == "classifier",
+                ": cues are points, so bestie.train.backbone.weights cannot be 'classifier'",
             ),
             (
                 self.uses_classifier and self.cues not in heads,

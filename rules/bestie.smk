@@ -1,0 +1,153 @@
+# BESTIE (CVPR 2022): components of semantic maps with one cue teach centres and offsets, which refine themselves.
+
+
+def iterating():
+    """Names of the runs that are trained on another run's predictions."""
+    return [
+        name
+        for name in trained_here("bestie")
+        if project.runs[name].iterates is not None
+    ]
+
+
+def semantics_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{project.runs[wildcards.run].semantics}.h5"
+
+
+def instances_to_iterate(wildcards):
+    before = project.runs[wildcards.run].iterates
+    return f"results/{wildcards.dataset}/{before}/{wildcards.split}/instances.h5"
+
+
+def backbone_of_bestie(wildcards):
+    """The classifier's weights where the network's backbone starts from them, else nothing."""
+    run = project.runs[wildcards.run]
+    if run.bestie.train.backbone.weights != "classifier":
+        return []
+    return f"results/{wildcards.dataset}/classifier/{run.cues}/weights.safetensors"
+
+
+rule bestie:
+    input:
+        expand(
+            "results/{dataset}/{run}/{split}/instances.h5",
+            dataset=DATASET,
+            run=predicted_here("bestie"),
+            split=project.splits.evaluate,
+        ),
+
+
+rule transfer_semantics:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        semantics=semantics_of_run,
+        cues=cues_of_run,
+    output:
+        "results/{dataset}/{run}/pseudo_instances/{split}.h5",
+    log:
+        "results/{dataset}/logs/{run}/transfer_semantics.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/transfer_semantics.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(sorted(set(trained_here("bestie")) - set(iterating()))),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].bestie.transfer.canonical(),
+        code=code_digest("stages.bestie.transfer_semantics"),
+    shell:
+        "python -m stages.bestie.transfer_semantics --images {input.images} --semantics {input.semantics}"
+        " --cues {input.cues} --output {output} --run {wildcards.run} --settings {params.settings:q} --log {log}"
+
+
+rule iterate_instances:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        semantics=semantics_of_run,
+        instances=instances_to_iterate,
+    output:
+        "results/{dataset}/{run}/pseudo_instances/{split}.h5",
+    log:
+        "results/{dataset}/logs/{run}/iterate_instances.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/iterate_instances.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(iterating()),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].bestie.iteration.canonical(),
+        code=code_digest("stages.bestie.iterate_instances"),
+    shell:
+        "python -m stages.bestie.iterate_instances --images {input.images} --semantics {input.semantics}"
+        " --instances {input.instances} --output {output} --run {wildcards.run} --settings {params.settings:q}"
+        " --log {log}"
+
+
+rule train_bestie:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        pseudo_instances=f"results/{{dataset}}/{{run}}/pseudo_instances/{project.splits.train}.h5",
+        backbone_weights=backbone_of_bestie,
+    output:
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+        curves="results/{dataset}/{run}/network/curves.json",
+        plot="results/{dataset}/{run}/network/curves.png",
+    log:
+        "results/{dataset}/logs/{run}/train_bestie.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/train_bestie.tsv"
+    wildcard_constraints:
+        run=one_of(trained_here("bestie")),
+    threads: project.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=24000,
+        runtime=2880,
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].bestie.train.canonical(),
+        code=code_digest("stages.bestie.train"),
+    shell:
+        LAUNCH
+        + " stages.bestie.train --images {input.images} --pseudo-instances {input.pseudo_instances}"
+        " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
+        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log}}"
+
+
+rule predict_bestie:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        weights=weights_of(
+            "network", "results/{dataset}/{run}/network/weights.safetensors"
+        ),
+    output:
+        "results/{dataset}/{run}/{split}/instances.h5",
+    log:
+        "results/{dataset}/logs/{run}/predict_bestie.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/predict_bestie.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(predicted_here("bestie")),
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=8000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].bestie.predict.canonical(),
+        code=code_digest("stages.bestie.predict"),
+    shell:
+        "python -m stages.bestie.predict --images {input.images} --weights {input.weights} --output {output}"
+        " --run {wildcards.run}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

@@ -1,0 +1,124 @@
+"""What a picture, its maps and its cues look like to the network: colours, size, crop and mirror image together."""
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from stages.core import pictures
+from stages.core.config.bestie import BestieDataSettings
+
+MEAN_GREY = np.round(255 * pictures.IMAGENET_MEAN).astype(np.uint8)  # where a crop reaches beyond the picture
+
+
+class View(NamedTuple):
+    """A picture with what is known of its pixels.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        labels: (H, W) uint8, the semantic map.
+        instances: (H, W) int32, accepted components, 0 where there is none.
+        points: (P, 2) float32, (y, x) in pixels.
+    """
+
+    rgb: np.ndarray
+    labels: np.ndarray
+    instances: np.ndarray
+    points: np.ndarray
+
+
+def augmented(view: View, settings: BestieDataSettings, generator: np.random.Generator) -> tuple[View, np.ndarray]:
+    """A random view of settings.crop pixels a side, and which of the points lie in it, (P,) bool; all are kept.
+
+    Differs from the released code: a picture is resampled once, not twice; points become whole pixels before they are
+    mirrored, not after, which would move them by one.
+    """
+    rgb = jitter(view.rgb, settings, generator)
+    height, width = scaled_size(*rgb.shape[:2], settings)
+    scale = settings.scales[generator.integers(len(settings.scales))]
+    sized = resized(view._replace(rgb=rgb), max(1, int(height * scale)), max(1, int(width * scale)))
+    crop = cropped(sized, settings.crop, generator)
+    crop = crop._replace(points=np.floor(crop.points))
+    if generator.random() < settings.flip:
+        crop = mirrored(crop)
+    return crop, ((crop.points >= 0) & (crop.points < settings.crop)).all(1)
+
+
+def scaled_size(height: int, width: int, settings: BestieDataSettings) -> tuple[int, int]:
+    """Height and width with the longer side at `longer_side`, the other rounded up to a multiple of the step plus 1.
+
+    With a step of 1 the other side is rounded. The released code's rounding changes the proportions a little.
+    """
+    longer, step = settings.longer_side, settings.side_step
+    scale = longer / max(height, width)
+    if step == 1:
+        return max(1, round(height * scale)), max(1, round(width * scale))
+    sides = [step * math.ceil((math.floor(side * scale) - 1) / step) + 1 for side in (height, width)]
+    return (longer, sides[1]) if height >= width else (sides[0], longer)
+
+
+def jitter(rgb: np.ndarray, settings: BestieDataSettings, generator: np.random.Generator) -> np.ndarray:
+    """The picture uint8 (H, W, 3) with brightness, contrast and hue changed, each with probability 1/2.
+
+    Contrast comes before or after hue, with equal probability, as in the released code.
+    """
+    shift, factor, turn, first = (
+        generator.uniform(-settings.brightness, settings.brightness) * (generator.random() < 0.5),
+        1 + generator.uniform(-settings.contrast, settings.contrast) * (generator.random() < 0.5),
+        generator.uniform(-settings.hue, settings.hue) * (generator.random() < 0.5),
+        generator.random() < 0.5,
+    )
+    if not shift and factor == 1 and not turn:
+        return rgb
+    values = rgb.astype(np.float32) + np.float32(shift)
+    values = _turned(values * np.float32(factor), turn) if first else _turned(values, turn) * np.float32(factor)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _turned(values: np.ndarray, degrees: float) -> np.ndarray:
+    if not degrees:
+        return values
+    hsv = cv2.cvtColor(np.maximum(values, 0), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + np.float32(degrees)) % 360
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def resized(view: View, height: int, width: int) -> View:
+    """The view at another size: the picture smoothly, maps by nearest pixel centres."""
+    was = view.labels.shape
+    rows, columns = (
+        ((np.arange(to) + 0.5) * old / to).astype(int) for to, old in zip((height, width), was, strict=True)
+    )
+    grid = rows[:, None], columns
+    factors = np.array([height / was[0], width / was[1]], np.float32)
+    return View(
+        pictures.resize(view.rgb, height, width), view.labels[grid], view.instances[grid], view.points * factors
+    )
+
+
+def cropped(view: View, side: int, generator: np.random.Generator) -> View:
+    """A square at a random place; a smaller picture is laid at a random place, with mean grey and background around.
+
+    Points are moved along; those outside lie beyond the square.
+    """
+    height, width = view.labels.shape
+    spare = np.array([side - height, side - width])
+    # Positive spare: where the picture lies in the square; negative: where the square lies in the picture.
+    places = np.sign(spare) * [generator.integers(abs(int(s)) + 1) for s in spare]
+    rgb = np.empty((side, side, 3), np.uint8)
+    rgb[:] = MEAN_GREY
+    labels, instances = np.zeros((side, side), np.uint8), np.zeros((side, side), np.int32)
+    (top, left), (cut_y, cut_x) = np.maximum(places, 0), np.maximum(-places, 0)
+    high, wide = min(height, side), min(width, side)
+    to = np.s_[top : top + high, left : left + wide]
+    source = np.s_[cut_y : cut_y + high, cut_x : cut_x + wide]
+    rgb[to], labels[to], instances[to] = view.rgb[source], view.labels[source], view.instances[source]
+    return View(rgb, labels, instances, view.points + places.astype(np.float32))
+
+
+def mirrored(view: View) -> View:
+    """The view mirrored left to right; a point in pixel x moves to pixel W - 1 - x."""
+    width = view.labels.shape[1]
+    points = np.stack([view.points[:, 0], width - 1 - view.points[:, 1]], 1)
+    return View(*(np.ascontiguousarray(part[:, ::-1]) for part in view[:3]), points)

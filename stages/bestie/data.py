@@ -1,0 +1,151 @@
+"""Training of BESTIE as a task: which crops a pass sees, and what it is asked for."""
+
+import logging
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.bestie.augmentation import View, augmented
+from stages.bestie.components import Components, class_components, class_regions, stacked
+from stages.bestie.losses import weighted_losses
+from stages.bestie.network import BestieNetwork, Outputs
+from stages.bestie.refinement import refined_targets, refined_targets_from_points
+from stages.bestie.targets import Points, Targets, pseudo_targets, transfer
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.storage import Artifact
+from stages.core.config.bestie import BestieTrainingSettings
+from stages.core.pictures import load_rgb, normalise
+
+log = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """B crops of side s.
+
+    Attributes:
+        step: number of the update, from 0.
+        pictures: (B, 3, s, s) float32, normalised.
+        labels: (B, s, s) uint8, semantic maps.
+        accepted: parts that pseudo labels say are instances.
+        candidates: what refined labels are made for: parts of tagged classes; with points all of a class as one.
+        points: the cues inside the crops.
+    """
+
+    step: int
+    pictures: Tensor
+    labels: Tensor
+    accepted: Components
+    candidates: Components
+    points: Points
+
+
+class BestieTask:
+    """Trains a `BestieNetwork` on the pictures that have tags.
+
+    They are passed in a random order, another one each epoch; batches go on from one epoch to the next. The order
+    depends on the seed alone, all else on the generator given.
+    """
+
+    def __init__(
+        self, network: BestieNetwork, *, images: Artifact[Picture], pseudo: Artifact[PseudoInstances],
+        settings: BestieTrainingSettings,
+    ) -> None:  # fmt: skip
+        self.network = network
+        self.images, self.pseudo, self.settings = images, pseudo, settings
+        self.class_count = len(images.header["classes"])
+        self.by_points = pseudo.header["cues"] == "points"
+        self.usable = tagged_pictures(images)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
+        """The crops of forward pass `micro` of update `step`."""
+        size = self.settings.data.batch
+        first = (step * self.settings.training.accumulate + micro) * size
+        samples = [self._sample(self.entry(first + place), generator) for place in range(size)]
+        views, accepted, candidates, classes = zip(*samples, strict=True)
+        counts = [len(part) for part in classes]
+        return Batch(
+            step=step,
+            pictures=torch.from_numpy(np.stack([normalise(view.rgb) for view in views])),
+            labels=torch.from_numpy(np.stack([view.labels for view in views])),
+            accepted=stacked(accepted),
+            candidates=stacked(candidates),
+            points=Points(
+                places=torch.from_numpy(np.concatenate([view.points for view in views]).astype(np.int64)),
+                pictures=torch.from_numpy(np.repeat(np.arange(size), counts)),
+                classes=torch.from_numpy(np.concatenate(classes).astype(np.int64)),
+            ),
+        )
+
+    def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
+        """The weighted terms of one batch."""
+        settings = self.settings
+        outputs = self.network(batch.pictures)
+        drawn = {"class_count": self.class_count, "sigma": settings.data.sigma}
+        pseudo = pseudo_targets(batch.accepted, points=batch.points if self.by_points else None, **drawn)
+        refined = None
+        if settings.refinement.enabled and batch.step >= settings.refinement.first_step:
+            refined = self._refined(outputs, batch, pseudo)
+        return weighted_losses(
+            outputs, batch.labels, pseudo=pseudo, refined=refined, point_supervision=self.by_points,
+            settings=settings.losses,
+        )  # fmt: skip
+
+    def _refined(self, outputs: Outputs, batch: Batch, pseudo: Targets) -> Targets:
+        if self.by_points:
+            return refined_targets_from_points(outputs, batch.candidates, batch.points, pseudo=pseudo)
+        settings = self.settings
+        return refined_targets(outputs, batch.candidates, sigma=settings.data.sigma, settings=settings.refinement)
+
+    def entry(self, number: int) -> int:
+        """Position among the images of the picture `number`, counted over the whole training."""
+        epoch, place = divmod(number, len(self.usable))
+        return self.usable[self._order(epoch)[place]]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.usable))
+
+    def _sample(self, i: int, generator: np.random.Generator) -> tuple[View, tuple, tuple, np.ndarray]:
+        """A crop, its accepted parts, its candidates, and the classes of the cues inside it."""
+        data, record = self.settings.data, self.pseudo.find(self.images.ids[i])
+        rgb = load_rgb(self.images[i], self.images.header["root"])
+        check_size(record, rgb, self.pseudo)
+        view, inside = augmented(View(rgb, record.labels, record.instances, record.points), data, generator)
+        view, classes = view._replace(points=view.points[inside]), record.point_classes[inside]
+        tags = self.images.field(i, "tags")
+        accepted = view.instances, record.classes
+        if data.accepted_on == "crop":
+            found = transfer(view.labels, view.points, classes, tags=tags, minimum_area=self.settings.minimum_area)
+            accepted = found.instances, found.classes
+        if self.by_points:
+            return view, accepted, class_regions(view.labels, wanted=tags), classes
+        area = self.settings.refinement.minimum_area
+        return view, accepted, class_components(view.labels, wanted=tags, minimum_area=area), classes
+
+
+def tagged_pictures(images: Artifact[Picture]) -> list[int]:
+    """Positions of the images that have a tag; the others are listed in the log.
+
+    Raises ValueError where none is left.
+    """
+    tagged = [bool(images.field(i, "tags").any()) for i in range(len(images))]
+    usable, untagged = [[i for i, has in enumerate(tagged) if has is wanted] for wanted in (True, False)]
+    if untagged:
+        names = ", ".join(images.ids[i] for i in untagged)
+        log.warning("%d of %d pictures without tags are not trained on: %s", len(untagged), len(images), names)
+    if not usable:
+        raise ValueError(f"{images.path}: none of {len(images)} pictures has tags; nothing to train on")
+    return usable
+
+
+def check_size(record: PseudoInstances, rgb: np.ndarray, pseudo: Artifact[PseudoInstances]) -> None:
+    """Raise ValueError unless the pseudo instances have the size of their picture."""
+    if record.labels.shape != rgb.shape[:2]:
+        raise ValueError(
+            f"{pseudo.path}: {record.picture!r} has a map of {record.labels.shape} (height, width), the picture is "
+            f"{rgb.shape[:2]}; remake the pseudo instances from this list of pictures"
+        )

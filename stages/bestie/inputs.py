@@ -1,0 +1,41 @@
+"""What the steps of BESTIE ask of the artifacts that they read."""
+
+import numpy as np
+
+from stages.core.artifacts.cues import Cues
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.storage import Artifact
+
+TAGS = "image tags"
+
+
+def check_classes(pictures: Artifact[Picture], *others: Artifact) -> None:
+    """Raise ValueError unless all artifacts are of the pictures' classes."""
+    classes = pictures.header["classes"]
+    for other in others:
+        if other.header["classes"] != classes:
+            raise ValueError(
+                f"{other.path} holds classes {other.header['classes']}, {pictures.path} holds {classes}; make both from"
+                " the same list of pictures"
+            )
+
+
+def map_of(maps: Artifact[SemanticMaps], pictures: Artifact[Picture], i: int) -> np.ndarray:
+    """Semantic map (H, W) uint8 of picture i. Raises ValueError where it has another size than the picture."""
+    labels = maps.find(pictures.ids[i]).labels
+    size = int(pictures.field(i, "height")), int(pictures.field(i, "width"))
+    if labels.shape != size:
+        raise ValueError(
+            f"{maps.path}: {pictures.ids[i]!r} has a map of {labels.shape} (height, width), {pictures.path} says"
+            f" {size}; remake the maps from this list of pictures"
+        )
+    return labels
+
+
+def joint_supervision(maps: Artifact[SemanticMaps], other: Artifact[Cues] | Artifact[Instances]) -> str:
+    """What people have given: tags alone, or what the maps and the cues say beyond them."""
+    more = dict.fromkeys(artifact.header["supervision"] for artifact in (other, maps))
+    more.pop(TAGS, None)
+    return " and ".join(more) or TAGS

@@ -1,0 +1,99 @@
+"""Step: pseudo instances from an earlier run's predictions on the training split (BESTIE, table 5)."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from stages.bestie.inputs import check_classes, joint_supervision, map_of
+from stages.core import step
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.config.bestie import IterationSettings
+from stages.ops.components import measure_components
+
+log = logging.getLogger(__name__)
+
+
+def iterate_instances(
+    *, images: Path, semantics: Path, instances: Path, output: Path, run: str, settings: IterationSettings
+) -> None:
+    """Write each picture's semantic map and the earlier run's instances on it, of tagged classes alone.
+
+    A pixel belongs to the best instance that holds it; the cues are the instances' centroids.
+
+    Raises ValueError where maps or instances are of other classes or sizes, or where there is no instance at all,
+    KeyError where they lack a picture.
+    """
+    with read(images, Picture) as pictures, read(semantics, SemanticMaps) as maps, read(instances, Instances) as found:
+        check_classes(pictures, maps, found)
+        header = {
+            "classes": pictures.header["classes"],
+            "run": run,
+            "cues": f"predictions of {found.header['run']}",
+            "supervision": joint_supervision(maps, found),
+        }
+        inputs = {"images": pictures, "semantics": maps, "instances": found}
+        accepted = 0
+        with create(output, PseudoInstances, header=header, provenance=Provenance(
+            "iterate_instances", settings, None, inputs
+        )) as writer:  # fmt: skip
+            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
+                labels = map_of(maps, pictures, i)
+                record = iterated(labels, found.find(picture), tags=pictures.field(i, "tags"), settings=settings)
+                accepted += len(record.classes)
+                writer.append(record)
+            if not accepted:
+                raise ValueError(
+                    f"{instances} holds no instance of a tagged class with a score of {settings.score_threshold:g} or "
+                    "more: there is nothing to learn from; lower bestie.iteration.score_threshold"
+                )
+    log.info("%d instances of %s become pseudo instances", accepted, found.header["run"])
+
+
+def iterated(labels: np.ndarray, found: Instances, *, tags: np.ndarray, settings: IterationSettings) -> PseudoInstances:
+    """The pseudo instances of one picture, from its semantic map (H, W) uint8 and an earlier run's instances.
+
+    Raises ValueError where the masks have another size than the map.
+    """
+    regions = found.regions
+    if regions.shape != labels.shape:
+        raise ValueError(
+            f"picture {found.picture!r}: masks are {regions.shape} (height, width), the semantic map is {labels.shape};"
+            " remake both from one list of pictures"
+        )
+    candidates = np.flatnonzero(tags[found.classes] & (found.scores >= settings.score_threshold))
+    best_first = candidates[np.argsort(-found.scores[candidates], kind="stable")]
+    owners = _first_holding(regions.membership[best_first])[regions.atoms]  # position in best_first, -1: none
+    areas = np.bincount(owners[owners >= 0], minlength=len(best_first))
+    kept = np.flatnonzero(areas >= settings.minimum_area)
+    numbers = np.zeros(len(best_first) + 1, np.int32)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    instances = numbers[owners]  # the last entry, 0, is that of pixels without an owner
+    centroids = measure_components(instances, len(kept))[2].astype(np.float32)
+    classes = found.classes[best_first[kept]]
+    return PseudoInstances(
+        picture=found.picture,
+        labels=labels,
+        instances=instances,
+        candidates=len(best_first),
+        classes=classes,
+        centroids=centroids,
+        points=centroids,
+        point_classes=classes,
+        point_scores=found.scores[best_first[kept]],
+    )
+
+
+def _first_holding(membership: np.ndarray) -> np.ndarray:
+    """First region (N, A) bool that holds each atom, (A,) int64; -1 where none does."""
+    if not len(membership):
+        return np.full(membership.shape[1], -1)
+    return np.where(membership.any(0), membership.argmax(0), -1)
+
+
+if __name__ == "__main__":
+    step.run(iterate_instances)

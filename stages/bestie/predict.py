@@ -1,0 +1,91 @@
+"""Step: finds instances in pictures with a trained network of BESTIE."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.bestie.decoding import Maps, decode, predict_maps
+from stages.bestie.network import BestieNetwork
+from stages.core import step
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.masks import packed_fields
+from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.config.bestie import BestiePredictionSettings, BestieTrainingSettings
+from stages.core.devices import torch_device
+from stages.core.pictures import load_rgb, normalise, resize, scaled_size
+from stages.core.weights import load_weights, read_trained, weights_digest
+
+log = logging.getLogger(__name__)
+
+
+def predict_bestie(
+    *, images: Path, weights: Path, output: Path, settings: BestiePredictionSettings, run: str, device: str
+) -> None:
+    """Find the instances of each picture; they never overlap, and a picture may have none.
+
+    The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
+    Raises ValueError where the weights are not of `train_bestie` or of other classes.
+    """
+    with read(images, Picture) as pictures:
+        network, metadata = load_network(weights, pictures, device=device)
+        header = {
+            "classes": pictures.header["classes"],
+            "category_ids": pictures.header["category_ids"],
+            "run": run,
+            "method": "bestie",
+            "supervision": metadata["supervision"],
+            "weights": weights_digest(weights),
+        }
+        counts = []
+        provenance = Provenance("predict_bestie", settings, None, {"images": pictures})
+        with create(output, Instances, header=header, provenance=provenance) as instances:
+            for picture in step.progress(pictures, total=len(pictures), label="pictures"):
+                maps = maps_of(network, picture, root=pictures.header["root"], settings=settings)
+                found = decode(maps, tags=picture.tags if settings.use_tags else None, settings=settings)
+                counts.append(len(found.scores))
+                instances.append(
+                    Instances(
+                        picture=picture.picture,
+                        classes=found.classes,
+                        scores=found.scores,
+                        **packed_fields(found.regions),
+                    )
+                )
+        log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
+
+
+def maps_of(network: BestieNetwork, picture: Picture, *, root: str, settings: BestiePredictionSettings) -> Maps:
+    """The network's maps of a picture, at the picture's size."""
+    rgb = load_rgb(picture, root)
+    size = input_size(*rgb.shape[:2], settings)
+    device = next(network.parameters()).device
+    inputs = torch.from_numpy(normalise(resize(rgb, *size))).to(device)
+    return predict_maps(network, inputs, size=rgb.shape[:2], settings=settings)
+
+
+def input_size(height: int, width: int, settings: BestiePredictionSettings) -> tuple[int, int]:
+    """Height and width of the network's input: scaled to the longer side, then enlarged to multiples of the step."""
+    if settings.longer_side is not None:
+        height, width = scaled_size(height, width, settings.longer_side)
+    divisor = settings.side_step
+    return divisor * math.ceil(height / divisor), divisor * math.ceil(width / divisor)
+
+
+def load_network(weights: Path, images: Artifact[Picture], *, device: str) -> tuple[BestieNetwork, dict[str, Any]]:
+    """The trained network in evaluation mode, and the metadata of the weights file.
+
+    Raises ValueError where the weights are not of `train_bestie`, do not fit, or know other classes than the images.
+    """
+    metadata = read_trained(weights, step="train_bestie", classes=images.header["classes"], listed=images.path)
+    settings = BestieTrainingSettings.model_validate(metadata["settings"])
+    network = BestieNetwork(settings, class_count=len(metadata["classes"]), load=False)
+    load_weights(weights, network)
+    return network.to(torch_device(device)).eval(), metadata
+
+
+if __name__ == "__main__":
+    step.run(predict_bestie)

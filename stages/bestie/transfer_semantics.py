@@ -1,0 +1,81 @@
+"""Step: semantic knowledge transfer, from semantic maps and cues to pseudo instances."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from stages.bestie.inputs import check_classes, joint_supervision, map_of
+from stages.bestie.targets import transfer
+from stages.core import step
+from stages.core.artifacts.cues import Cues
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.config.bestie import TransferSettings
+
+log = logging.getLogger(__name__)
+
+
+def transfer_semantics(
+    *, images: Path, semantics: Path, cues: Path, output: Path, run: str, settings: TransferSettings
+) -> None:
+    """Write each picture's semantic map, the cues that count, and the components that hold exactly one (section 3.3).
+
+    Of tagged classes alone; a picture without tags has no candidates. How right the accepted components are is for the
+    evaluation to say.
+
+    Raises ValueError where maps or cues are of other classes or sizes, or where no component is accepted, KeyError
+    where they lack a picture.
+    """
+    with read(images, Picture) as pictures, read(semantics, SemanticMaps) as maps, read(cues, Cues) as hints:
+        check_classes(pictures, maps, hints)
+        header = {
+            "classes": pictures.header["classes"],
+            "run": run,
+            "cues": hints.header["head"],
+            "supervision": joint_supervision(maps, hints),
+        }
+        inputs = {"images": pictures, "semantics": maps, "cues": hints}
+        counts = Counter(cues=0, candidates=0, accepted=0)
+        with create(output, PseudoInstances, header=header, provenance=Provenance(
+            "transfer_semantics", settings, None, inputs
+        )) as writer:  # fmt: skip
+            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
+                labels = map_of(maps, pictures, i)
+                record = transferred(labels, hints.find(picture), tags=pictures.field(i, "tags"), settings=settings)
+                counts.update(
+                    cues=len(record.points), candidates=record.candidates, accepted=len(record.classes)
+                )  # fmt: skip
+                writer.append(record)
+            if not counts["accepted"]:
+                raise ValueError(
+                    f"none of the {counts['candidates']} components of {semantics} holds exactly one of the "
+                    f"{counts['cues']} cues of {cues}: there is nothing to learn from; look at both in the gallery, "
+                    "and change bestie.transfer or their sources"
+                )
+    log.info("%d of %d components hold one of %d cues", counts["accepted"], counts["candidates"], counts["cues"])
+
+
+def transferred(labels: np.ndarray, cues: Cues, *, tags: np.ndarray, settings: TransferSettings) -> PseudoInstances:
+    """The pseudo instances of one picture, from its semantic map (H, W) uint8, its cues and its tags (C,) bool."""
+    counted = tags[cues.peak_classes] & (cues.peak_scores >= settings.cue_threshold)
+    points, classes = cues.peaks[counted], cues.peak_classes[counted]
+    accepted = transfer(labels, points, classes, tags=tags, minimum_area=settings.minimum_area)
+    return PseudoInstances(
+        picture=cues.picture,
+        labels=labels,
+        instances=accepted.instances,
+        candidates=accepted.candidates,
+        classes=accepted.classes,
+        centroids=accepted.centroids,
+        points=points.astype(np.float32),
+        point_classes=classes,
+        point_scores=cues.peak_scores[counted],
+    )
+
+
+if __name__ == "__main__":
+    step.run(transfer_semantics)
