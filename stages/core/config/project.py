@@ -172,9 +172,9 @@ class Project(Section):
         runs = {}
         for name, run in self.runs.items():
             sections = {run.method} | ({REFINED} if run.refinement == REFINED else set())
-            runs[name] = run.model_dump(
-                mode="json", include={"method", "proposals", "semantics", "iterates", "cues", "refinement"} | sections
-            )
+            read = {"method", "proposals", "semantics", "iterates", "cues", "refinement"} | sections
+            values = run.model_dump(mode="json", include=read)
+            runs[name] = {key: value for key, value in values.items() if value is not None}
         return ComparisonSettings(runs=runs)
 
 

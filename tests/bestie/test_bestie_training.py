@@ -1,0 +1,325 @@
+"""The task, a tiny training from artifacts to artifacts, and prediction."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from stages.bestie import data
+from stages.bestie.data import BestieTask
+from stages.bestie.network import BestieNetwork
+from stages.bestie.predict import input_size, predict_bestie
+from stages.bestie.train import train_bestie
+from stages.bestie.transfer_semantics import transfer_semantics
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.storage import read
+from stages.core.training import loop
+from stages.core.weights import read_metadata, read_weights, save_weights
+from stages.ops.regions import Regions
+from tests.bestie.toy import CLASSES, SIZE, Toy, rectangles, tiny, write
+
+PICTURES = {
+    "name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1, "category_ids": [1, 2, 3]
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return Toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def pseudo_of(toy):
+    """Pseudo instances of the toy, from its cues or, as points, from the same ones."""
+
+    def pseudo_of(head="pam"):
+        output = toy.folder / f"pseudo_{head}.h5"
+        if not output.exists():
+            supervision = "points" if head == "points" else "image tags"
+            cues = toy.cue_file(toy.folder / f"cues_{head}.h5", head=head, supervision=supervision)
+            transfer_semantics(
+                images=toy.images, semantics=toy.semantics, cues=cues, output=output, run="bestie",
+                settings=tiny().transfer,
+            )  # fmt: skip
+        return output
+
+    return pseudo_of
+
+
+@pytest.fixture
+def train(toy, pseudo_of, tmp_path):
+    def train(settings, *, name="run", pseudo=None, images=toy.images, backbone_weights=None):
+        folder = tmp_path / name
+        train_bestie(
+            images=images, pseudo_instances=pseudo or pseudo_of(), backbone_weights=backbone_weights,
+            output_weights=folder / "weights.safetensors", output_curves=folder / "curves.json",
+            output_plot=folder / "curves.png", settings=settings.train, device="cpu",
+        )  # fmt: skip
+        return folder / "weights.safetensors"
+
+    return train
+
+
+@pytest.fixture
+def predict(toy, tmp_path):
+    def predict(weights, settings, *, images=toy.images):
+        output = tmp_path / "found.h5"
+        predict_bestie(
+            images=images, weights=weights, output=output, settings=settings.predict, run="bestie", device="cpu"
+        )
+        with read(output, Instances) as instances:
+            return instances.header, {record.picture: record for record in instances}
+
+    return predict
+
+
+@pytest.fixture
+def task_of(toy, pseudo_of):
+    with contextlib.ExitStack() as stack:
+
+        def task(settings, head="pam"):
+            images = stack.enter_context(read(toy.images, Picture))
+            pseudo = stack.enter_context(read(pseudo_of(head), PseudoInstances))
+            network = BestieNetwork(settings.train, class_count=3)
+            return BestieTask(network, images=images, pseudo=pseudo, settings=settings.train)
+
+        yield task
+
+
+def test_every_tagged_picture_comes_once_an_epoch_in_another_order_each_time(task_of):
+    task = task_of(tiny())
+    epochs = [[task.entry(3 * epoch + place) for place in range(3)] for epoch in range(6)]
+    assert all(sorted(epoch) == [0, 1, 2] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert epochs == [[task_of(tiny()).entry(3 * epoch + place) for place in range(3)] for epoch in range(6)]
+
+
+def test_passes_of_an_update_see_other_pictures(task_of, monkeypatch):
+    task, seen = task_of(tiny(train={"data": {"batch": 1}, "training": {"accumulate": 3}})), []
+    sample = task._sample
+    monkeypatch.setattr(task, "_sample", lambda i, generator: (seen.append(i), sample(i, generator))[1])
+    for micro in range(3):
+        task.batch(0, micro, np.random.default_rng(0))
+    assert sorted(seen) == [0, 1, 2]
+
+
+PLAIN = {"brightness": 0.0, "contrast": 0.0, "hue": 0.0, "scales": [1.0], "crop": 96, "flip": 0.0, "batch": 3}
+
+
+def parts(task):
+    """Accepted components and candidates of each picture in one batch."""
+    batch = task.batch(0, 0, np.random.default_rng(0))
+    order = [task.images.ids[task.entry(place)] for place in range(3)]
+    accepted, candidates = ({name: [] for name in order} for _ in range(2))
+    for found, named in ((batch.accepted, accepted), (batch.candidates, candidates)):
+        for n, (picture, label) in enumerate(zip(found.pictures.tolist(), found.classes.tolist(), strict=True)):
+            named[order[picture]].append((label, int((found.ids == n + 1).sum())))
+    return batch, accepted, candidates
+
+
+@pytest.mark.parametrize("where", ["picture", "crop"])
+def test_a_batch_holds_accepted_components_and_candidates(task_of, where):
+    batch, accepted, candidates = parts(task_of(tiny(train={"data": PLAIN | {"accepted_on": where}})))
+    assert accepted == {"p0": [(0, 550)], "p1": [(1, 784)], "p2": []}
+    assert candidates == {"p0": [(0, 550), (0, 625)], "p1": [(1, 784)], "p2": [(2, 1200)]}
+    assert batch.pictures.shape == (3, 3, 96, 96)
+    assert batch.labels.shape == (3, 96, 96)
+    assert len(batch.points.places) == 3 + 2 + 0
+
+
+def test_a_crop_that_leaves_one_cue_inside_makes_an_instance_where_crops_decide(task_of):
+    """The second cat of p0 has cues at (25, 45) and (40, 60); a crop of 32 pixels may hold one of them alone."""
+    narrow = PLAIN | {"crop": 32, "batch": 1}
+    seen = {}
+    for where in ("picture", "crop"):
+        task = task_of(tiny(train={"data": narrow | {"accepted_on": where}}))
+        place = [task.entry(i) for i in range(3)].index(0)
+        counts = [len(task.batch(place, 0, np.random.default_rng(n)).accepted.classes) for n in range(30)]
+        areas = [
+            {int((b.accepted.ids == n + 1).sum()) > 0 for n in range(len(b.accepted.classes))}
+            for b in (task.batch(place, 0, np.random.default_rng(n)) for n in range(30))
+        ]
+        seen[where] = (counts, areas)
+    assert set(seen["picture"][0]) == {1}  # the first cat, whether the crop shows it or not
+    assert {False} in seen["picture"][1]
+    assert max(seen["crop"][0]) == 1
+    assert min(seen["crop"][0]) == 0
+
+
+def test_refinement_starts_when_it_should(task_of):
+    for first, wanted in ((0, True), (3, False)):
+        task = task_of(tiny(train={"refinement": {"first_step": first}}))
+        names = task.losses(task.batch(2, 0, np.random.default_rng(0)), np.random.default_rng(0)).keys()
+        assert ("refined_centre" in names) == wanted
+    off = task_of(tiny(train={"refinement": {"enabled": False}}))
+    assert set(off.losses(off.batch(2, 0, np.random.default_rng(0)), np.random.default_rng(0))) == {
+        "semantic",
+        "centre",
+        "offset",
+    }
+
+
+def test_points_teach_their_own_centres_and_whole_regions(task_of, monkeypatch):
+    task = task_of(tiny(train={"data": PLAIN}), head="points")
+    _, _, candidates = parts(task)
+    assert candidates == {"p0": [(0, 550 + 625)], "p1": [(0, 9), (1, 784)], "p2": [(2, 1200)]}
+    drawn = []
+    original = data.pseudo_targets
+    monkeypatch.setattr(
+        data, "pseudo_targets", lambda *args, **kwargs: (drawn.append(kwargs["points"]), original(*args, **kwargs))[1]
+    )
+    losses = task.losses(task.batch(0, 0, np.random.default_rng(0)), np.random.default_rng(0))
+    assert {"refined_centre", "refined_offset"} <= set(losses)
+    assert len(drawn[0].places) == 5
+
+
+@pytest.mark.parametrize("kind", ["panoptic_deeplab", "high_resolution"])
+def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, toy, kind):
+    stages = {"backbone": {"stages": [1]}} if kind == "high_resolution" else {}
+    settings = tiny(
+        train={"network": {"kind": kind}, **stages}, predict={"whole_components": True, "minimum_area": 1, "top_k": 9}
+    )
+    weights = train(settings)
+    assert read_metadata(weights)["step"] == "train_bestie"
+    header, records = predict(weights, settings)
+    assert (header["run"], header["method"], header["supervision"]) == ("bestie", "bestie", "image tags")
+    assert list(records) == toy.ids
+    for record in records.values():
+        assert record.atoms.shape == SIZE
+        assert len(record.scores) <= 9
+        assert (np.diff(record.scores) <= 0).all()
+        assert (record.regions.areas() > 0).all()
+        assert (record.regions.masks().sum(0) <= 1).all()  # they never overlap
+    assert not (weights.parent / "checkpoint").exists()
+
+
+def test_supervision_goes_with_the_weights(train, pseudo_of):
+    assert read_metadata(train(tiny(), pseudo=pseudo_of("points")))["supervision"] == "points"
+
+
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tmp_path, monkeypatch):
+    settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}})
+    undisturbed = train(settings, name="undisturbed")
+    save = loop.save_checkpoint
+
+    def save_then_die(folder, state, *, identity):
+        save(folder, state, identity=identity)
+        if state["step"] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "save_checkpoint", save_then_die)
+        train(settings, name="killed")
+    assert (tmp_path / "killed" / "checkpoint" / "checkpoint.pt").is_file()
+    assert train(settings, name="killed").read_bytes() == undisturbed.read_bytes()
+
+
+def test_it_learns_what_it_is_shown(train, predict, toy):
+    """The toy's bright rectangles are found again with their class, those that no cue named too."""
+    settings = tiny(
+        train={
+            "training": {"steps": 60, "accumulate": 1, "learning_rate": 5e-3},
+            "backbone": {"frozen_stages": 0, "norm": "train"},
+            "network": {"head_channels": [16, 16, 16], "decoder_channels": [16, 16], "aspp_dropout": 0.0},
+            "data": {"longer_side": 64, "scales": [1.0], "batch": 3, "hue": 0.0},
+        },
+        predict={"longer_side": 64, "minimum_area": 100},
+    )
+    _, records = predict(train(settings), settings)
+    right = 0
+    for i, picture in enumerate(toy.ids[:3]):
+        known = Regions.from_masks(rectangles(*toy.sides[i]))
+        overlap = records[picture].regions.iou(known)
+        same = records[picture].classes[:, None] == np.array(toy.classes[i])
+        right += int((np.where(same, overlap, 0).max(0, initial=0) > 0.5).sum())
+    assert right >= 3
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "wanted"),
+    [
+        pytest.param((375, 500), {"longer_side": None}, (384, 512), id="the-next-multiples-b8"),
+        pytest.param((384, 512), {"longer_side": None}, (384, 512), id="multiples-stay"),
+        pytest.param((375, 500), {"longer_side": 160}, (128, 160), id="scaled-first"),
+        pytest.param((1, 2000), {"longer_side": 64}, (32, 64), id="a-line"),
+    ],
+)
+def test_size_of_the_input(size, changes, wanted):
+    assert input_size(*size, tiny(predict=changes).predict) == wanted
+
+
+def test_tags_are_read_where_they_are_wanted_alone(train, predict, toy):
+    weights = train(tiny(train={"network": {"initial_std": 1.0}, "training": {"learning_rate": 1e-9}}))
+    for use_tags in (True, False):
+        settings = tiny(predict={"use_tags": use_tags, "minimum_area": 1})
+        _, records = predict(weights, settings)
+        strangers = [
+            label for i, record in enumerate(records.values()) for label in record.classes if not toy.tags[i, label]
+        ]
+        assert not (use_tags and strangers)
+    assert strangers  # an untrained network sees other classes than those of the tags
+
+
+def test_backbone_can_start_from_a_classifier(train, tmp_path):
+    backbone = BestieNetwork(tiny().train, class_count=3).backbone
+    holder = torch.nn.ModuleDict({"backbone": backbone})
+    save_weights(tmp_path / "classifier.safetensors", holder, {"step": "train_classifier"})
+    settings = tiny(train={"backbone": {"weights": "classifier", "frozen_stages": 3}})
+    weights = read_weights(train(settings, backbone_weights=tmp_path / "classifier.safetensors"))
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(weights[f"backbone.{name}"], tensor), name
+
+
+def pseudo_record(picture="p0", size=SIZE, labels=1):
+    return PseudoInstances(
+        picture=picture, labels=np.full(size, labels, np.uint8), instances=np.zeros(size, np.int32), candidates=0,
+        classes=np.zeros(0, np.int32), centroids=np.zeros((0, 2), np.float32), points=np.zeros((0, 2), np.float32),
+        point_classes=np.zeros(0, np.int32), point_scores=np.zeros(0, np.float32),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "header", "message"),
+    [
+        pytest.param({"size": (20, 20)}, {}, r"map of \(20, 20\).*the picture is \(50, 70\)", id="other size"),
+        pytest.param({}, {"classes": ["cat"]}, r"holds classes \['cat'\]", id="other classes"),
+        pytest.param({"labels": 9}, {}, "has the label 9, expected 0 to 3", id="label of no class"),
+    ],
+)
+def test_pseudo_instances_that_do_not_fit_are_refused(train, toy, changes, header, message):
+    header = {"run": "bestie", "supervision": "image tags", "cues": "pam", "classes": CLASSES} | header
+    records = [pseudo_record(picture, **changes) for picture in toy.ids]
+    with pytest.raises(ValueError, match=message):
+        train(tiny(), pseudo=write(toy.folder / "misfit.h5", PseudoInstances, records, **header))
+
+
+def test_pictures_that_are_missing_are_named(train, toy):
+    header = {"run": "bestie", "supervision": "image tags", "cues": "pam"}
+    with pytest.raises(KeyError, match="p[12]"):
+        train(tiny(), pseudo=write(toy.folder / "short.h5", PseudoInstances, [pseudo_record()], **header))
+
+
+def test_without_a_tag_there_is_nothing_to_train_on(train, toy, tmp_path):
+    pictures = [toy.picture(3)]
+    images = write(tmp_path / "images.h5", Picture, pictures, **PICTURES)
+    with pytest.raises(ValueError, match="none of 1 pictures has tags; nothing to train on"):
+        train(tiny(), images=images)
+
+
+def test_bad_weights_are_refused(train, predict, toy, tmp_path):
+    settings, weights = tiny(), train(tiny())
+    other = tmp_path / "other.safetensors"
+    save_weights(other, torch.nn.Linear(1, 1), {"step": "train_cim"})
+    with pytest.raises(ValueError, match="not written by train_bestie, but by 'train_cim'"):
+        predict(other, settings)
+    other.write_bytes(weights.read_bytes()[:900])
+    with pytest.raises(ValueError, match="cut off"):
+        predict(other, settings)
+    strangers = write(tmp_path / "strangers.h5", Picture, [], **PICTURES | {"classes": ["cat", "dog"]})
+    with pytest.raises(ValueError, match="knows classes .* predict on a data set of the same classes"):
+        predict(weights, settings, images=strangers)
+    header, records = predict(weights, settings, images=write(tmp_path / "none.h5", Picture, [], **PICTURES))
+    assert (header["run"], records) == ("bestie", {})
