@@ -151,9 +151,7 @@ rule predict_semantics:
         mem_mb=8000,
         runtime=1440,
     params:
-        settings=lambda wildcards: project.semantics[
-            wildcards.source
-        ].predict.canonical(),
+        settings=lambda wildcards: project.map_prediction(wildcards.source).canonical(),
         code=code_digest("stages.semantics.predict"),
     shell:
         "python -m stages.semantics.predict --images {input.images} --weights {input.weights} --output {output}"

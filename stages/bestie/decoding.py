@@ -76,7 +76,9 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
     """
     for name, values in zip(Maps._fields, maps, strict=True):
         if not bool(values.isfinite().all()):
-            raise ValueError(f"the network's {name} are not all finite numbers; its training went astray, train it anew")
+            raise ValueError(
+                f"the network's {name} are not all finite numbers; its training went astray, train it anew"
+            )
     wanted = np.ones(len(maps.centres), bool) if tags is None else tags
     allowed = torch.from_numpy(np.append(True, wanted)).to(maps.probabilities.device)
     labels = (maps.probabilities * allowed[:, None, None]).argmax(0)

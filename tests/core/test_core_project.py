@@ -11,8 +11,16 @@ from stages.core.config.project import ConfigError, load_files, load_project, me
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
-ON_TOP_OF_ANIMALS = ["ablations/training_time"]
-ON_TOP_OF_VOC = ["voc2012_released", "voc2012_cob", "voc2012_points", "coco2017", "ablations/cim"]
+BELOW = {  # shipped presets that stand on others, and on which
+    "ablations/training_time": ["voc_animals"],
+    **{
+        name: ["voc2012"] for name in ("voc2012_released", "voc2012_cob", "voc2012_points", "coco2017", "ablations/cim")
+    },
+    "voc2012_bestie": ["voc2012"],
+    "voc2012_bestie_released": ["voc2012", "voc2012_bestie"],
+    "voc2012_bestie_points": ["voc2012", "voc2012_bestie"],
+    "coco2017_bestie": ["voc2012", "coco2017", "voc2012_bestie"],
+}
 
 
 def load(overlay):
@@ -86,7 +94,7 @@ def test_a_run_is_the_base_section_with_its_overrides():
 
 
 def test_an_overlay_leaves_out_a_run_with_null():
-    assert list(load("runs: {prm: null}").runs) == ["cim"]
+    assert list(load("runs: {prm: null}").runs) == ["cim", "bestie"]
 
 
 def test_an_overlay_leaves_out_a_split_with_null():
@@ -104,7 +112,7 @@ def test_a_run_with_brought_weights_needs_no_cues():
 def test_a_run_with_a_brought_mask_rcnn_alone_needs_no_proposals():
     brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}")
     assert (brought.runs["cim"].trains, brought.runs["cim"].predicts) == (False, False)
-    assert (brought.measured, brought.refined_here) == (["cim/mask_rcnn", "prm"], [])
+    assert (brought.measured, brought.refined_here) == (["cim/mask_rcnn", "bestie", "prm"], [])
 
 
 def test_a_mask_rcnn_that_starts_from_the_classifier_needs_cues_though_the_network_is_brought():
@@ -122,11 +130,11 @@ def test_points_are_declared_in_the_run():
 
 def test_every_method_can_be_refined_with_overrides_of_its_own():
     project = load("{refinement: mask_rcnn, runs: {cim: {refinement: none}, prm: {mask_rcnn: {train: {seed: 8}}}}}")
-    assert project.refined == ["prm"]
-    assert project.measured == ["cim", "prm", "prm/mask_rcnn"]
+    assert project.refined == ["bestie", "prm"]
+    assert project.measured == ["cim", "bestie", "bestie/mask_rcnn", "prm", "prm/mask_rcnn"]
     assert project.runs["prm"].mask_rcnn.train.seed == 8
     assert project.runs["cim"].mask_rcnn == project.mask_rcnn
-    assert load("{}").measured == ["cim", "cim/mask_rcnn", "prm"]
+    assert load("{}").measured == ["cim", "cim/mask_rcnn", "bestie", "prm"]
 
 
 def test_variables_in_texts_are_replaced():
@@ -134,16 +142,15 @@ def test_variables_in_texts_are_replaced():
     assert project.images.voc.root == "/somewhere/VOC"
 
 
-@pytest.mark.parametrize("preset", [*ON_TOP_OF_VOC, *ON_TOP_OF_ANIMALS, "voc2012", "voc_animals", "image_folder"])
+@pytest.mark.parametrize("preset", [*BELOW, "voc2012", "voc_animals", "image_folder"])
 def test_every_shipped_preset_is_valid(preset):
-    below = [ROOT / "presets" / "voc2012.yaml"] if preset in ON_TOP_OF_VOC else []
-    below += [ROOT / "presets" / "voc_animals.yaml"] if preset in ON_TOP_OF_ANIMALS else []
-    assert load_files(ROOT / "config.yaml", *below, ROOT / "presets" / f"{preset}.yaml").runs
+    below = BELOW.get(preset, [])
+    assert load_files(ROOT / "config.yaml", *[ROOT / "presets" / f"{name}.yaml" for name in (*below, preset)]).runs
 
 
 def test_no_shipped_preset_is_left_out_here():
     shipped = {str(path.relative_to(ROOT / "presets").with_suffix("")) for path in (ROOT / "presets").rglob("*.yaml")}
-    assert shipped == {*ON_TOP_OF_VOC, *ON_TOP_OF_ANIMALS, "voc2012", "voc_animals", "image_folder"}
+    assert shipped == {*BELOW, "voc2012", "voc_animals", "image_folder"}
 
 
 def leaves(value, path=()):
@@ -171,7 +178,7 @@ def test_no_key_of_the_config_can_be_left_out(key):
     place = config
     for part in key[:-1]:
         place = place[part]
-    if key[0] in ("proposals", "classifier") and len(key) < 3:
+    if key[0] in ("proposals", "classifier", "semantics") and len(key) < 3:
         pytest.skip("a name, not a key")
     if ("splits" in key[:-1] and key[0] == "images") or "rate_factors" in key[:-1]:
         pytest.skip("entries of a mapping of names")

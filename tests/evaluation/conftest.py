@@ -27,6 +27,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "proposals": {"source": "heg", "supervision": "label-free"},
     "cues": {"head": "prm", "supervision": "image tags"},
     "cluster_labels": {},
+    "semantic maps": {"source": "cam", "supervision": "image tags"},
 }
 
 

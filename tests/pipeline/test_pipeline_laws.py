@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.conftest import Job
+
 READS_TRUTH = {
     "evaluate_instances",
     "report_proposals",
     "report_cues",
     "report_cluster_labels",
     "report_pseudo_masks",
+    "report_semantics",
+    "report_pixel_labels",
     "build_gallery",
 }
 READS_POINTS = {"point_cues"}
+ANNOTATED_MAPS = "semantic_annotations.h5"
 AFTER_TRUTH = READS_TRUTH | {"compare_runs", "pack_model", "exports"}
 FOUNDATIONS = {"core", "ops"}
 
@@ -63,6 +68,61 @@ def test_with_points_the_graph_reads_them_and_without_it_does_not(graph_of):
     assert "point_cues" in {job.rule for job in declared}
 
 
+def upstream(jobs: list[Job], *targets: str) -> set[str]:
+    """All files that are read on the way to the targets, and the targets themselves."""
+    makers = {path: job for job in jobs for path in job.outputs}
+    found: set[str] = set()
+    todo = list(targets)
+    while todo:
+        path = todo.pop()
+        if path and path not in found:
+            found.add(path)
+            todo += makers[path].inputs if path in makers else []
+    return found
+
+
+def annotations(paths: set[str]) -> set[str]:
+    return {path for path in paths if path.endswith(("ground_truth.h5", ANNOTATED_MAPS))}
+
+
+def test_no_network_and_no_prediction_of_a_run_has_annotations_upstream(whole_graph):
+    made = [path for job in whole_graph for path in job.outputs]
+    targets = [path for path in made if path.endswith(("weights.safetensors", "instances.h5", "/semantics/cam.h5"))]
+    assert any(path.endswith("network/weights.safetensors") for path in targets)
+    assert not annotations(upstream(whole_graph, *targets))
+    assert "annotate_semantics" not in {job.rule for job in whole_graph}
+
+
+@pytest.mark.parametrize("source", ["cam", "cam_labels", "irn"])
+def test_weak_semantic_maps_have_no_annotations_upstream(graph_of, source):
+    targets = [f"results/shapes/{split}/semantics/{source}.h5" for split in ("train", "val")]
+    png = "{kind: png, folders: {train: a, val: b}, class_values: null, supervision: image tags}"
+    jobs = graph_of(f"semantics: {{irn: {png}}}", *targets)
+    assert {path for job in jobs for path in job.outputs} >= set(targets)
+    assert not annotations(upstream(jobs, *targets))
+    assert not {job.rule for job in jobs} & (READS_TRUTH | {"annotate_semantics", "take_annotations"})
+
+
+def test_annotated_maps_are_read_by_a_declared_oracle_alone(graph_of):
+    target = "results/shapes/train/semantics/annotated.h5"
+    jobs = graph_of("{}", target)
+    assert {job.rule for job in jobs} == {"list_images", "annotate_semantics", "take_annotations"}
+    assert {job.rule for job in jobs if any(path.endswith(ANNOTATED_MAPS) for path in job.inputs)} == {
+        "take_annotations"
+    }
+    assert {job.rule for job in jobs if any(path.endswith("ground_truth.h5") for path in job.inputs)} == {
+        "annotate_semantics"
+    }
+    assert annotations(upstream(jobs, target))
+
+
+def test_rules_of_semantics_name_annotated_maps_once(project_root):
+    """Only the rule of the oracle could bring annotations into a run."""
+    readers = [path.name for path in (project_root / "rules").glob("*.smk") if ANNOTATED_MAPS in path.read_text()]
+    assert sorted(readers) == ["images.smk", "semantics.smk"]
+    assert (project_root / "rules" / "semantics.smk").read_text().count(ANNOTATED_MAPS) == 1
+
+
 def test_nothing_made_from_annotations_goes_back_into_a_run(whole_graph):
     tainted = {path for job in whole_graph if job.rule in AFTER_TRUTH for path in job.outputs}
     users = {job.rule for job in whole_graph if tainted & set(job.inputs)} - {"all"}
@@ -79,7 +139,7 @@ def test_rules_that_read_annotations_run_code_of_evaluation_and_inspection(proje
             pytest.fail(f"{path.name} names ground truth")
 
 
-@pytest.mark.parametrize("stage", ["proposals", "classifier", "cim", "prm", "mask_rcnn", "exports"])
+@pytest.mark.parametrize("stage", ["proposals", "classifier", "semantics", "cim", "prm", "mask_rcnn", "exports"])
 def test_no_training_stage_imports_the_record_of_annotations(project_root, stage):
     for path in (project_root / "stages" / stage).glob("*.py"):
         assert "stages.core.artifacts.ground_truth" not in imports(path), path

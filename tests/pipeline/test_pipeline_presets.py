@@ -8,6 +8,7 @@ import pytest
 from tests.pipeline.conftest import ROOT, planned
 
 VOC = "presets/voc2012.yaml"
+BESTIE = "presets/voc2012_bestie.yaml"
 ANIMALS = "presets/voc_animals.yaml"
 
 
@@ -19,6 +20,16 @@ ANIMALS = "presets/voc_animals.yaml"
         pytest.param([VOC, "presets/voc2012_cob.yaml"], {"import_proposals", "train_cim"}, id="voc2012_cob"),
         pytest.param([VOC, "presets/voc2012_points.yaml"], {"point_cues", "train_cim"}, id="voc2012_points"),
         pytest.param([VOC, "presets/coco2017.yaml"], {"train_cim"}, id="coco2017"),
+        pytest.param([VOC, BESTIE], {"train_bestie", "train_semantics", "transfer_semantics"}, id="voc2012_bestie"),
+        pytest.param([VOC, BESTIE, "presets/voc2012_bestie_released.yaml"], {"train_bestie"}, id="bestie_released"),
+        pytest.param(
+            [VOC, BESTIE, "presets/voc2012_bestie_points.yaml"], {"point_cues", "train_bestie"}, id="bestie_points"
+        ),
+        pytest.param(
+            [VOC, "presets/coco2017.yaml", BESTIE, "presets/coco2017_bestie.yaml"],
+            {"train_bestie"},
+            id="coco2017_bestie",
+        ),
         pytest.param([VOC, "presets/ablations/cim.yaml"], {"train_cim"}, id="ablations"),
         pytest.param([ANIMALS], {"train_cim", "retrieve_prm"}, id="voc_animals"),
         pytest.param([ANIMALS, "presets/ablations/training_time.yaml"], {"train_cim"}, id="training_time"),
@@ -29,7 +40,7 @@ def test_a_shipped_preset_plans_its_graph(tmp_path, monkeypatch, presets, rules)
     monkeypatch.setenv("TAGMASK_DATA", str(tmp_path))
     found = {job.rule for job in planned(tmp_path, "--configfile", *[str(ROOT / preset) for preset in presets])}
     assert rules | {"list_images", "evaluate_instances", "build_gallery", "all"} <= found
-    assert ("retrieve_prm" in found) == (presets != ["presets/image_folder.yaml"])
+    assert ("retrieve_prm" in found) == ("presets/image_folder.yaml" not in presets and BESTIE not in presets)
 
 
 def test_commands_of_the_readme_exist():

@@ -23,7 +23,13 @@ from stages.core.config.prm import PrmSettings
 from stages.core.config.proposals import ProposalSettings
 from stages.core.config.run import OVERRIDDEN, POINTS, REFINED, Name, Refinement, Run
 from stages.core.config.section import Section
-from stages.core.config.semantics import LabelPixelsSettings, PngImportSettings, SemanticsSettings
+from stages.core.config.semantics import (
+    TRAINING,
+    LabelPixelsSettings,
+    PngImportSettings,
+    SegmentationPredictionSettings,
+    SemanticsSettings,
+)
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -89,7 +95,7 @@ class Project(Section):
                 f"({self.images.splits})"
                 for key, names in _splits_named_by(source).items()
                 for split in names
-                if split not in self.images.splits
+                if split not in [*self.images.splits, TRAINING]
             ]
             missing = [split for split in self.all_splits if source.kind == "png" and split not in source.folders]
             problems += [f"semantics.{name}.folders has no folder of split {split!r}; add one" for split in missing]
@@ -111,8 +117,17 @@ class Project(Section):
     def labelling(self, source: str) -> LabelPixelsSettings:
         """What `label_pixels` reads for a source: labels of a network's training split are of its tagged classes."""
         found = self.semantics[source]
-        tagged_on = [self.splits.train] if found.kind == "network" else found.tagged_on
-        return LabelPixelsSettings(labels=found.labels, tagged_on=tagged_on)
+        tagged_on = [TRAINING] if found.kind == "network" else found.tagged_on
+        return LabelPixelsSettings(labels=found.labels, tagged_on=self._named(tagged_on))
+
+    def map_prediction(self, source: str) -> SegmentationPredictionSettings:
+        """What `predict_semantics` reads for a source, its splits by their names."""
+        found = self.semantics[source].predict
+        return found.model_copy(update={"tagged_on": self._named(found.tagged_on)})
+
+    def _named(self, splits: list[str]) -> list[str]:
+        """The splits, `training` being the one that is trained on."""
+        return list(dict.fromkeys(self.splits.train if split == TRAINING else split for split in splits))
 
     def imported(self, source: str, split: str) -> PngImportSettings:
         """What `import_semantics` reads for a source and a split. Raises ConfigError where it has no folder of it."""

@@ -12,7 +12,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=32, le=8192)]
 Strength = Annotated[float, Field(ge=0, lt=1)]
-Splits = Annotated[list[str], Field(description="names of splits")]
+TRAINING = "training"  # stands for the split that is trained on, whatever its name
+Splits = Annotated[list[str], Field(description="names of splits; training: the one that is trained on")]
 
 
 class CrfSettings(Section):
