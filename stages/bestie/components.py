@@ -99,9 +99,11 @@ def stacked(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Components:
     """The parts (ids, classes) of pictures of one size, as `class_components` gives them, as one batch."""
     counts = [len(classes) for _, classes in parts]
     starts = np.cumsum([0, *counts[:-1]])
-    ids = np.stack([np.where(part > 0, part + start, 0) for (part, _), start in zip(parts, starts, strict=True)])
+    ids = np.stack([part for part, _ in parts])
+    for plane, start in zip(ids, starts, strict=True):
+        np.add(plane, start, out=plane, where=plane > 0, casting="same_kind")
     return Components(
-        ids=torch.from_numpy(ids.astype(np.int32)),
+        ids=torch.from_numpy(ids),
         pictures=torch.from_numpy(np.repeat(np.arange(len(parts)), counts)),
         classes=torch.from_numpy(np.concatenate([classes for _, classes in parts]).astype(np.int64)),
     )
@@ -119,7 +121,7 @@ def pixels_of(components: Components) -> Pixels:
 
 
 def values_at(maps: Tensor, planes: Tensor, pixels: Pixels) -> Tensor:
-    """Values (P,) float32 of maps (B, C, H, W) at the pixels, each of the plane (C) that its part has in `planes` (N,)."""
+    """Values (P,) float32 of maps (B, C, H, W) at the pixels, each in the plane that its part has in `planes` (N,)."""
     area, channels = maps.shape[-2] * maps.shape[-1], maps.shape[1]
     starts = pixels.pictures * ((channels - 1) * area) + planes.index_select(0, pixels.owners) * area
     return maps.reshape(-1).index_select(0, starts + pixels.places).float()

@@ -76,7 +76,9 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
     """
     for name, values in zip(Maps._fields, maps, strict=True):
         if not bool(values.isfinite().all()):
-            raise ValueError(f"the network's {name} are not all finite numbers; its training went astray, train it anew")
+            raise ValueError(
+                f"the network's {name} are not all finite numbers; its training went astray, train it anew"
+            )
     wanted = np.ones(len(maps.centres), bool) if tags is None else tags
     allowed = torch.from_numpy(np.append(True, wanted)).to(maps.probabilities.device)
     labels = (maps.probabilities * allowed[:, None, None]).argmax(0)
@@ -100,7 +102,9 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
 
 
 def _scores(maps: Maps, groups: Groups, classes: Tensor, settings: BestiePredictionSettings) -> Tensor:
-    mean = mean_probability(values_at(maps.probabilities[None], classes + 1, groups.pixels), groups.owners, groups.areas)
+    mean = mean_probability(
+        values_at(maps.probabilities[None], classes + 1, groups.pixels), groups.owners, groups.areas
+    )
     if settings.score == "class":
         return mean
     return torch.where(groups.clustered, mean, groups.heats) * mean

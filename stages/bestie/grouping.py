@@ -228,7 +228,12 @@ def _window_maximum(values: Tensor, window: int) -> Tensor:
 
 
 def _clustered_centres(
-    heat: Tensor, steps: tuple[Tensor, Tensor], pixels: Pixels, components: Components, peaks: Centres, settings: GroupingSettings
+    heat: Tensor,
+    steps: tuple[Tensor, Tensor],
+    pixels: Pixels,
+    components: Components,
+    peaks: Centres,
+    settings: GroupingSettings,
 ) -> tuple[Centres, Tensor]:
     """Centres where offsets vanish (appendix: center clustering), and their places in the list of pixels.
 
@@ -263,17 +268,17 @@ def _clusters(steps: tuple[Tensor, Tensor], pixels: Pixels, count: int, settings
     drawn = torch.zeros(sheet.height * sheet.width, dtype=torch.uint8, device=short.device)
     drawn[sheet.places] = 1
     mask = drawn.reshape(sheet.height, sheet.width).cpu().numpy()
-    _, labels, stats, means = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    misfit = np.abs(stats[:, cv2.CC_STAT_AREA] - settings.cluster_area)
-    fits = misfit < settings.cluster_tolerance + (not settings.cluster_exclusive)
+    flat = cv2.connectedComponents(mask, connectivity=4)[1].reshape(-1)
+    areas = np.bincount(flat)
+    fits = np.abs(areas - settings.cluster_area) < settings.cluster_tolerance + (not settings.cluster_exclusive)
     fits[0] = False
     if not fits.any():
         return none
-    flat = labels.reshape(-1)
     places = fits[flat].nonzero()[0]
-    _, first = np.unique(flat[places], return_index=True)
-    chosen = fits.nonzero()[0][np.argsort(first)]
-    rows, columns = torch.from_numpy(means[chosen].T[::-1].astype(np.int64, order="C")).to(short.device)
+    numbers, first, members = np.unique(flat[places], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    means = [np.bincount(members, weights=axis)[order] // areas[numbers[order]] for axis in divmod(places, sheet.width)]
+    rows, columns = torch.from_numpy(np.stack(means).astype(np.int64)).to(short.device)
     owners = torch.searchsorted(sheet.starts, rows, right=True) - 1
     return Centres(owners, torch.stack([rows - sheet.starts[owners], columns], 1) + sheet.corners[owners])
 

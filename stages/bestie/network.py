@@ -78,7 +78,9 @@ class BestieNetwork(nn.Module):
         """
         height, width = pictures.shape[-2:]
         if height % DIVISOR or width % DIVISOR:
-            raise ValueError(f"pictures have {height}x{width} pixels, expected multiples of {DIVISOR}; enlarge or pad them")
+            raise ValueError(
+                f"pictures have {height}x{width} pixels, expected multiples of {DIVISOR}; enlarge or pad them"
+            )
         features = list(levels(self.backbone, pictures, self.stages).values())
         if self.decoders:
             semantic, instance = (decoder(features) for decoder in self.decoders.values())
@@ -88,7 +90,9 @@ class BestieNetwork(nn.Module):
         size = size or (height, width)
         maps = [
             # contiguous: what follows picks single pixels, channel by channel
-            functional.interpolate(head(x).contiguous(), size, mode="bilinear", align_corners=self.kind == "panoptic_deeplab")
+            functional.interpolate(
+                head(x).contiguous(), size, mode="bilinear", align_corners=self.kind == "panoptic_deeplab"
+            )
             for head, x in zip(self.heads.values(), inputs, strict=True)
         ]
         return Outputs(*maps)

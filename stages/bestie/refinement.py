@@ -14,9 +14,7 @@ from stages.core.config.bestie import RefinementSettings
 
 
 @torch.no_grad()
-def refined_targets(
-    outputs: Outputs, components: Components, *, sigma: float, settings: RefinementSettings
-) -> Targets:
+def refined_targets(outputs: Outputs, components: Components, *, sigma: float, settings: RefinementSettings) -> Targets:
     """Refined labels of a batch with image tags.
 
     The components are those of the given semantic map, not of the predicted one (released code). Each falls into
@@ -38,8 +36,10 @@ def refined_targets(
     middles = centroids(found.pixels, count)[found.components]
     cold = found.heats < settings.grouping.centre_threshold
     confidence = found.heats
-    if settings.weight == "centre_and_class":
-        mean = mean_probability(class_probability(outputs.semantic, components, found.pixels), found.owners, found.areas)
+    if settings.weight == "centre_and_class" and len(confidence):
+        mean = mean_probability(
+            class_probability(outputs.semantic, components, found.pixels), found.owners, found.areas
+        )
         confidence = torch.where(cold, mean, found.heats * mean)
     kept = torch.ones_like(cold)
     if settings.most_instances is not None:
@@ -59,9 +59,7 @@ def refined_targets(
 
 
 @torch.no_grad()
-def refined_targets_from_points(
-    outputs: Outputs, regions: Components, points: Points, *, pseudo: Targets
-) -> Targets:
+def refined_targets_from_points(outputs: Outputs, regions: Components, points: Points, *, pseudo: Targets) -> Targets:
     """Refined labels of a batch with point supervision (released code): weight 1, offsets to the nearest point.
 
     Every pixel of a class's region, connected or not, belongs to the point of the class that pixel plus predicted

@@ -140,7 +140,7 @@ def centre_map(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
     A Gaussian is cut to a square of side 6 sigma + 3 and at the border; one whose centre is outside is not drawn
     (released code). For any sigma the square reaches int(3 sigma) + 1 pixels to each side.
     """
-    batch, class_count, height, width = size
+    _, class_count, height, width = size
     ys, xs = points.places.unbind(1)
     inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
     reach = int(3 * sigma) + 1

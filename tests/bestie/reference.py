@@ -48,7 +48,12 @@ def gaussian_map(centres, size, sigma):
     for y, x in centres:
         if not (0 <= y < height and 0 <= x < width):
             continue
-        top, left, bottom, right = max(y - reach, 0), max(x - reach, 0), min(y + reach + 1, height), min(x + reach + 1, width)
+        top, left, bottom, right = (
+            max(y - reach, 0),
+            max(x - reach, 0),
+            min(y + reach + 1, height),
+            min(x + reach + 1, width),
+        )
         cut = kernel[top - y + reach : bottom - y + reach, left - x + reach : right - x + reach]
         drawn[top:bottom, left:right] = np.maximum(drawn[top:bottom, left:right], cut)
     return drawn
@@ -103,7 +108,9 @@ def group(centre_maps, offsets, labels, tags, *, minimum_area, settings, whole):
     for picture in range(len(labels)):
         for category in np.flatnonzero(tags[picture]):
             for mask in components_of(labels[picture], category, minimum_area):
-                ids, centres, heat, added = split(centre_maps[picture, category], offsets[picture], mask, settings, whole)
+                ids, centres, heat, added = split(
+                    centre_maps[picture, category], offsets[picture], mask, settings, whole
+                )
                 for number, centre in enumerate(centres, start=1):
                     own = ids == number
                     if not own.any():
@@ -112,7 +119,15 @@ def group(centre_maps, offsets, labels, tags, *, minimum_area, settings, whole):
                     top = divmod(int(inside.argmax()), mask.shape[1])
                     instances.append(
                         Instance(
-                            picture, component, int(category), number, own, centre, float(inside.max()), top, top in added
+                            picture,
+                            component,
+                            int(category),
+                            number,
+                            own,
+                            centre,
+                            float(inside.max()),
+                            top,
+                            top in added,
                         )
                     )
                 component += 1

@@ -46,8 +46,7 @@ def flattened(groups):
         groups.clustered,
     )  # fmt: skip
     return [
-        (*row[:4], tuple(row[4]), tuple(row[5]), row[6])
-        for row in zip(*(part.tolist() for part in lists), strict=True)
+        (*row[:4], tuple(row[4]), tuple(row[5]), row[6]) for row in zip(*(part.tolist() for part in lists), strict=True)
     ]
 
 

@@ -78,7 +78,9 @@ def case():
     outputs = Outputs(*(torch.randn(2, c, 4, 4, generator=generator, requires_grad=True) for c in (4, 3, 2)))
     labels = torch.randint(0, 4, (2, 4, 4), generator=generator).to(torch.uint8)
     pseudo, refined = (
-        Targets(*(torch.rand(2, c, 4, 4, generator=generator) for c in (3, 2)), torch.rand(2, 4, 4, generator=generator))
+        Targets(
+            *(torch.rand(2, c, 4, 4, generator=generator) for c in (3, 2)), torch.rand(2, 4, 4, generator=generator)
+        )
         for _ in range(2)
     )
     return outputs, labels, pseudo, refined
@@ -88,9 +90,7 @@ def test_terms_have_their_weights_and_shares(released):
     """Equation 6: 200, 0.01 and 1; released: half of each of pseudo and refined."""
     outputs, labels, pseudo, refined = case()
     settings = released(train={"losses": {"refined_share": 0.25}}).train.losses
-    terms = weighted_losses(
-        outputs, labels, pseudo=pseudo, refined=refined, point_supervision=False, settings=settings
-    )
+    terms = weighted_losses(outputs, labels, pseudo=pseudo, refined=refined, point_supervision=False, settings=settings)
     expected = {
         "semantic": semantic_loss(outputs.semantic, labels, share=0.2),
         "centre": 100 * centre_loss(outputs.centres, pseudo.centres, pseudo.weights),

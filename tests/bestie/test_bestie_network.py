@@ -82,7 +82,10 @@ def test_first_weights_of_decoders_and_heads(build, changes):
     """Released code: N(0, 0.001) and no bias; batch norms have momentum 0.01; the backbone keeps its own."""
     network = build(**changes)
     weights = [
-        module for part in (network.decoders, network.heads) for module in part.modules() if isinstance(module, nn.Conv2d)
+        module
+        for part in (network.decoders, network.heads)
+        for module in part.modules()
+        if isinstance(module, nn.Conv2d)
     ]
     values = torch.cat([module.weight.flatten() for module in weights])
     assert values.std().item() == pytest.approx(0.001, rel=0.1)

@@ -27,9 +27,7 @@ def test_refined_labels_equal_plain_loops(released, seed, changes, weight):
     semantic = torch.randn(2, CLASS_COUNT + 1, 32, 40, generator=torch.Generator().manual_seed(seed))
     settings = settings.model_copy(update={"minimum_area": 12})
     expected = reference.refine(semantic, heat, offsets, labels, tags, sigma=2.0, settings=settings)
-    found = refined_targets(
-        Outputs(semantic, heat, offsets), batch_of(labels, tags, 12), sigma=2.0, settings=settings
-    )
+    found = refined_targets(Outputs(semantic, heat, offsets), batch_of(labels, tags, 12), sigma=2.0, settings=settings)
     for own, plain in zip(found, expected, strict=True):
         np.testing.assert_allclose(own.numpy(), plain, rtol=1e-5, atol=1e-6)
 
@@ -113,9 +111,7 @@ def test_labels_carry_no_gradient(released):
     labels, tags, heat, offsets = random_case(1)
     leaves = [torch.randn(2, CLASS_COUNT + 1, 48, 56), heat.clone(), offsets.clone()]
     outputs = Outputs(*(leaf.requires_grad_() for leaf in leaves))
-    found = refined_targets(
-        outputs, batch_of(labels, tags, 12), sigma=2.0, settings=released().train.refinement
-    )
+    found = refined_targets(outputs, batch_of(labels, tags, 12), sigma=2.0, settings=released().train.refinement)
     assert not any(part.requires_grad for part in found)
 
 
