@@ -4,9 +4,9 @@
 
 Four crops of 416 x 416 pixels whose semantic maps hold 4 or 40 components in all, two touching objects each. The plain
 implementation works as the released code does: for each component a max-pooling of the full crop and a full map of
-distances to each centre. Both must give
-equal labels. Outputs are as of a trained network, as of an untrained one, or noise with centres everywhere. Exits with 1
-where labels differ or a target is missed. With a GPU the same is timed there, in wall seconds.
+distances to each centre. Both must give equal labels. Outputs are as of a trained network, as of an untrained one, or
+noise with centres everywhere. Exits with 1 where labels differ or a target is missed. With a GPU the same is timed
+there, in wall seconds.
 """
 
 import argparse

@@ -151,7 +151,9 @@ def centre_map(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
     planes = (points.pictures[inside] * class_count + points.classes[inside])[:, None, None]
     places = (planes * height + rows[:, :, None]) * width + columns[:, None]
     values = (profile[:, None] * profile).expand(places.shape)
-    # Most of these maps stay empty: on the host NumPy's zeros cost nothing until they are read.
-    flat = torch.from_numpy(np.zeros(size.numel(), np.float32)).to(ys.device)
+    if ys.is_cuda:
+        flat = torch.zeros(size.numel(), device=ys.device)
+    else:  # most of these maps stay empty: NumPy's zeros cost nothing until they are read
+        flat = torch.from_numpy(np.zeros(size.numel(), np.float32))
     flat.scatter_reduce_(0, places[within], values[within], "amax")
     return flat.reshape(size)
