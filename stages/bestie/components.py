@@ -65,8 +65,11 @@ def class_components(labels: np.ndarray, *, wanted: np.ndarray, minimum_area: in
     """
     ids, classes = np.zeros(labels.shape, np.int32), []
     for number in _present_classes(labels, wanted):
-        found, count = label_components(labels == 1 + number, connectivity=8, min_area=minimum_area)
-        np.copyto(ids, found + len(classes), where=found > 0)
+        mask = labels == 1 + number
+        (ys, xs) = (mask.any(axis).nonzero()[0] for axis in (1, 0))
+        box = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+        found, count = label_components(mask[box], connectivity=8, min_area=minimum_area)
+        np.copyto(ids[box], found + len(classes), where=found > 0)
         classes += [number] * int(count)
     return ids, np.array(classes, np.int32)
 
@@ -96,22 +99,38 @@ def stacked(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Components:
     """The parts (ids, classes) of pictures of one size, as `class_components` gives them, as one batch."""
     counts = [len(classes) for _, classes in parts]
     starts = np.cumsum([0, *counts[:-1]])
-    ids = np.stack([np.where(part > 0, part + start, 0) for (part, _), start in zip(parts, starts, strict=True)])
+    ids = np.stack([part for part, _ in parts])
+    for plane, start in zip(ids, starts, strict=True):
+        np.add(plane, start, out=plane, where=plane > 0, casting="same_kind")
     return Components(
-        ids=torch.from_numpy(ids.astype(np.int32)),
+        ids=torch.from_numpy(ids),
         pictures=torch.from_numpy(np.repeat(np.arange(len(parts)), counts)),
         classes=torch.from_numpy(np.concatenate([classes for _, classes in parts]).astype(np.int64)),
     )
 
 
-def pixels_of(ids: Tensor) -> Pixels:
-    """The pixels (P,) of the parts of a map (B, H, W), those that are 1 or more."""
-    height, width = ids.shape[-2:]
-    flat = ids.reshape(-1)
+def pixels_of(components: Components) -> Pixels:
+    """The pixels (P,) of all parts."""
+    height, width = components.ids.shape[-2:]
+    flat = components.ids.reshape(-1)
     places = flat.nonzero()[:, 0]
-    rows = places // width
-    pictures = rows // height
-    return Pixels(places, flat[places].long() - 1, pictures, rows - pictures * height, places - rows * width)
+    owners = flat.index_select(0, places).long() - 1
+    pictures = components.pictures.index_select(0, owners)
+    rows = places.div(width, rounding_mode="floor")
+    return Pixels(places, owners, pictures, rows - pictures * height, places - rows * width)
+
+
+def values_at(maps: Tensor, planes: Tensor, pixels: Pixels) -> Tensor:
+    """Values (P,) float32 of maps (B, C, H, W) at the pixels, each in the plane that its part has in `planes` (N,)."""
+    area, channels = maps.shape[-2] * maps.shape[-1], maps.shape[1]
+    starts = pixels.pictures * ((channels - 1) * area) + planes.index_select(0, pixels.owners) * area
+    return maps.reshape(-1).index_select(0, starts + pixels.places).float()
+
+
+def offsets_at(offsets: Tensor, components: Components, pixels: Pixels) -> tuple[Tensor, Tensor]:
+    """Offsets dy (P,) and dx (P,), float32, from maps (B, 2, H, W)."""
+    zeros = torch.zeros_like(components.classes)
+    return values_at(offsets, zeros, pixels), values_at(offsets, zeros + 1, pixels)
 
 
 def centroids(pixels: Pixels, count: int) -> Tensor:
@@ -119,7 +138,6 @@ def centroids(pixels: Pixels, count: int) -> Tensor:
 
     Zeros for a part without pixels.
     """
-    sums = torch.zeros(3, count, dtype=torch.int64, device=pixels.owners.device)
-    for row, values in zip(sums, (pixels.ys, pixels.xs, torch.ones_like(pixels.ys)), strict=True):
-        row.scatter_add_(0, pixels.owners, values)
-    return (sums[:2] // sums[2].clamp(min=1)).T.contiguous()
+    areas = torch.bincount(pixels.owners, minlength=count).clamp(min=1)
+    sums = [areas.new_zeros(count).scatter_add_(0, pixels.owners, axis) for axis in (pixels.ys, pixels.xs)]
+    return torch.stack(sums, 1) // areas[:, None]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.bestie.components import class_components, stacked
+from stages.bestie.components import class_components, stacked, values_at
 from stages.bestie.grouping import Groups, group
 from stages.bestie.network import BestieNetwork
 from stages.bestie.refinement import mean_probability
@@ -102,9 +102,9 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
 
 
 def _scores(maps: Maps, groups: Groups, classes: Tensor, settings: BestiePredictionSettings) -> Tensor:
-    pixels = groups.pixels
-    own = maps.probabilities[classes[pixels.owners] + 1, pixels.ys, pixels.xs]
-    mean = mean_probability(own, groups.owners, groups.areas)
+    mean = mean_probability(
+        values_at(maps.probabilities[None], classes + 1, groups.pixels), groups.owners, groups.areas
+    )
     if settings.score == "class":
         return mean
     return torch.where(groups.clustered, mean, groups.heats) * mean

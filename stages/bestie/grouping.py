@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.bestie.components import Components, Pixels, centroids, pixels_of
+from stages.bestie.components import Components, Pixels, centroids, offsets_at, pixels_of, values_at
 from stages.core.config.bestie import GroupingSettings
 
 CLUSTERED_HEAT = 1.0  # that a clustered centre has from then on (released code)
@@ -24,7 +24,7 @@ class Groups(NamedTuple):
 
     Attributes:
         pixels: all pixels of the components, with the component as owner.
-        owners: (P,) int64, instance of each pixel, -1 for none.
+        owners: (P,) int64, instance of each pixel, M for none.
         components: (M,) int64, the component that the instance is part of.
         numbers: (M,) int64, place of its centre among the component's centres, from 0.
         pictures, classes: (M,) int64.
@@ -50,8 +50,8 @@ class Groups(NamedTuple):
     def ids(self, size: torch.Size) -> Tensor:
         """(B, H, W) int32; 0: none, 1 + i: instance i."""
         flat = torch.zeros(size.numel(), dtype=torch.int32, device=self.owners.device)
-        flat[self.pixels.places] = self.owners.int() + 1
-        return flat.reshape(size)
+        numbers = torch.where(self.owners < len(self.areas), self.owners + 1, 0)
+        return flat.scatter_(0, self.pixels.places, numbers.int()).reshape(size)
 
 
 class Centres(NamedTuple):
@@ -87,16 +87,15 @@ def group(
         settings: see `GroupingSettings`.
         whole: a component without a centre is one instance, with its centroid as centre; false: it has none.
     """
-    pixels = pixels_of(components.ids)
-    classes = components.classes[pixels.owners]
-    heat = centre_maps[pixels.pictures, classes, pixels.ys, pixels.xs].float()
-    steps = offsets[pixels.pictures, :, pixels.ys, pixels.xs].float()
+    pixels = pixels_of(components)
+    heat = values_at(centre_maps, components.classes, pixels)
+    steps = offsets_at(offsets, components, pixels)
     count = len(components.classes)
     centres = _peaks(heat, pixels, count, settings)
     clustered = torch.zeros_like(heat, dtype=torch.bool)
     if settings.clustering:
         added, hit = _clustered_centres(heat, steps, pixels, components, centres, settings)
-        heat, clustered[hit] = heat.index_fill(0, hit, CLUSTERED_HEAT), True
+        heat[hit], clustered[hit] = CLUSTERED_HEAT, True
         centres = Centres(*(torch.cat(pair) for pair in zip(centres, added, strict=True)))
     if whole:
         centres = _with_lonely(centres, pixels, count)
@@ -107,42 +106,60 @@ def group(
     return _measured(pixels, owners, centres, heat, clustered, components)
 
 
-def nearest(pixels: Pixels, steps: Tensor, centres: Centres, count: int) -> Tensor:
-    """The centre of its component that each pixel's offset points nearest to (equation 1), (P,) int64; -1 without any.
+def nearest(pixels: Pixels, steps: tuple[Tensor, Tensor], centres: Centres, count: int) -> Tensor:
+    """The centre of its component that each pixel's offset points nearest to (equation 1), (P,) int64; K without any.
 
     Args:
         pixels: with the component as owner.
-        steps: (P, 2) float32 (dy, dx), the offsets of the pixels.
-        centres: sorted by component; of equally near ones the first counts.
+        steps: dy (P,) and dx (P,) float32, the offsets of the pixels.
+        centres: K, sorted by component; of equally near ones the first counts.
         count: number of components.
     """
     counts = torch.bincount(centres.owners, minlength=count)
-    first = (counts.cumsum(0) - counts)[pixels.owners]
-    choices = counts[pixels.owners]
-    found = torch.where(choices > 0, first, -1)
-    # With one centre there is nothing to compare.
-    open_ = (choices > 1).nonzero()[:, 0]
-    best = first[open_]
-    ys, xs = pixels.ys[open_] + steps[open_, 0], pixels.xs[open_] + steps[open_, 1]
-    least = torch.full_like(ys, torch.inf)
+    starts = torch.where(counts > 0, counts.cumsum(0) - counts, len(centres.owners))
+    found = starts.index_select(0, pixels.owners)
+    ends = sorted(set(counts.tolist()))  # after how many centres some components have no other
+    if ends and ends[-1] > 1:
+        # Of components with one centre or none there is nothing to compare.
+        choices = counts.index_select(0, pixels.owners)
+        chosen = (choices > 1).nonzero()[:, 0] if ends[0] < 2 else None
+        parts = (found, choices, pixels.ys + steps[0], pixels.xs + steps[1])
+        parts = parts if chosen is None else tuple(part.index_select(0, chosen) for part in parts)
+        best = _nearest_of_several(*parts, centres=centres, ends=set(ends))
+        found = best if chosen is None else found.index_copy_(0, chosen, best)
+    return found
+
+
+def _nearest_of_several(
+    first: Tensor, choices: Tensor, ys: Tensor, xs: Tensor, *, centres: Centres, ends: set[int]
+) -> Tensor:
+    """The nearest of the centres `first` to `first + choices - 1` of each of (Q,) places (y, x), (Q,) int64."""
     centre_ys, centre_xs = centres.places.float().T.contiguous()
-    ends = set(counts.tolist()) - {0, 1}
-    for number in range(max(ends, default=0)):
-        candidate = first[open_] + number
-        distance = ((centre_ys[candidate] - ys).square_() + (centre_xs[candidate] - xs).square_()).sqrt_()
-        best = torch.where(distance < least, candidate, best)
-        least = torch.where(distance < least, distance, least)
-        if number + 1 in ends:  # some components have no further centre
-            found[open_] = best
-            more = choices[open_] > number + 1
-            open_, best, ys, xs, least = (part[more] for part in (open_, best, ys, xs, least))
+    found, places = torch.empty_like(first), None
+    best, least = first, torch.full_like(ys, torch.inf)
+    for number in range(max(ends)):
+        candidate = first + number
+        distance = (centre_ys.index_select(0, candidate) - ys).square_()
+        distance += (centre_xs.index_select(0, candidate) - xs).square_()
+        nearer = distance < least
+        best = torch.where(nearer, candidate, best)
+        least = torch.where(nearer, distance, least)
+        if number + 1 in ends and number + 1 > 1:  # some have no further centre
+            found = best if places is None else found.index_copy_(0, places, best)
+            if number + 1 == max(ends):
+                break
+            more = (choices > number + 1).nonzero()[:, 0]
+            places = more if places is None else places.index_select(0, more)
+            first, choices, ys, xs, best, least = (
+                part.index_select(0, more) for part in (first, choices, ys, xs, best, least)
+            )
     return found
 
 
 def _peaks(heat: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
     """Pixels with the highest heat of their component in the window; all pixels of a flat top."""
     warm = (heat > settings.centre_threshold).nonzero()[:, 0]
-    owners, ys, xs = pixels.owners[warm], pixels.ys[warm], pixels.xs[warm]
+    owners, ys, xs = _picked(warm, pixels)
     if len(warm):
         reach = settings.window // 2
         sheet = _Sheet.of(owners, ys, xs, count=count, gap=reach)
@@ -153,6 +170,12 @@ def _peaks(heat: Tensor, pixels: Pixels, count: int, settings: GroupingSettings)
         top = highest.reshape(-1)[sheet.places] == heat
         owners, ys, xs = owners[top], ys[top], xs[top]
     return Centres(owners, torch.stack([ys, xs], 1))
+
+
+def _picked(chosen: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor]:
+    """Owner, y and x of some pixels."""
+    owners, ys, xs = (part.index_select(0, chosen) for part in (pixels.owners, pixels.ys, pixels.xs))
+    return owners, ys, xs
 
 
 class _Sheet(NamedTuple):
@@ -205,7 +228,12 @@ def _window_maximum(values: Tensor, window: int) -> Tensor:
 
 
 def _clustered_centres(
-    heat: Tensor, steps: Tensor, pixels: Pixels, components: Components, peaks: Centres, settings: GroupingSettings
+    heat: Tensor,
+    steps: tuple[Tensor, Tensor],
+    pixels: Pixels,
+    components: Components,
+    peaks: Centres,
+    settings: GroupingSettings,
 ) -> tuple[Centres, Tensor]:
     """Centres where offsets vanish (appendix: center clustering), and their places in the list of pixels.
 
@@ -226,31 +254,31 @@ def _clustered_centres(
     return Centres(found.owners[kept], found.places[kept]), index[kept]
 
 
-def _clusters(steps: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
+def _clusters(steps: tuple[Tensor, Tensor], pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
     """4-connected sets of pixels with short offsets, of the right area; centroids cut to whole pixels.
 
     By component, then by their first pixel, row by row.
     """
-    short = (steps.square().sum(1).sqrt() < settings.cluster_magnitude).nonzero()[:, 0]
-    device = steps.device
+    length = steps[0].square().addcmul_(steps[1], steps[1])
+    short = (length < settings.cluster_magnitude**2).nonzero()[:, 0]
     none = Centres(short.new_zeros(0), short.new_zeros(0, 2))
     if not len(short):
         return none
-    sheet = _Sheet.of(pixels.owners[short], pixels.ys[short], pixels.xs[short], count=count, gap=1)
-    drawn = torch.zeros(sheet.height * sheet.width, dtype=torch.uint8, device=device)
+    sheet = _Sheet.of(*_picked(short, pixels), count=count, gap=1)
+    drawn = torch.zeros(sheet.height * sheet.width, dtype=torch.uint8, device=short.device)
     drawn[sheet.places] = 1
     mask = drawn.reshape(sheet.height, sheet.width).cpu().numpy()
-    _, labels, stats, means = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    misfit = np.abs(stats[:, cv2.CC_STAT_AREA] - settings.cluster_area)
-    fits = misfit < settings.cluster_tolerance + (not settings.cluster_exclusive)
+    flat = cv2.connectedComponents(mask, connectivity=4)[1].reshape(-1)
+    areas = np.bincount(flat)
+    fits = np.abs(areas - settings.cluster_area) < settings.cluster_tolerance + (not settings.cluster_exclusive)
     fits[0] = False
     if not fits.any():
         return none
-    flat = labels.reshape(-1)
     places = fits[flat].nonzero()[0]
-    _, first = np.unique(flat[places], return_index=True)
-    chosen = fits.nonzero()[0][np.argsort(first)]
-    rows, columns = torch.from_numpy(means[chosen].T[::-1].astype(np.int64, order="C")).to(device)
+    numbers, first, members = np.unique(flat[places], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    means = [np.bincount(members, weights=axis)[order] // areas[numbers[order]] for axis in divmod(places, sheet.width)]
+    rows, columns = torch.from_numpy(np.stack(means).astype(np.int64)).to(short.device)
     owners = torch.searchsorted(sheet.starts, rows, right=True) - 1
     return Centres(owners, torch.stack([rows - sheet.starts[owners], columns], 1) + sheet.corners[owners])
 
@@ -267,17 +295,16 @@ def _measured(
     pixels: Pixels, owners: Tensor, centres: Centres, heat: Tensor, clustered: Tensor, components: Components
 ) -> Groups:
     """The instances that have pixels."""
-    inside = (owners >= 0).nonzero()[:, 0]
-    areas = torch.bincount(owners[inside], minlength=len(centres.owners))
+    areas = torch.bincount(owners, minlength=len(centres.owners) + 1)[:-1]
     kept = areas > 0
-    numbers = kept.cumsum(0) - 1
-    owners = owners.index_copy(0, inside, numbers[owners[inside]])
-    own, heat = owners[inside], heat[inside]
-    heats = heat.new_full((int(kept.sum()),), -torch.inf).scatter_reduce_(0, own, heat, "amax")
-    highest = heat == heats[own]
-    # Where the heat is not a number no pixel is the highest: the instance's last one stands in.
-    tops = own.new_full((len(heats),), max(len(pixels.places) - 1, 0))
-    tops.scatter_reduce_(0, own[highest], inside[highest], "amin")
+    count = int(kept.sum())
+    owners = functional.pad(kept.cumsum(0) - 1, (0, 1), value=count).index_select(0, owners)
+    heats = heat.new_full((count + 1,), -torch.inf).scatter_reduce_(0, owners, heat, "amax")
+    # Where the heat is not a number no pixel is the highest: the last one of all stands in.
+    last = max(len(owners) - 1, 0)
+    highest = torch.where(heat == heats.index_select(0, owners), torch.arange(len(owners), device=heat.device), last)
+    tops = owners.new_full((count + 1,), last).scatter_reduce_(0, owners, highest, "amin")[:-1]
+    heats = heats[:-1]
     parts = centres.owners[kept]
     return Groups(
         pixels=pixels,

@@ -23,7 +23,8 @@ def weighted_losses(
     Args:
         outputs: of the network.
         labels: (B, H, W) uint8 semantic maps.
-        pseudo, refined: refined may be None, before it begins or where it is off.
+        pseudo: pseudo labels.
+        refined: refined labels; None before they begin or where they are off.
         point_supervision: whether the pseudo labels come from points.
         settings: see `BestieLossSettings`.
     """

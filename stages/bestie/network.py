@@ -89,7 +89,10 @@ class BestieNetwork(nn.Module):
             inputs = (features[-1],) * 3
         size = size or (height, width)
         maps = [
-            functional.interpolate(head(x), size, mode="bilinear", align_corners=self.kind == "panoptic_deeplab")
+            # contiguous: what follows picks single pixels, channel by channel
+            functional.interpolate(
+                head(x).contiguous(), size, mode="bilinear", align_corners=self.kind == "panoptic_deeplab"
+            )
             for head, x in zip(self.heads.values(), inputs, strict=True)
         ]
         return Outputs(*maps)

@@ -1,9 +1,12 @@
 """Self-refinement (BESTIE section 3.5): labels from the network's own outputs, made anew at every update."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from stages.bestie.components import Components, Pixels, centroids, pixels_of
+from stages.bestie.components import Components, Pixels, centroids, offsets_at, pixels_of, values_at
 from stages.bestie.grouping import Centres, group, nearest
 from stages.bestie.network import Outputs
 from stages.bestie.targets import Points, Targets, centre_map, instance_maps
@@ -33,7 +36,7 @@ def refined_targets(outputs: Outputs, components: Components, *, sigma: float, s
     middles = centroids(found.pixels, count)[found.components]
     cold = found.heats < settings.grouping.centre_threshold
     confidence = found.heats
-    if settings.weight == "centre_and_class":
+    if settings.weight == "centre_and_class" and len(confidence):
         mean = mean_probability(
             class_probability(outputs.semantic, components, found.pixels), found.owners, found.areas
         )
@@ -43,11 +46,10 @@ def refined_targets(outputs: Outputs, components: Components, *, sigma: float, s
         most = found.numbers.new_zeros(count).scatter_reduce_(0, found.components, found.numbers + 1, "amax")
         kept = most[found.components] <= settings.most_instances
     centres = torch.where(cold[:, None], middles, found.tops)
-    labelled = (found.owners >= 0).nonzero()[:, 0]
-    labelled = labelled[kept[found.owners[labelled]]]
-    pixels = found.pixels._replace(owners=found.owners)
+    every = torch.arange(len(kept) + 1, device=kept.device)
     offsets, weights = instance_maps(
-        Pixels(*(part[labelled] for part in pixels)),
+        found.pixels,
+        torch.where(functional.pad(kept, (0, 1)), every, len(kept)).index_select(0, found.owners),
         centres=centres,
         weights=confidence.clamp(0, 1),
         size=components.ids.shape,
@@ -70,18 +72,16 @@ def refined_targets_from_points(outputs: Outputs, regions: Components, points: P
         points: of the batch.
         pseudo: the pseudo labels of the batch.
     """
-    pixels, class_count = pixels_of(regions.ids), outputs.centres.shape[1]
+    pixels, class_count = pixels_of(regions), outputs.centres.shape[1]
     count = len(regions.classes)
     table = points.classes.new_full((regions.ids.shape[0] * class_count,), -1)
     table[regions.pictures * class_count + regions.classes] = torch.arange(count, device=table.device)
     owners = table[points.pictures * class_count + points.classes]
     centres = Centres(owners[owners >= 0], points.places[owners >= 0]).by_component()
-    steps = outputs.offsets[pixels.pictures, :, pixels.ys, pixels.xs].float()
-    found = nearest(pixels, steps, centres, count)
-    labelled = (found >= 0).nonzero()[:, 0]
-    pixels = pixels._replace(owners=found)
+    found = nearest(pixels, offsets_at(outputs.offsets, regions, pixels), centres, count)
     offsets, weights = instance_maps(
-        Pixels(*(part[labelled] for part in pixels)),
+        pixels,
+        found,
         centres=centres.places,
         weights=torch.ones(len(centres.owners), device=found.device),
         size=regions.ids.shape,
@@ -94,14 +94,20 @@ def class_probability(logits: Tensor, components: Components, pixels: Pixels) ->
 
     The released code zeroes the other classes without dividing anew, which leaves these numbers as they are.
     """
-    rows = logits[pixels.pictures, :, pixels.ys, pixels.xs].float()
-    own = rows.gather(1, components.classes[pixels.owners][:, None] + 1)[:, 0]
-    return (own - rows.logsumexp(1)).exp()
+    area = logits.shape[-2] * logits.shape[-1]
+    own = values_at(logits, components.classes + 1, pixels)
+    starts = torch.arange(len(logits) + 1, device=own.device) * area
+    ends = torch.searchsorted(pixels.places, starts).tolist()
+    found = torch.empty_like(own)
+    for number, (start, end) in enumerate(pairwise(ends)):
+        here = pixels.places[start:end] - number * area
+        rows = logits[number].reshape(-1, area).index_select(1, here).float()
+        # Where another class is out of reach of exp() its infinity gives the probability 0, as it should.
+        found[start:end] = rows.sub_(own[start:end]).exp_().sum(0).reciprocal_()
+    return found
 
 
 def mean_probability(probabilities: Tensor, owners: Tensor, areas: Tensor) -> Tensor:
-    """Mean of pixels' probabilities (P,) over each instance of `areas` (M,); owners -1 belong to none."""
-    inside = owners >= 0
-    sums = torch.zeros(len(areas), dtype=torch.float64, device=areas.device)
-    sums.index_add_(0, owners[inside], probabilities[inside].double())
-    return (sums / areas).float()
+    """Mean of pixels' probabilities (P,) over each of M instances of `areas` (M,); pixels of owner M belong to none."""
+    sums = torch.zeros(len(areas) + 1, dtype=torch.float64, device=areas.device)
+    return (sums.index_add_(0, owners, probabilities.double())[:-1] / areas).float()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stages.bestie.components import Components, Pixels, centroids, class_components, pixels_of
 
@@ -95,34 +96,41 @@ def pseudo_targets(accepted: Components, *, points: Points | None, class_count: 
         class_count: C.
         sigma: of a Gaussian, pixels.
     """
-    pixels = pixels_of(accepted.ids)
+    pixels = pixels_of(accepted)
     count = len(accepted.classes)
     middles = centroids(pixels, count)
     weights = torch.zeros(count, device=middles.device).index_fill_(0, pixels.owners, 1.0)
     seen = weights > 0
     drawn = points or Points(middles[seen], accepted.pictures[seen], accepted.classes[seen])
     size = torch.Size((len(accepted.ids), class_count, *accepted.ids.shape[1:]))
-    offsets, weight_map = instance_maps(pixels, centres=middles, weights=weights, size=accepted.ids.shape)
+    offsets, weight_map = instance_maps(
+        pixels, pixels.owners, centres=middles, weights=weights, size=accepted.ids.shape
+    )
     return Targets(centre_map(drawn, size=size, sigma=sigma), offsets, weight_map)
 
 
-def instance_maps(pixels: Pixels, *, centres: Tensor, weights: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+def instance_maps(
+    pixels: Pixels, owners: Tensor, *, centres: Tensor, weights: Tensor, size: torch.Size
+) -> tuple[Tensor, Tensor]:
     """Offsets (B, 2, H, W) and weights (B, H, W), float32, of M instances; 0 where there is none.
 
     Args:
-        pixels: labelled pixels, `owners` counting the instances.
+        pixels: of the batch.
+        owners: (P,) int64, instance of each pixel; M for none.
         centres: (M, 2) int64 (y, x), where the offsets of an instance's pixels point.
         weights: (M,) float32.
         size: (B, H, W).
     """
     batch, height, width = size
-    own = centres[pixels.owners]
-    first = pixels.places + pixels.pictures * (height * width)  # of two planes a picture
-    offsets = weights.new_zeros(batch * 2 * height * width)
-    offsets[first] = (own[:, 0] - pixels.ys).float()
-    offsets[first + height * width] = (own[:, 1] - pixels.xs).float()
-    weight_map = weights.new_zeros(batch * height * width)
-    weight_map[pixels.places] = weights[pixels.owners]
+    area = height * width
+    first = pixels.places + pixels.pictures * area  # of two planes a picture
+    labelled = (owners < len(centres)).float()
+    offsets = weights.new_zeros(batch * 2 * area)
+    for axis, own in enumerate((pixels.ys, pixels.xs)):
+        ends = functional.pad(centres[:, axis], (0, 1)).index_select(0, owners)
+        offsets.scatter_(0, first + axis * area, (ends - own) * labelled)
+    weight_map = weights.new_zeros(batch * area)
+    weight_map.scatter_(0, pixels.places, functional.pad(weights, (0, 1)).index_select(0, owners))
     return offsets.reshape(batch, 2, height, width), weight_map.reshape(batch, height, width)
 
 
@@ -132,7 +140,7 @@ def centre_map(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
     A Gaussian is cut to a square of side 6 sigma + 3 and at the border; one whose centre is outside is not drawn
     (released code). For any sigma the square reaches int(3 sigma) + 1 pixels to each side.
     """
-    batch, class_count, height, width = size
+    _, class_count, height, width = size
     ys, xs = points.places.unbind(1)
     inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
     reach = int(3 * sigma) + 1
@@ -143,6 +151,9 @@ def centre_map(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
     planes = (points.pictures[inside] * class_count + points.classes[inside])[:, None, None]
     places = (planes * height + rows[:, :, None]) * width + columns[:, None]
     values = (profile[:, None] * profile).expand(places.shape)
-    flat = torch.zeros(batch * class_count * height * width, device=ys.device)
+    if ys.is_cuda:
+        flat = torch.zeros(size.numel(), device=ys.device)
+    else:  # most of these maps stay empty: NumPy's zeros cost nothing until they are read
+        flat = torch.from_numpy(np.zeros(size.numel(), np.float32))
     flat.scatter_reduce_(0, places[within], values[within], "amax")
     return flat.reshape(size)

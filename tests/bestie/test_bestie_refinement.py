@@ -32,6 +32,21 @@ def test_refined_labels_equal_plain_loops(released, seed, changes, weight):
         np.testing.assert_allclose(own.numpy(), plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gpu_gives_the_same_labels(released, seed):
+    settings = released().train.refinement.model_copy(update={"minimum_area": 12})
+    labels, tags, heat, offsets = random_case(seed)
+    outputs = Outputs(torch.randn(2, CLASS_COUNT + 1, 48, 56), heat, offsets)
+    parts = batch_of(labels, tags, 12)
+    here = refined_targets(outputs, parts, sigma=2.0, settings=settings)
+    there = refined_targets(
+        Outputs(*(part.cuda() for part in outputs)), parts.to(torch.device("cuda")), sigma=2.0, settings=settings
+    )
+    for own, other in zip(there, here, strict=True):
+        torch.testing.assert_close(own.cpu(), other)
+
+
 def uniform_logits(size, *, class_count=1):
     return torch.zeros(1, class_count + 1, *size)
 
