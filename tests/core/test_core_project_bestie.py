@@ -12,7 +12,8 @@ from stages.core.config.project import ConfigError, load_project, merged
 def project(project_root):
     def project(text, *, without=()):
         config = yaml.safe_load((project_root / "config.yaml").read_text())
-        return load_project(merged(config, {"runs": dict.fromkeys(without)} | yaml.safe_load(text)))
+        left_out = {"runs": dict.fromkeys(without)}
+        return load_project(merged(config, merged(left_out, yaml.safe_load(text))))
 
     return project
 
