@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.config.project import ConfigError, load_files, load_project, merged
+from stages.core.config.overlays import merged
+from stages.core.config.project import ConfigError, load_files, load_project
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -16,6 +17,8 @@ BELOW = {  # shipped presets that stand on others, and on which
     **{
         name: ["voc2012"] for name in ("voc2012_released", "voc2012_cob", "voc2012_points", "coco2017", "ablations/cim")
     },
+    "ablations/bestie": [],
+    "ablations/bestie_seeds": [],
     "voc2012_bestie": ["voc2012"],
     "voc2012_bestie_released": ["voc2012", "voc2012_bestie"],
     "voc2012_bestie_points": ["voc2012", "voc2012_bestie"],
@@ -193,3 +196,30 @@ def test_the_comparison_knows_what_each_run_reads_and_nothing_else():
     assert set(runs["cim"]) == shared | {"cim", "mask_rcnn"}
     assert set(runs["prm"]) == shared | {"prm"}
     assert runs["cim"]["cim"]["train"]["mining"]["strategy"] == "cim"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        pytest.param("classifier: {pan: {like: pim}}", r"classifier.pan.like is 'pim'; there are \['cam'", id="of nothing"),
+        pytest.param("runs: {prm: null, a: {like: prm}}", "runs.a.like is 'prm'; there are", id="of what is left out"),
+        pytest.param("runs: {a: {like: b}, b: {like: a}}", "runs.a.like leads back to itself: a -> b -> a", id="in a circle"),
+        pytest.param("classifier: {pan: {like: pam, train: {hed: {}}}}", "classifier.pan.train.hed: unknown key", id="typo"),
+    ],
+)  # fmt: skip
+def test_an_entry_cannot_be_like_what_is_not_there(overlay, message):
+    with pytest.raises(ConfigError, match=message):
+        load(overlay)
+
+
+def test_an_entry_like_another_differs_in_what_it_says_alone():
+    project = load(
+        "{classifier: {a: {like: pam, train: {head: {alpha: 0.0}}}, b: {like: a, train: {seed: 9}}},"
+        " runs: {twin: {like: cim, refinement: none}}}"
+    )
+    assert project.classifier["b"].train.head.alpha == 0
+    assert project.classifier["b"].train.seed == 9
+    assert project.classifier["b"].cues == project.classifier["pam"].cues
+    assert project.classifier["pam"].train.head.alpha == 0.7
+    assert project.runs["twin"].refinement == "none"
+    assert project.runs["twin"].cim == project.runs["cim"].cim

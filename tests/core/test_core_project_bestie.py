@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml
 
-from stages.core.config.project import ConfigError, load_project, merged
+from stages.core.config.overlays import merged
+from stages.core.config.project import ConfigError, load_project
 
 
 @pytest.fixture

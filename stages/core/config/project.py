@@ -3,7 +3,6 @@
 Light on purpose (pydantic and YAML only): the Snakefile loads it before it builds the graph.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,6 +18,7 @@ from stages.core.config.exports import ExportsSettings
 from stages.core.config.images import ImagesSettings
 from stages.core.config.inspection import GallerySettings
 from stages.core.config.mask_rcnn import MaskRcnnSettings
+from stages.core.config.overlays import expanded, merged, unknown_overrides, with_likes, without_null_splits
 from stages.core.config.prm import PrmSettings
 from stages.core.config.proposals import ProposalSettings
 from stages.core.config.run import OVERRIDDEN, POINTS, REFINED, Name, Refinement, Run
@@ -30,8 +30,6 @@ from stages.core.config.semantics import (
     SegmentationPredictionSettings,
     SemanticsSettings,
 )
-
-VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Splits(Section):
@@ -201,17 +199,18 @@ def load_project(config: dict[str, Any]) -> Project:
     """Check a configuration as Snakemake has merged it.
 
     Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in. A run,
-    or a split of the data set, that an overlay sets to null is left out.
+    or a split of the data set, that an overlay sets to null is left out. A run, classifier or source that says `like`
+    starts from the named one.
     Raises ConfigError with all problems at once.
     """
     problems: list[str] = []
-    expanded = _without_null_splits(_expanded(config, "", problems))
-    runs = expanded.get("runs")
+    complete = with_likes(without_null_splits(expanded(config, "", problems)), problems)
+    runs = complete.get("runs")
     if isinstance(runs, dict):
         runs = {name: run for name, run in runs.items() if run is not None}
-        expanded = {**expanded, "runs": {name: _completed(name, run, expanded, problems) for name, run in runs.items()}}
+        complete = {**complete, "runs": {name: _completed(name, run, complete, problems) for name, run in runs.items()}}
     try:
-        project = TypeAdapter(Project).validate_python(expanded)
+        project = TypeAdapter(Project).validate_python(complete)
     except ValidationError as error:
         problems += _readable(error, runs if isinstance(runs, dict) else {})
     if problems:
@@ -228,13 +227,6 @@ def load_files(*paths: Path) -> Project:
     return load_project(config)
 
 
-def merged(base: Any, override: Any) -> Any:
-    """Deep merge: mappings are merged key by key, anything else is replaced."""
-    if not isinstance(base, dict) or not isinstance(override, dict):
-        return override
-    return {**base, **{key: merged(base[key], value) if key in base else value for key, value in override.items()}}
-
-
 def _splits_named_by(source: SemanticsSettings) -> dict[str, list[str]]:
     """Splits that a source of semantic maps names, by key."""
     if source.kind == "network":
@@ -248,47 +240,11 @@ def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str])
     known = {"method", "proposals", "semantics", "iterates", "cues", "refinement", "trained", *OVERRIDDEN}
     problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
     for section in OVERRIDDEN:
-        problems += _unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
+        problems += unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
     base = {key: config.get(key) for key in ("refinement", *OVERRIDDEN)}
     base |= {"proposals": None, "semantics": None, "iterates": None, "trained": {"network": None, "mask_rcnn": None}}
     given = {key: value for key, value in run.items() if key in known and not (key == "trained" and value is None)}
     return merged(base, given)
-
-
-def _without_null_splits(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without the splits of the chosen kind of data set that are null."""
-    images = config.get("images")
-    block = images.get(images.get("kind")) if isinstance(images, dict) else None
-    if not isinstance(block, dict) or not isinstance(block.get("splits"), dict):
-        return config
-    splits = {name: split for name, split in block["splits"].items() if split is not None}
-    return {**config, "images": {**images, images["kind"]: {**block, "splits": splits}}}
-
-
-def _unknown_overrides(path: str, base: Any, override: Any) -> list[str]:
-    if not isinstance(base, dict) or not isinstance(override, dict):
-        return []
-    problems = []
-    for key, value in override.items():
-        if key not in base:
-            problems.append(f"{path}.{key}: unknown key; known are {sorted(base)}")
-        else:
-            problems += _unknown_overrides(f"{path}.{key}", base[key], value)
-    return problems
-
-
-def _expanded(value: Any, path: str, problems: list[str]) -> Any:
-    """The configuration with ${VARIABLE} in texts replaced by the environment's value; an unset one is a problem."""
-    if isinstance(value, dict):
-        return {key: _expanded(inner, f"{path}.{key}" if path else str(key), problems) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expanded(inner, f"{path}[{i}]", problems) for i, inner in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    for name in VARIABLE.findall(value):
-        if name not in os.environ:
-            problems.append(f"{path}: the environment variable {name} is not set; set it, or write the path itself")
-    return VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), value)
 
 
 def _readable(error: ValidationError, runs: dict[str, Any]) -> list[str]:

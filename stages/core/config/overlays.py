@@ -1,0 +1,82 @@
+"""Configurations as plain mappings: overlays, variables, entries that start from another, before they are checked."""
+
+import os
+import re
+from typing import Any
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+NAMED = ("proposals", "classifier", "semantics", "runs")  # sections that hold named entries
+LIKE = "like"  # key of an entry that starts from another one
+
+
+def merged(base: Any, override: Any) -> Any:
+    """Deep merge: mappings are merged key by key, anything else is replaced."""
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return override
+    return {**base, **{key: merged(base[key], value) if key in base else value for key, value in override.items()}}
+
+
+def with_likes(config: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The configuration with `like` resolved: `{like: other, ...}` is the entry `other` with the rest merged in.
+
+    For the sections that hold named entries; what cannot be is added to the problems.
+    """
+    resolved = dict(config)
+    for section in NAMED:
+        entries = config.get(section)
+        if isinstance(entries, dict):
+            resolved[section] = {name: _likened(entries, [name], section, problems) for name in entries}
+    return resolved
+
+
+def _likened(entries: dict[str, Any], chain: list[str], section: str, problems: list[str]) -> Any:
+    entry = entries[chain[-1]]
+    if not isinstance(entry, dict) or LIKE not in entry:
+        return entry
+    other = entry[LIKE]
+    rest = {key: value for key, value in entry.items() if key != LIKE}
+    if entries.get(other) is None:
+        possible = sorted(name for name, entry in entries.items() if entry is not None and name != chain[-1])
+        problems.append(f"{section}.{chain[-1]}.like is {other!r}; there are {possible}")
+        return rest
+    if other in chain:
+        problems.append(f"{section}.{chain[0]}.like leads back to itself: {' -> '.join([*chain, other])}")
+        return rest
+    return merged(_likened(entries, [*chain, other], section, problems), rest)
+
+
+def without_null_splits(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without the splits of the chosen kind of data set that are null."""
+    images = config.get("images")
+    block = images.get(images.get("kind")) if isinstance(images, dict) else None
+    if not isinstance(block, dict) or not isinstance(block.get("splits"), dict):
+        return config
+    splits = {name: split for name, split in block["splits"].items() if split is not None}
+    return {**config, "images": {**images, images["kind"]: {**block, "splits": splits}}}
+
+
+def unknown_overrides(path: str, base: Any, override: Any) -> list[str]:
+    """Problems with the keys of an override that its base does not have."""
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return []
+    problems = []
+    for key, value in override.items():
+        if key not in base:
+            problems.append(f"{path}.{key}: unknown key; known are {sorted(base)}")
+        else:
+            problems += unknown_overrides(f"{path}.{key}", base[key], value)
+    return problems
+
+
+def expanded(value: Any, path: str, problems: list[str]) -> Any:
+    """The configuration with ${VARIABLE} in texts replaced by the environment's value; an unset one is a problem."""
+    if isinstance(value, dict):
+        return {key: expanded(inner, f"{path}.{key}" if path else str(key), problems) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [expanded(inner, f"{path}[{i}]", problems) for i, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    for name in VARIABLE.findall(value):
+        if name not in os.environ:
+            problems.append(f"{path}: the environment variable {name} is not set; set it, or write the path itself")
+    return VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), value)
