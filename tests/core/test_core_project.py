@@ -3,6 +3,7 @@
 import copy
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -186,3 +187,57 @@ def test_the_comparison_knows_what_each_run_reads_and_nothing_else():
     assert set(runs["cim"]) == shared | {"cim", "mask_rcnn"}
     assert set(runs["prm"]) == shared | {"prm"}
     assert runs["cim"]["cim"]["train"]["mining"]["strategy"] == "cim"
+
+
+def using(overlay, source, *, trains=True):
+    """The project whose only run takes its maps from a source."""
+    run = SimpleNamespace(semantics=source, trains=trains)
+    return load(overlay).model_copy(update={"runs": {"maps": run}})
+
+
+PNG = "semantics: {irn: {kind: png, folders: {train: a, val: b}, class_values: null, supervision: image tags}}"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "source", "problems"),
+    [
+        pytest.param("{}", "cam", [], id="network"),
+        pytest.param("{}", "annotated", [], id="oracle"),
+        pytest.param(PNG, "irn", [], id="png"),
+        pytest.param("{}", "irn", ["a run's semantics is 'irn'; there are"], id="unknown source"),
+        pytest.param("semantics: {cam: {predict: {tagged_on: [trian]}}}", "cam", ["cam.predict.tagged_on names split 'trian'"], id="split"),
+        pytest.param("semantics: {cam_labels: {tagged_on: [trian]}}", "cam_labels", ["cam_labels.tagged_on names split 'trian'"], id="split of cues"),
+        pytest.param(PNG.replace("val: b", "vla: b"), "irn", ["folders names split 'vla'", "no folder of split 'val'"], id="folders"),
+    ],
+)  # fmt: skip
+def test_problems_of_sources_of_semantic_maps_in_use(overlay, source, problems):
+    found = using(overlay, source)._problems_of_semantics()
+    assert len(found) == len(problems)
+    assert all(part in problem for part, problem in zip(problems, found, strict=True)), found
+
+
+def test_a_source_needs_a_classifier_that_exists_and_an_unused_one_no_split():
+    with pytest.raises(ConfigError, match="semantics.cam.cues is 'cma'; there are"):
+        load("semantics: {cam: {cues: cma}}")
+    load("semantics: {cam: {predict: {tagged_on: [trian]}}}")
+
+
+def test_sources_in_use_are_those_of_runs_that_train():
+    assert load("{}").semantics_in_use == []
+    assert (using("{}", "cam").semantics_in_use, using("{}", "cam").semantic_heads) == (["cam"], ["cam"])
+    assert using("{}", "cam", trains=False).semantics_in_use == []
+    assert using(PNG, "irn").semantic_heads == []
+
+
+def test_labels_of_a_network_are_of_the_tags_of_the_training_split():
+    project = load("splits: {train: val, evaluate: [train]}")
+    assert project.labelling("cam").tagged_on == ["val"]
+    assert project.labelling("cam_labels").tagged_on == ["train"]
+    assert project.labelling("cam").labels == project.semantics["cam"].labels
+
+
+def test_an_import_reads_the_folder_of_its_split():
+    project = load(PNG)
+    assert project.imported("irn", "val").folder == "b"
+    with pytest.raises(ConfigError, match="semantics.irn.folders has no folder of split 'test'; add one"):
+        project.imported("irn", "test")
