@@ -158,7 +158,7 @@ def test_training_killed_with_sigkill_goes_on_to_the_same_network_bit_for_bit(pr
 
 
 @pytest.mark.parametrize(
-    "target", ["images", "proposals", "classifier", "cues", "semantics", "cim", "prm", "evaluation", "inspection"]
+    "target", ["images", "proposals", "classifier", "cues", "cim", "prm", "evaluation", "inspection"]
 )
 def test_each_stage_is_a_target(project, target):
     assert {job.rule for job in planned(project, target, "--configfile", "toy.yaml", source=project)} == set()
