@@ -223,3 +223,55 @@ def test_an_entry_like_another_differs_in_what_it_says_alone():
     assert project.classifier["pam"].train.head.alpha == 0.7
     assert project.runs["twin"].refinement == "none"
     assert project.runs["twin"].cim == project.runs["cim"].cim
+
+
+PNG = "semantics: {irn: {kind: png, folders: {train: a, val: b}, class_values: null, supervision: image tags}}"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "source", "problems"),
+    [
+        pytest.param("{}", "cam", [], id="network"),
+        pytest.param("{}", "annotated", [], id="oracle"),
+        pytest.param(PNG, "irn", [], id="png"),
+        pytest.param("semantics: {cam: {predict: {tagged_on: [trian]}}}", "cam", ["cam.predict.tagged_on names split 'trian'"], id="split"),
+        pytest.param("semantics: {cam_labels: {tagged_on: [trian]}}", "cam_labels", ["cam_labels.tagged_on names split 'trian'"], id="split of cues"),
+        pytest.param(PNG.replace("val: b", "vla: b"), "irn", ["folders names split 'vla'", "no folder of split 'val'"], id="folders"),
+    ],
+)  # fmt: skip
+def test_problems_of_sources_of_semantic_maps_in_use(overlay, source, problems):
+    overlay = merged(yaml.safe_load(overlay), {"runs": {"bestie": {"semantics": source}}})
+    if not problems:
+        assert load(yaml.safe_dump(overlay)).semantics_in_use == [source]
+        return
+    with pytest.raises(ConfigError) as raised:
+        load(yaml.safe_dump(overlay))
+    assert all(part in str(raised.value) for part in problems)
+
+
+def test_a_source_needs_a_classifier_that_exists_and_an_unused_one_no_split():
+    with pytest.raises(ConfigError, match="semantics.cam.cues is 'cma'; there are"):
+        load("semantics: {cam: {cues: cma}}")
+    load("{semantics: {cam: {predict: {tagged_on: [trian]}}}, runs: {bestie: null}}")
+
+
+def test_sources_in_use_are_those_of_runs_that_train():
+    project = load("{}")
+    assert (project.semantics_in_use, project.semantic_heads) == (["cam"], ["cam"])
+    assert load("runs: {bestie: {trained: {network: a.safetensors}}}").semantics_in_use == []
+    assert load(PNG[:-1] + "}\nruns: {bestie: {semantics: irn}}").semantic_heads == []
+
+
+def test_labels_of_a_network_are_of_the_tags_of_the_training_split():
+    project = load("splits: {train: val, evaluate: [train]}")
+    assert project.labelling("cam").tagged_on == ["val"]
+    assert project.labelling("cam_labels").tagged_on == ["val"]
+    assert project.map_prediction("cam").tagged_on == ["val"]
+    assert project.labelling("cam").labels == project.semantics["cam"].labels
+
+
+def test_an_import_reads_the_folder_of_its_split():
+    project = load(PNG)
+    assert project.imported("irn", "val").folder == "b"
+    with pytest.raises(ConfigError, match="semantics.irn.folders has no folder of split 'test'; add one"):
+        project.imported("irn", "test")
