@@ -10,6 +10,15 @@ def iterating():
     ]
 
 
+def refining():
+    """Names of the runs that refine their own labels."""
+    return [
+        name
+        for name in trained_here("bestie")
+        if project.runs[name].bestie.train.refinement.enabled
+    ]
+
+
 def semantics_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{project.runs[wildcards.run].semantics}.h5"
 
@@ -101,6 +110,7 @@ rule train_bestie:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",
         plot="results/{dataset}/{run}/network/curves.png",
+        snapshots="results/{dataset}/{run}/network/snapshots.safetensors",
     log:
         "results/{dataset}/logs/{run}/train_bestie.log",
     benchmark:
@@ -119,8 +129,39 @@ rule train_bestie:
         LAUNCH
         + " stages.bestie.train --images {input.images} --pseudo-instances {input.pseudo_instances}"
         " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
-        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
-        f" --device {project.device} --log {{log}}"
+        " --output-curves {output.curves} --output-plot {output.plot} --output-snapshots {output.snapshots}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+
+
+# Made to be looked at: nothing is learnt from it.
+rule refine_labels:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        pseudo_instances="results/{dataset}/{run}/pseudo_instances/{split}.h5",
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+        snapshots="results/{dataset}/{run}/network/snapshots.safetensors",
+    output:
+        "results/{dataset}/{run}/refined_labels/{split}.h5",
+    log:
+        "results/{dataset}/logs/{run}/refine_labels.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/refine_labels.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(refining()),
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=8000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].bestie.refined_maps.canonical(),
+        code=code_digest("stages.bestie.refine_labels"),
+    shell:
+        "python -m stages.bestie.refine_labels --images {input.images} --pseudo-instances {input.pseudo_instances}"
+        " --weights {input.weights} --snapshots {input.snapshots} --output {output}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
 
 
 rule predict_bestie:
@@ -130,7 +171,8 @@ rule predict_bestie:
             "network", "results/{dataset}/{run}/network/weights.safetensors"
         ),
     output:
-        "results/{dataset}/{run}/{split}/instances.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+        maps="results/{dataset}/{run}/{split}/maps.h5",
     log:
         "results/{dataset}/logs/{run}/predict_bestie.{split}.log",
     benchmark:
@@ -148,6 +190,6 @@ rule predict_bestie:
         ].bestie.predict.canonical(),
         code=code_digest("stages.bestie.predict"),
     shell:
-        "python -m stages.bestie.predict --images {input.images} --weights {input.weights} --output {output}"
-        " --run {wildcards.run}"
+        "python -m stages.bestie.predict --images {input.images} --weights {input.weights}"
+        " --output {output.instances} --output-maps {output.maps} --run {wildcards.run}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

@@ -30,6 +30,13 @@ rule evaluation:
             run=trained_here("bestie"),
             split=project.all_splits,
         ),
+        expand(
+            "results/{dataset}/{run}/refined_labels/{split}.{kind}",
+            dataset=DATASET,
+            run=refining(),
+            split=project.splits.evaluate,
+            kind=["report.json", "png"],
+        ),
         f"results/{DATASET}/comparison.md",
 
 
@@ -217,6 +224,33 @@ rule report_pseudo_instances:
     shell:
         "python -m stages.evaluation.report_pseudo_instances --pseudo-instances {input.pseudo_instances}"
         " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
+
+
+rule report_refined_labels:
+    input:
+        refined_labels="results/{dataset}/{run}/refined_labels/{split}.h5",
+        pseudo_instances="results/{dataset}/{run}/pseudo_instances/{split}.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        report="results/{dataset}/{run}/refined_labels/{split}.report.json",
+        plot="results/{dataset}/{run}/refined_labels/{split}.png",
+    log:
+        "results/{dataset}/logs/{run}/report_refined_labels.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/report_refined_labels.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(refining()),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
+        code=code_digest("stages.evaluation.report_refined_labels"),
+    shell:
+        "python -m stages.evaluation.report_refined_labels --refined-labels {input.refined_labels}"
+        " --pseudo-instances {input.pseudo_instances} --ground-truth {input.ground_truth} --output {output.report}"
+        " --output-plot {output.plot} --settings {params.settings:q} --log {log}"
 
 
 rule compare_runs:

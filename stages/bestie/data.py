@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stages.bestie.augmentation import View, augmented
 from stages.bestie.components import Components, class_components, class_regions, stacked
+from stages.bestie.inputs import POINTS, check_size
 from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
@@ -57,7 +58,7 @@ class BestieTask:
         self.network = network
         self.images, self.pseudo, self.settings = images, pseudo, settings
         self.class_count = len(images.header["classes"])
-        self.by_points = pseudo.header["cues"] == "points"
+        self.by_points = pseudo.header["cues"] == POINTS
         self.usable = tagged_pictures(images)
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
@@ -113,7 +114,7 @@ class BestieTask:
         """A crop, its accepted parts, its candidates, and the classes of the cues inside it."""
         data, record = self.settings.data, self.pseudo.find(self.images.ids[i])
         rgb = load_rgb(self.images[i], self.images.header["root"])
-        check_size(record, rgb, self.pseudo)
+        check_size(record, rgb.shape[:2], self.pseudo)
         view, inside = augmented(View(rgb, record.labels, record.instances, record.points), data, generator)
         view, classes = view._replace(points=view.points[inside]), record.point_classes[inside]
         tags = self.images.field(i, "tags")
@@ -140,12 +141,3 @@ def tagged_pictures(images: Artifact[Picture]) -> list[int]:
     if not usable:
         raise ValueError(f"{images.path}: none of {len(images)} pictures has tags; nothing to train on")
     return usable
-
-
-def check_size(record: PseudoInstances, rgb: np.ndarray, pseudo: Artifact[PseudoInstances]) -> None:
-    """Raise ValueError unless the pseudo instances have the size of their picture."""
-    if record.labels.shape != rgb.shape[:2]:
-        raise ValueError(
-            f"{pseudo.path}: {record.picture!r} has a map of {record.labels.shape} (height, width), the picture is "
-            f"{rgb.shape[:2]}; remake the pseudo instances from this list of pictures"
-        )

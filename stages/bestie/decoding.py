@@ -10,7 +10,7 @@ from stages.bestie.components import class_components, stacked, values_at
 from stages.bestie.grouping import Groups, group
 from stages.bestie.network import BestieNetwork
 from stages.bestie.refinement import mean_probability
-from stages.core.config.bestie import BestiePredictionSettings
+from stages.core.config.bestie import BestiePredictionSettings, MapSettings
 from stages.ops.regions import Regions
 
 
@@ -37,9 +37,7 @@ class Found(NamedTuple):
 
 
 @torch.no_grad()
-def predict_maps(
-    network: BestieNetwork, picture: Tensor, *, size: tuple[int, int], settings: BestiePredictionSettings
-) -> Maps:
+def predict_maps(network: BestieNetwork, picture: Tensor, *, size: tuple[int, int], settings: MapSettings) -> Maps:
     """Maps of one picture (3, h, w), normalised, enlarged to its own size (H, W); the network is in evaluation mode.
 
     With `flip` probabilities and heat are means with those of the mirrored picture; offsets are not (released code).

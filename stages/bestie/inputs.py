@@ -5,10 +5,12 @@ import numpy as np
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
 TAGS = "image tags"
+POINTS = "points"  # cues of point supervision, as pseudo instances name them
 
 
 def check_classes(pictures: Artifact[Picture], *others: Artifact) -> None:
@@ -39,3 +41,12 @@ def joint_supervision(maps: Artifact[SemanticMaps], other: Artifact[Cues] | Arti
     more = dict.fromkeys(artifact.header["supervision"] for artifact in (other, maps))
     more.pop(TAGS, None)
     return " and ".join(more) or TAGS
+
+
+def check_size(record: PseudoInstances, size: tuple[int, int], pseudo: Artifact[PseudoInstances]) -> None:
+    """Raise ValueError unless the pseudo instances have the size (height, width) of their picture."""
+    if record.labels.shape != size:
+        raise ValueError(
+            f"{pseudo.path}: {record.picture!r} has a map of {record.labels.shape} (height, width), the picture is "
+            f"{size}; remake the pseudo instances from this list of pictures"
+        )

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from stages.bestie.decoding import Maps, decode, predict_maps
 from stages.bestie.network import BestieNetwork
 from stages.core import step
+from stages.core.artifacts.centre_maps import CentreMaps
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.config.bestie import BestiePredictionSettings, BestieTrainingSettings
+from stages.core.config.bestie import BestiePredictionSettings, BestieTrainingSettings, MapSettings
 from stages.core.devices import torch_device
 from stages.core.pictures import load_rgb, normalise, resize, scaled_size
 from stages.core.weights import load_weights, read_trained, weights_digest
@@ -23,10 +25,18 @@ log = logging.getLogger(__name__)
 
 
 def predict_bestie(
-    *, images: Path, weights: Path, output: Path, settings: BestiePredictionSettings, run: str, device: str
+    *,
+    images: Path,
+    weights: Path,
+    output: Path,
+    output_maps: Path,
+    settings: BestiePredictionSettings,
+    run: str,
+    device: str,
 ) -> None:
     """Find the instances of each picture; they never overlap, and a picture may have none.
 
+    `output_maps` gets the centre and offset maps that they come from, made small, to look at.
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
     Raises ValueError where the weights are not of `train_bestie` or of other classes.
     """
@@ -42,10 +52,14 @@ def predict_bestie(
         }
         counts = []
         provenance = Provenance("predict_bestie", settings, None, {"images": pictures})
-        with create(output, Instances, header=header, provenance=provenance) as instances:
+        with (
+            create(output, Instances, header=header, provenance=provenance) as instances,
+            create(output_maps, CentreMaps, header=header, provenance=provenance) as kept,
+        ):
             for picture in step.progress(pictures, total=len(pictures), label="pictures"):
                 maps = maps_of(network, picture, root=pictures.header["root"], settings=settings)
                 found = decode(maps, tags=picture.tags if settings.use_tags else None, settings=settings)
+                kept.append(small_maps(maps, picture.picture, longer_side=settings.kept_side))
                 counts.append(len(found.scores))
                 instances.append(
                     Instances(
@@ -58,7 +72,7 @@ def predict_bestie(
         log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
 
 
-def maps_of(network: BestieNetwork, picture: Picture, *, root: str, settings: BestiePredictionSettings) -> Maps:
+def maps_of(network: BestieNetwork, picture: Picture, *, root: str, settings: MapSettings) -> Maps:
     """The network's maps of a picture, at the picture's size."""
     rgb = load_rgb(picture, root)
     size = input_size(*rgb.shape[:2], settings)
@@ -67,7 +81,18 @@ def maps_of(network: BestieNetwork, picture: Picture, *, root: str, settings: Be
     return predict_maps(network, inputs, size=rgb.shape[:2], settings=settings)
 
 
-def input_size(height: int, width: int, settings: BestiePredictionSettings) -> tuple[int, int]:
+def small_maps(maps: Maps, picture: str, *, longer_side: int) -> CentreMaps:
+    """The maps made small, never enlarged: a cell's highest heat over all classes, and the offset at its middle."""
+    height, width = maps.offsets.shape[-2:]
+    size = scaled_size(height, width, min(longer_side, max(height, width)))
+    limits = torch.finfo(torch.float16)
+    heat = functional.adaptive_max_pool2d(maps.centres.amax(0)[None], size)[0]
+    offsets = functional.interpolate(maps.offsets[None], size, mode="nearest-exact")[0]
+    heat, offsets = (values.clamp(limits.min, limits.max).half().cpu().numpy() for values in (heat, offsets))
+    return CentreMaps(picture=picture, heat=heat, offsets=offsets)
+
+
+def input_size(height: int, width: int, settings: MapSettings) -> tuple[int, int]:
     """Height and width of the network's input: scaled to the longer side, then enlarged to multiples of the step."""
     if settings.longer_side is not None:
         height, width = scaled_size(height, width, settings.longer_side)

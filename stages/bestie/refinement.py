@@ -1,6 +1,7 @@
 """Self-refinement (BESTIE section 3.5): labels from the network's own outputs, made anew at every update."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +14,43 @@ from stages.bestie.targets import Points, Targets, centre_map, instance_maps
 from stages.core.config.bestie import RefinementSettings
 
 
+class Refined(NamedTuple):
+    """M refined instances of a batch; one may have no pixel.
+
+    Attributes:
+        pixels: of all that could be labelled.
+        owners: (P,) int64, instance of each pixel, M for none.
+        centres: (M, 2) int64 (y, x).
+        weights: (M,) float32 in [0, 1].
+        pictures, classes: (M,) int64.
+    """
+
+    pixels: Pixels
+    owners: Tensor
+    centres: Tensor
+    weights: Tensor
+    pictures: Tensor
+    classes: Tensor
+
+    def maps(self, size: torch.Size) -> tuple[Tensor, Tensor]:
+        """Offsets (B, 2, H, W) and weights (B, H, W), as `instance_maps` gives them."""
+        return instance_maps(self.pixels, self.owners, centres=self.centres, weights=self.weights, size=size)
+
+
 @torch.no_grad()
 def refined_targets(outputs: Outputs, components: Components, *, sigma: float, settings: RefinementSettings) -> Targets:
-    """Refined labels of a batch with image tags.
+    """Refined labels of a batch with image tags: maps of `refined_instances`; gradients do not pass.
+
+    `sigma` is that of a centre's Gaussian, in pixels.
+    """
+    found = refined_instances(outputs, components, settings=settings)
+    drawn = Points(found.centres, found.pictures, found.classes)
+    return Targets(centre_map(drawn, size=outputs.centres.shape, sigma=sigma), *found.maps(components.ids.shape))
+
+
+@torch.no_grad()
+def refined_instances(outputs: Outputs, components: Components, *, settings: RefinementSettings) -> Refined:
+    """Instances of a batch with image tags.
 
     The components are those of the given semantic map, not of the predicted one (released code). Each falls into
     instances by the predicted centres and offsets; one that falls into too many is left out. An instance's centre is
@@ -26,9 +61,8 @@ def refined_targets(outputs: Outputs, components: Components, *, sigma: float, s
     0 to 1.
 
     Args:
-        outputs: of the network; gradients do not pass.
+        outputs: of the network.
         components: of the tagged classes, from `class_components`.
-        sigma: of a centre's Gaussian, pixels.
         settings: see `RefinementSettings`.
     """
     found = group(outputs.centres, outputs.offsets, components, settings=settings.grouping, whole=False)
@@ -46,31 +80,39 @@ def refined_targets(outputs: Outputs, components: Components, *, sigma: float, s
         most = found.numbers.new_zeros(count).scatter_reduce_(0, found.components, found.numbers + 1, "amax")
         kept = most[found.components] <= settings.most_instances
     centres = torch.where(cold[:, None], middles, found.tops)
-    every = torch.arange(len(kept) + 1, device=kept.device)
-    offsets, weights = instance_maps(
-        found.pixels,
-        torch.where(functional.pad(kept, (0, 1)), every, len(kept)).index_select(0, found.owners),
-        centres=centres,
-        weights=confidence.clamp(0, 1),
-        size=components.ids.shape,
+    numbers = torch.where(functional.pad(kept, (0, 1)), functional.pad(kept, (0, 1)).cumsum(0) - 1, kept.sum())
+    return Refined(
+        pixels=found.pixels,
+        owners=numbers.index_select(0, found.owners),
+        centres=centres[kept],
+        weights=confidence.clamp(0, 1)[kept],
+        pictures=found.pictures[kept],
+        classes=found.classes[kept],
     )
-    drawn = Points(centres[kept], found.pictures[kept], found.classes[kept])
-    return Targets(centre_map(drawn, size=outputs.centres.shape, sigma=sigma), offsets, weights)
 
 
 @torch.no_grad()
 def refined_targets_from_points(outputs: Outputs, regions: Components, points: Points, *, pseudo: Targets) -> Targets:
-    """Refined labels of a batch with point supervision (released code): weight 1, offsets to the nearest point.
+    """Refined labels of a batch with point supervision (released code): maps of `instances_at_points`.
+
+    The centre map is that of the pseudo labels.
+    """
+    found = instances_at_points(outputs, regions, points)
+    return Targets(pseudo.centres, *found.maps(regions.ids.shape))
+
+
+@torch.no_grad()
+def instances_at_points(outputs: Outputs, regions: Components, points: Points) -> Refined:
+    """Instances of a batch with point supervision (released code), one a point that has a region: weight 1.
 
     Every pixel of a class's region, connected or not, belongs to the point of the class that pixel plus predicted
-    offset is nearest to; of equally near ones to the first given. The centre map is that of the pseudo labels.
+    offset is nearest to; of equally near ones to the first given.
     Differs from the released code: points on the first row or column count, and any number of them.
 
     Args:
         outputs: of the network.
         regions: one part for each tagged class of each picture, from `class_regions`.
         points: of the batch.
-        pseudo: the pseudo labels of the batch.
     """
     pixels, class_count = pixels_of(regions), outputs.centres.shape[1]
     count = len(regions.classes)
@@ -78,15 +120,14 @@ def refined_targets_from_points(outputs: Outputs, regions: Components, points: P
     table[regions.pictures * class_count + regions.classes] = torch.arange(count, device=table.device)
     owners = table[points.pictures * class_count + points.classes]
     centres = Centres(owners[owners >= 0], points.places[owners >= 0]).by_component()
-    found = nearest(pixels, offsets_at(outputs.offsets, regions, pixels), centres, count)
-    offsets, weights = instance_maps(
-        pixels,
-        found,
+    return Refined(
+        pixels=pixels,
+        owners=nearest(pixels, offsets_at(outputs.offsets, regions, pixels), centres, count),
         centres=centres.places,
-        weights=torch.ones(len(centres.owners), device=found.device),
-        size=regions.ids.shape,
+        weights=torch.ones(len(centres.owners), device=pixels.owners.device),
+        pictures=regions.pictures[centres.owners],
+        classes=regions.classes[centres.owners],
     )
-    return Targets(pseudo.centres, offsets, weights)
 
 
 def class_probability(logits: Tensor, components: Components, pixels: Pixels) -> Tensor:

@@ -25,6 +25,7 @@ def train_bestie(
     output_weights: Path,
     output_curves: Path,
     output_plot: Path,
+    output_snapshots: Path,
     settings: BestieTrainingSettings,
     device: str,
 ) -> None:
@@ -32,6 +33,7 @@ def train_bestie(
 
     `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Pictures without tags are
     listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
+    `output_snapshots` gets the weights after the updates that `settings.snapshots` lists.
     Raises ValueError where the pseudo instances are of other pictures, classes or sizes.
     """
     with read(images, Picture) as pictures, read(pseudo_instances, PseudoInstances) as pseudo:
@@ -61,7 +63,14 @@ def train_bestie(
             ),
             seed=settings.seed,
             device=device,
-            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+            outputs=TrainingOutputs(
+                weights=output_weights,
+                curves=output_curves,
+                plot=output_plot,
+                metadata=metadata,
+                snapshots=output_snapshots,
+            ),
+            snapshots=settings.snapshots,
         )
 
 

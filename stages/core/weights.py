@@ -17,9 +17,14 @@ METADATA = "tagmask"  # one key, as the library writes several in a random order
 
 def save_weights(path: Path, module: torch.nn.Module, metadata: Mapping[str, Any]) -> None:
     """Write all parameters and buffers of `module`, whole or not at all. `metadata` must be JSON."""
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    save_tensors(path, module.state_dict(), metadata)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors by name, whole or not at all. `metadata` must be JSON."""
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with whole_file(path) as unfinished:
-        save_file(tensors, unfinished, {METADATA: json.dumps(metadata, sort_keys=True)})
+        save_file(copies, unfinished, {METADATA: json.dumps(metadata, sort_keys=True)})
 
 
 def load_weights(path: Path, module: torch.nn.Module) -> dict[str, Any]:
@@ -27,7 +32,12 @@ def load_weights(path: Path, module: torch.nn.Module) -> dict[str, Any]:
 
     Raises ValueError where a name is missing, left over, or of another shape: the file belongs to other settings.
     """
-    tensors = read_weights(path)
+    load_tensors(read_weights(path), module, path)
+    return read_metadata(path)
+
+
+def load_tensors(tensors: Mapping[str, torch.Tensor], module: torch.nn.Module, path: Path) -> None:
+    """Load tensors that were read from the file `path`. Raises ValueError as `load_weights` does."""
     own = module.state_dict()
     missing, left_over = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     unlike = [name for name in sorted(own.keys() & tensors.keys()) if own[name].shape != tensors[name].shape]
@@ -36,13 +46,13 @@ def load_weights(path: Path, module: torch.nn.Module) -> dict[str, Any]:
     if found:
         raise ValueError(f"{path} does not fit the network: {found}; it was made under other settings: train again")
     module.load_state_dict(tensors)
-    return read_metadata(path)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file, on the CPU."""
+def read_weights(path: Path, *, start: str = "") -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file whose names start so, without that start, on the CPU."""
     with _open(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+        names = [name for name in file.keys() if name.startswith(start)]  # noqa: SIM118 - the file is no mapping
+        return {name.removeprefix(start): file.get_tensor(name) for name in names}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

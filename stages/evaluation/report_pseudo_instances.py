@@ -4,13 +4,9 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from stages.core import step
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.config.evaluation import PseudoMaskReportSettings
@@ -42,7 +38,7 @@ def report_pseudo_instances(
         classes = check_same_classes(pseudo, truth)
         check_same_pictures(pseudo, truth)
         counts, known = count_masks(
-            lambda picture: _as_instances(pseudo.find(picture)), truth, settings, class_count=len(classes)
+            lambda picture: pseudo.find(picture).as_instances, truth, settings, class_count=len(classes)
         )
         report = {
             "run": pseudo.header["run"],
@@ -78,15 +74,6 @@ def made(pseudo: Artifact[PseudoInstances], known: list[str]) -> dict[str, int]:
         if picture in measured:
             counts.update({f"{name}_measured": number for name, number in found.items()})
     return dict(counts)
-
-
-def _as_instances(record: PseudoInstances) -> Instances:
-    return Instances(
-        picture=record.picture,
-        classes=record.classes,
-        scores=np.ones(len(record.classes), np.float32),
-        **packed_fields(record.regions),
-    )
 
 
 if __name__ == "__main__":

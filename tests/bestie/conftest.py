@@ -13,6 +13,7 @@ GROUPING: dict[str, Any] = {
 }  # fmt: skip
 RELEASED: dict[str, Any] = {
     "transfer": {"cue_threshold": 0.7, "minimum_area": 50},
+    "iteration": {"score_threshold": 0.3, "minimum_area": 50},
     "train": {
         "seed": 3,
         "backbone": {
@@ -44,11 +45,12 @@ RELEASED: dict[str, Any] = {
             "warmup_steps": 2, "warmup_factor": 0.001, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
             "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
         },
+        "snapshots": [],
     },
     "predict": {
         "longer_side": None, "side_step": 32, "rescale_offsets": False, "flip": False, "minimum_area": 50,
         "whole_components": True, "score": "centre_and_class", "use_tags": False, "top_k": None,
-        "grouping": {**GROUPING, "centre_threshold": 0.1},
+        "grouping": {**GROUPING, "centre_threshold": 0.1}, "kept_side": 40,
     },
 }  # fmt: skip
 

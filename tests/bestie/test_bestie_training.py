@@ -56,7 +56,8 @@ def train(toy, pseudo_of, tmp_path):
         train_bestie(
             images=images, pseudo_instances=pseudo or pseudo_of(), backbone_weights=backbone_weights,
             output_weights=folder / "weights.safetensors", output_curves=folder / "curves.json",
-            output_plot=folder / "curves.png", settings=settings.train, device="cpu",
+            output_plot=folder / "curves.png", output_snapshots=folder / "snapshots.safetensors", settings=settings.train,
+            device="cpu",
         )  # fmt: skip
         return folder / "weights.safetensors"
 
@@ -68,8 +69,9 @@ def predict(toy, tmp_path):
     def predict(weights, settings, *, images=toy.images):
         output = tmp_path / "found.h5"
         predict_bestie(
-            images=images, weights=weights, output=output, settings=settings.predict, run="bestie", device="cpu"
-        )
+            images=images, weights=weights, output=output, output_maps=tmp_path / "maps.h5", settings=settings.predict,
+            run="bestie", device="cpu",
+        )  # fmt: skip
         with read(output, Instances) as instances:
             return instances.header, {record.picture: record for record in instances}
 

@@ -53,11 +53,12 @@ TINY: dict[str, Any] = {
             "warmup_steps": 1, "warmup_factor": 0.1, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
             "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
         },
+        "snapshots": [],
     },
     "predict": {
         "longer_side": None, "side_step": 32, "rescale_offsets": True, "flip": True, "minimum_area": 20,
         "whole_components": True, "score": "centre_and_class", "use_tags": False, "top_k": None,
-        "grouping": GROUPING | {"centre_threshold": 0.1},
+        "grouping": GROUPING | {"centre_threshold": 0.1}, "kept_side": 40,
     },
 }  # fmt: skip
 CLASSES = ["cat", "dog", "hen"]

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from stages.core.config.training import TrainingSettings
+from stages.core.snapshots import keep_snapshot, load_snapshot
 from stages.core.training import TrainingOutputs, train, training_identity
 from stages.core.training.checkpoints import find_checkpoint, save_checkpoint
-from stages.core.weights import load_weights, read_metadata, save_weights
+from stages.core.weights import load_weights, read_metadata, read_weights, save_weights
 
 SETTINGS = {
     "steps": 12, "accumulate": 2, "reduction": "sum", "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9,
@@ -49,9 +50,11 @@ def settings(**changes) -> TrainingSettings:
     return TrainingSettings(**{**SETTINGS, **changes})
 
 
-def fit(folder: Path, task=None, *, identity="a", **changes) -> dict[str, torch.Tensor]:
-    outputs = TrainingOutputs(folder / "w.safetensors", folder / "c.json", folder / "c.png", {"head": "toy"})
+def fit(folder: Path, task=None, *, identity="a", snapshots=None, **changes) -> dict[str, torch.Tensor]:
+    joined = None if snapshots is None else folder / "s.safetensors"
+    outputs = TrainingOutputs(folder / "w.safetensors", folder / "c.json", folder / "c.png", {"head": "toy"}, joined)
     arguments = {"folder": folder / "checkpoint", "identity": identity, "seed": 7, "device": "cpu", "outputs": outputs}
+    arguments["snapshots"] = snapshots or ()
     return train(task or Toy(), settings(**changes), **arguments).state_dict()
 
 
@@ -160,6 +163,71 @@ def test_checkpoint_that_was_cut_off_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint or was cut off.*remove it"):
         find_checkpoint(tmp_path, identity="a")
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_snapshots_are_the_weights_of_trainings_that_end_there(tmp_path, average):
+    plain = fit(tmp_path / "plain", average_decay=average)
+    assert_equal(fit(tmp_path / "kept", snapshots=[4, 7], average_decay=average), plain)
+    for update in (4, 7):
+        found = Toy().network
+        load_snapshot(tmp_path / "kept" / "s.safetensors", update, found)
+        assert_equal(found.state_dict(), fit(tmp_path / f"short_{update}", average_decay=average, steps=update))
+    assert read_metadata(tmp_path / "kept" / "s.safetensors") == {"head": "toy", "updates": [4, 7]}
+    assert not (tmp_path / "kept" / "checkpoint").exists()
+
+
+def test_without_updates_the_file_of_snapshots_is_there_and_empty(tmp_path):
+    fit(tmp_path, snapshots=[])
+    assert read_weights(tmp_path / "s.safetensors") == {}
+    with pytest.raises(ValueError, match=r"has no snapshot of update 4, only of \[\]; train again"):
+        load_snapshot(tmp_path / "s.safetensors", 4, Toy().network)
+    fit(tmp_path / "unwanted")
+    assert not (tmp_path / "unwanted" / "s.safetensors").exists()
+
+
+@pytest.mark.parametrize("minutes", [pytest.param(1e-9, id="checkpoints"), pytest.param(60.0, id="none-yet")])
+def test_snapshots_survive_a_killed_process_bit_for_bit(tmp_path, minutes):
+    """Killed after the first of them; what it leaves is used, or made anew where there was no checkpoint."""
+    script = textwrap.dedent(f"""
+        import importlib.util, os, signal, sys
+        from pathlib import Path
+        spec = importlib.util.spec_from_file_location("toy", {str(Path(__file__))!r})
+        toy = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(toy)
+        class Killed(toy.Toy):
+            def batch(self, step, micro, generator):
+                if step == 7:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().batch(step, micro, generator)
+        toy.fit(Path(sys.argv[1]), Killed(), checkpoint_minutes={minutes}, snapshots=[4, 9])
+    """)
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "cut")], cwd=Path(__file__).parents[2], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "cut" / "checkpoint").glob("snapshot*")] == [
+        "snapshot.000004.safetensors"
+    ]
+    task = Toy()
+    fit(tmp_path / "cut", task, snapshots=[4, 9])
+    assert task.steps[0] == ((7, 0) if minutes < 1 else (0, 0))
+    fit(tmp_path / "whole", snapshots=[4, 9])
+    for name in ("s.safetensors", "w.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "cut" / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("harm", ["missing", "of another training"])
+def test_a_checkpoint_without_its_snapshots_is_not_gone_on_from(tmp_path, harm):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, Toy(die_at=6), checkpoint_minutes=1e-9, snapshots=[4])
+    kept = tmp_path / "checkpoint" / "snapshot.000004.safetensors"
+    kept.unlink()
+    if harm != "missing":
+        keep_snapshot(kept.parent, 4, Toy().network.state_dict(), identity="b")
+    with pytest.raises(ValueError, match=r"000004\.safetensors, the weights after update 4 .* remove .*checkpoint"):
+        fit(tmp_path, snapshots=[4])
 
 
 class Lines:

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.records import Record, array, text
 from stages.ops.regions import Regions
 
@@ -39,3 +41,13 @@ class PseudoInstances(Record):
         """The accepted components."""
         count = len(self.classes)
         return Regions.from_superpixels(self.instances, np.eye(count, count + 1, 1, dtype=bool))
+
+    @property
+    def as_instances(self) -> Instances:
+        """The accepted components, all with score 1."""
+        return Instances(
+            picture=self.picture,
+            classes=self.classes,
+            scores=np.ones(len(self.classes), np.float32),
+            **packed_fields(self.regions),
+        )

@@ -163,6 +163,18 @@ class BestieTrainingSettings(Section):
     losses: BestieLossSettings
     data: BestieDataSettings
     training: TrainingSettings
+    snapshots: list[Count] = Field(
+        description="updates after which the weights are kept, to look at refined labels over time (figure 6)"
+    )
+
+    @model_validator(mode="after")
+    def _snapshots_fit(self) -> Self:
+        if self.snapshots != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.training.steps:
+            raise ValueError(
+                f"snapshots are {self.snapshots}; list them once each, in ascending order, below training.steps"
+                f" ({self.training.steps}), after which the weights are written anyway"
+            )
+        return self
 
     @model_validator(mode="after")
     def _decoders_fit_stages(self) -> Self:
@@ -181,8 +193,8 @@ class BestieTrainingSettings(Section):
         return self
 
 
-class BestiePredictionSettings(Section):
-    """From the network's outputs to scored instances."""
+class MapSettings(Section):
+    """From a picture to the network's maps of it."""
 
     longer_side: int | None = Field(ge=32, le=4096, description="pixels; null: the picture's own size (paper)")
     side_step: int = Field(ge=32, multiple_of=32, description="sides are enlarged to multiples of this (released: 32)")
@@ -192,6 +204,11 @@ class BestiePredictionSettings(Section):
     flip: bool = Field(
         description="average semantic and centre maps with the mirrored picture's (released: points only)"
     )
+
+
+class BestiePredictionSettings(MapSettings):
+    """From the network's outputs to scored instances."""
+
     minimum_area: Count = Field(description="pixels; smaller components of a class are left out (50)")
     whole_components: bool = Field(
         description="a component without a centre is one instance (released); false: it is left out"
@@ -202,6 +219,7 @@ class BestiePredictionSettings(Section):
     use_tags: bool = Field(description="only classes that the picture is tagged with; false: a test")
     top_k: Count | None = Field(description="instances kept a picture, the best; null: all (released)")
     grouping: GroupingSettings
+    kept_side: Count = Field(description="longer side of the centre and offset maps that are kept to look at, pixels")
 
 
 class BestieSettings(Section):
@@ -211,3 +229,8 @@ class BestieSettings(Section):
     iteration: IterationSettings
     train: BestieTrainingSettings
     predict: BestiePredictionSettings
+
+    @property
+    def refined_maps(self) -> MapSettings:
+        """Input of the network where refined labels are looked at: prediction's scale, not mirrored, as in training."""
+        return MapSettings(**self.predict.model_dump(include=set(MapSettings.model_fields)) | {"flip": False})

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from stages.core.artifacts.files import whole_file
+from stages.core.snapshots import remove_kept
 
 log = logging.getLogger(__name__)
 NAME = "checkpoint.pt"
@@ -42,7 +43,8 @@ def find_checkpoint(folder: Path, *, identity: str) -> dict[str, Any] | None:
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a training that is done, and the folder where nothing else is in it."""
-    (folder / NAME).unlink(missing_ok=True)
+    """Remove checkpoint and snapshots of a training that is done, and the folder where nothing else is in it."""
+    (folder / NAME).unlink(missing_ok=True)  # first: without its snapshots it could not be gone on from
+    remove_kept(folder)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from stages.core.config.training import TrainingSettings
+from stages.core.snapshots import check_kept, join_snapshots, keep_snapshot
 from stages.core.step import clock
 from stages.core.training.batches import made_ahead
 from stages.core.training.checkpoints import find_checkpoint, remove_checkpoint, save_checkpoint
@@ -51,12 +52,13 @@ class Task(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOutputs:
-    """Where the results go: safetensors weights, loss curves as JSON and as PNG."""
+    """Where the results go: safetensors weights, loss curves as JSON and as PNG, snapshots of the weights if wanted."""
 
     weights: Path
     curves: Path
     plot: Path
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    snapshots: Path | None = None
 
 
 def train(
@@ -68,6 +70,7 @@ def train(
     seed: int,
     device: str,
     outputs: TrainingOutputs,
+    snapshots: Sequence[int] = (),
 ) -> nn.Module:
     """Train `task.network` for a fixed number of updates, write weights and curves, and return the network.
 
@@ -80,10 +83,13 @@ def train(
         device: "auto", "cpu", "cuda" or "cuda:1". Under torchrun each process takes one GPU (or CPU) and a share of
             the accumulated passes, so that an update sees the same batch whatever the number of devices.
         outputs: written by the first process alone.
+        snapshots: updates after which the weights are kept for `outputs.snapshots`: what a training of so many updates
+            at these rates would give, the moving average where there is one.
 
     Raises:
         FloatingPointError: a loss term is not finite; names the terms and the update.
-        ValueError: the accumulated passes do not divide among the devices; see also `parameter_groups`.
+        ValueError: a checkpoint without the snapshots before it; the accumulated passes do not divide among the
+            devices; see also `parameter_groups`.
     """
     fabric = make_fabric(device, settings)
     if settings.accumulate % fabric.world_size:
@@ -92,7 +98,9 @@ def train(
             "use a number of devices that divides it"
         )
     network = task.network
-    loop = _Loop(task, settings, fabric=fabric, folder=folder, identity=identity, seed=seed)
+    loop = _Loop(
+        task, settings, fabric=fabric, folder=folder, identity=identity, seed=seed, snapshots=snapshots
+    )  # fmt: skip
     try:
         loop.run()
     finally:
@@ -102,6 +110,8 @@ def train(
         outputs.weights.parent.mkdir(parents=True, exist_ok=True)
         write_curves(outputs.curves, loop.curves)
         plot_curves(outputs.plot, loop.curves, title=f"{settings.steps} updates in {clock(loop.curves.elapsed())}")
+        if outputs.snapshots is not None:
+            join_snapshots(outputs.snapshots, folder, snapshots, outputs.metadata)
         save_weights(outputs.weights, network, outputs.metadata)
         remove_checkpoint(folder)
     fabric.barrier()
@@ -115,9 +125,10 @@ def stream(seed: int, step: int, micro: int, purpose: int) -> np.random.SeedSequ
 
 class _Loop:
     def __init__(
-        self, task: Task, settings: TrainingSettings, *, fabric: Fabric, folder: Path, identity: str, seed: int
-    ) -> None:
-        self.task, self.settings, self.fabric = task, settings, fabric
+        self, task: Task, settings: TrainingSettings, *, fabric: Fabric, folder: Path, identity: str, seed: int,
+        snapshots: Sequence[int],
+    ) -> None:  # fmt: skip
+        self.task, self.settings, self.fabric, self.snapshots = task, settings, fabric, snapshots
         self.folder, self.identity, self.seed = folder, identity, seed
         self.bare = task.network
         groups = parameter_groups(self.bare, settings)
@@ -147,6 +158,10 @@ class _Loop:
                     point = self.curves.close_point(done, rate)
                     if self.fabric.is_global_zero:
                         reporter.report(point)
+                if done in self.snapshots and self.fabric.is_global_zero:
+                    # Before any checkpoint of this update or a later one, which relies on it.
+                    tensors = {**self.bare.state_dict(), **self.average}
+                    keep_snapshot(self.folder, done, tensors, identity=self.identity)
                 now = time.perf_counter()
                 if now - saved > 60 * self.settings.checkpoint_minutes and done < self.settings.steps:
                     saved = now
@@ -236,6 +251,7 @@ class _Loop:
         self.fabric.barrier()
         if state is None:
             return
+        check_kept(self.folder, [done for done in self.snapshots if done <= state["step"]], identity=self.identity)
         self.bare.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = {name: tensor.to(self.fabric.device) for name, tensor in state["average"].items()}

@@ -1,0 +1,48 @@
+"""refined_labels/{split}.h5: the instances that BESTIE's self-refinement would learn from, at several updates."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, packed_fields, unpacked_regions
+from stages.core.artifacts.records import Record, array, text
+from stages.ops.regions import Regions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RefinedLabels(Record):
+    """One picture's refined labels at each update; by update, within one best first, and there they never overlap.
+
+    The header holds `classes`, `run`, `supervision` and `updates`: all that were looked at, the last one with the
+    weights that the training ended with.
+    """
+
+    KIND: ClassVar[str] = "refined labels"
+    SCHEMA: ClassVar[int] = 1
+
+    picture: str = text("id of the picture")
+    atoms: np.ndarray = array("uint32", "height", "width", about=ATOMS)
+    membership: np.ndarray = array("uint8", "instances", "membership_bytes", about=membership_about("instances"))
+    atom_count: int = array("int32", about=ATOM_COUNT)
+    classes: np.ndarray = array("int32", "instances", about="class of each instance")
+    scores: np.ndarray = array(
+        "float32", "instances", about="weight of the instance's pixels in the loss, 0 to 1 (equation 2); points: 1"
+    )
+    updates: np.ndarray = array("int32", "instances", about="updates of the network that gave the instance")
+
+    @property
+    def regions(self) -> Regions:
+        """The instances' masks, of all updates."""
+        return unpacked_regions(self)
+
+    def after(self, update: int) -> Instances:
+        """The instances of one update, best first."""
+        chosen = np.flatnonzero(self.updates == update)
+        return Instances(
+            picture=self.picture,
+            classes=self.classes[chosen],
+            scores=self.scores[chosen],
+            **packed_fields(self.regions.select(chosen)),
+        )
