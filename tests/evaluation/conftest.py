@@ -27,6 +27,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "proposals": {"source": "heg", "supervision": "label-free"},
     "cues": {"head": "prm", "supervision": "image tags"},
     "cluster_labels": {},
+    "pseudo instances": {"cues": "pam", "supervision": "image tags"},
+    "refined labels": {"run": "bestie", "supervision": "image tags"},
     "semantic maps": {"source": "cam", "supervision": "image tags"},
 }
 

@@ -17,6 +17,8 @@ READS_TRUTH = {
     "report_pseudo_masks",
     "report_semantics",
     "report_pixel_labels",
+    "report_pseudo_instances",
+    "report_refined_labels",
     "build_gallery",
 }
 READS_POINTS = {"point_cues"}
