@@ -1,27 +1,19 @@
 """Step `build_gallery`: one page that shows what every stage of a run made of some pictures."""
 
-import contextlib
+import itertools
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.core import step
-from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.files import read_json, write_text
-from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
-from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.proposals import Proposals
-from stages.core.artifacts.storage import Artifact, read
 from stages.core.config.inspection import GallerySettings
 from stages.core.pages import render_page
 from stages.core.pictures import load_rgb, resize, scaled_size
 from stages.inspection.choice import by_quality, evenly, prediction_quality
+from stages.inspection.map_panels import centre_panels, pseudo_instances_panel, refined_panels, semantics_panel
 from stages.inspection.overlays import jpeg_uri
 from stages.inspection.panels import (
     Note,
@@ -32,55 +24,34 @@ from stages.inspection.panels import (
     proposals_panel,
     truth_panel,
 )
+from stages.inspection.sources import KINDS, Sources, opened
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("gallery.html.jinja")
 PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The artifacts of a run on a split, open for reading; no cluster labels for methods without.
-
-    `refined` are instances of the run's Mask R-CNN, None for runs without.
-    """
-
-    images: Artifact[Picture]
-    proposals: Artifact[Proposals]
-    cues: Artifact[Cues]
-    cluster_labels: Artifact[ClusterLabels] | None
-    instances: Artifact[Instances]
-    refined: Artifact[Instances] | None
-    ground_truth: Artifact[GroundTruth]
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes."""
-        return self.images.header["classes"]
-
-    def check(self) -> None:
-        """Raise ValueError where an artifact has other classes or lacks a picture."""
-        others = (self.proposals, self.cues, self.cluster_labels, self.instances, self.refined, self.ground_truth)
-        for other in (artifact for artifact in others if artifact is not None):
-            if other.header.get("classes", self.classes) != self.classes:
-                raise ValueError(
-                    f"{other.path} has the classes {other.header['classes']}, but {self.images.path} has "
-                    f"{self.classes}; make both from the same images.h5"
-                )
-            missing = set(self.images.ids) - set(other.ids)
-            if missing:
-                raise ValueError(
-                    f"{other.path} lacks {len(missing)} of the {len(self.images)} pictures of {self.images.path}, such "
-                    f"as {min(missing)!r}; make both from the same split's images.h5"
-                )
+# Artifacts with maps of the picture's size, and such a field of each.
+SIZED = {
+    "proposals": "atoms",
+    "semantics": "labels",
+    "pseudo_instances": "labels",
+    "refined_labels": "atoms",
+    "instances": "atoms",
+    "refined": "atoms",
+    "ground_truth": "atoms",
+}
 
 
 def build_gallery(
     *,
     images: Path,
-    proposals: Path,
+    proposals: Path | None,
+    semantics: Path | None,
+    semantic_cues: Path | None,
     cues: Path,
     cluster_labels: Path | None,
+    pseudo_instances: Path | None,
+    refined_labels: Path | None,
+    maps: Path | None,
     instances: Path,
     refined: Path | None,
     ground_truth: Path,
@@ -92,9 +63,14 @@ def build_gallery(
 
     Args:
         images: images.h5 of a split; all other artifacts are of the same split.
-        proposals: the run's proposals.
+        proposals: the run's proposals, or None for methods without.
+        semantics: the semantic maps that a run of BESTIE is trained on, or None.
+        semantic_cues: cues of the classifier that they come from, where it is another than that of `cues`, or None.
         cues: the run's cues.
         cluster_labels: the run's AGPL labels, or None for methods without.
+        pseudo_instances: the components that BESTIE accepts, or None.
+        refined_labels: its refined labels at several updates, or None.
+        maps: its centre and offset maps, or None.
         instances: the run's predictions.
         refined: those of the Mask R-CNN that was trained on the run's masks, or None.
         ground_truth: annotated instances; pictures whose masks are not known have no such panel.
@@ -103,10 +79,14 @@ def build_gallery(
         settings: how many and which pictures, and how they are drawn.
 
     Raises:
-        ValueError: artifacts of different classes or pictures, or metrics of another run.
+        ValueError: artifacts of different classes, pictures, sizes or runs, or metrics of another run.
     """
-    with _opened(images, proposals, cues, cluster_labels, instances, refined, ground_truth) as sources:
-        sources.check()
+    paths = {
+        "images": images, "proposals": proposals, "semantics": semantics, "semantic_cues": semantic_cues, "cues": cues,
+        "cluster_labels": cluster_labels, "pseudo_instances": pseudo_instances, "refined_labels": refined_labels,
+        "maps": maps, "instances": instances, "refined": refined, "ground_truth": ground_truth,
+    }  # fmt: skip
+    with opened(paths) as sources:
         numbers = None if metrics is None else _checked_metrics(metrics, sources)
         chosen = _chosen(sources, settings)
         rows = [
@@ -116,23 +96,6 @@ def build_gallery(
         page = render_page(TEMPLATE, head=_header(sources, numbers), rows=rows, settings=settings)
     write_text(output, page)
     log.info("%s: %d of %d pictures, %.1f MB", output, len(rows), len(sources.images), len(page) / 1e6)
-
-
-@contextlib.contextmanager
-def _opened(
-    images: Path, proposals: Path, cues: Path, cluster_labels: Path | None, instances: Path, refined: Path | None,
-    ground_truth: Path,
-) -> Iterator[Sources]:  # fmt: skip
-    with contextlib.ExitStack() as stack:
-        yield Sources(
-            images=stack.enter_context(read(images, Picture)),
-            proposals=stack.enter_context(read(proposals, Proposals)),
-            cues=stack.enter_context(read(cues, Cues)),
-            cluster_labels=cluster_labels and stack.enter_context(read(cluster_labels, ClusterLabels)),
-            instances=stack.enter_context(read(instances, Instances)),
-            refined=refined and stack.enter_context(read(refined, Instances)),
-            ground_truth=stack.enter_context(read(ground_truth, GroundTruth)),
-        )
 
 
 def _checked_metrics(path: Path, sources: Sources) -> dict[str, Any]:
@@ -158,32 +121,81 @@ def _chosen(sources: Sources, settings: GallerySettings) -> np.ndarray:
 def _row(sources: Sources, position: int, settings: GallerySettings) -> dict[str, Any]:
     """One picture's row for the template."""
     record = sources.images[position]
-    picture = record.picture
     full = load_rgb(record, sources.images.header["root"])
     rgb = resize(full, *scaled_size(*full.shape[:2], settings.longer_side))
-    proposals, instances = sources.proposals.find(picture), sources.instances.find(picture)
-    cues, truth = sources.cues.find(picture), sources.ground_truth.find(picture)
-    refined = [] if sources.refined is None else [sources.refined.find(picture)]
-    for other in (proposals, instances, *refined, *([truth] if truth.annotated else [])):
-        if other.atoms.shape != full.shape[:2]:
-            raise ValueError(
-                f"picture {picture!r} has {full.shape[0]}x{full.shape[1]} pixels, its {other.KIND} have "
-                f"{other.atoms.shape[0]}x{other.atoms.shape[1]}; remake them from the same pictures"
-            )
-    common = {"classes": sources.classes, "settings": settings}
-    tags = [sources.classes[label] for label in np.flatnonzero(record.tags)]
+    found = {name: sources.found(name, record.picture) for name in KINDS}
+    _check_sizes(found, full.shape[:2])
     panels = [
         Panel("picture", rgb, [Note(f"{full.shape[1]} x {full.shape[0]} pixels")]),
-        proposals_panel(rgb, proposals, settings),
-        *cue_panels(rgb, cues, record.tags, shape=full.shape[:2], **common),
+        *_made_from(rgb, found, sources, settings),
+        *_made_by_the_run(rgb, found, sources, settings),
     ]
-    if sources.cluster_labels is not None:
-        panels.append(clusters_panel(rgb, sources.cluster_labels.find(picture), proposals, **common))
-    panels.append(predictions_panel(rgb, instances, truth, **common))
-    panels += [predictions_panel(rgb, found, truth, title="Mask R-CNN", **common) for found in refined]
+    return {
+        "picture": record.picture,
+        "tags": [sources.classes[label] for label in np.flatnonzero(record.tags)],
+        "panels": [_encoded(panel, settings) for panel in panels],
+    }
+
+
+def _check_sizes(found: dict[str, Any], size: tuple[int, int]) -> None:
+    """Raise ValueError where a record has not the picture's size (height, width)."""
+    for name, field in SIZED.items():
+        record = found[name]
+        if record is None or (name == "ground_truth" and not record.annotated):
+            continue
+        height, width = getattr(record, field).shape
+        if (height, width) != size:
+            raise ValueError(
+                f"picture {record.picture!r} has {size[0]}x{size[1]} pixels, its {record.KIND} have {height}x{width}; "
+                "remake them from the same pictures"
+            )
+
+
+def _made_from(rgb: np.ndarray, found: dict[str, Any], sources: Sources, settings: GallerySettings) -> list[Panel]:
+    """What the run starts from: proposals, semantic map, cues."""
+    record, common = found["images"], {"classes": sources.classes, "settings": settings}
+    panels = []
+    if found["proposals"] is not None:
+        panels.append(proposals_panel(rgb, found["proposals"], settings))
+    if found["semantics"] is not None:
+        panels.append(semantics_panel(rgb, found["semantics"], **common))
+    heads = [
+        cue_panels(
+            rgb, found[name], record.tags, head=getattr(sources, name).header["head"],
+            shape=(int(record.height), int(record.width)), **common,
+        )
+        for name in ("semantic_cues", "cues")
+        if found[name] is not None
+    ]  # fmt: skip
+    # A class's maps of two classifiers side by side.
+    return panels + [panel for pair in itertools.zip_longest(*heads) for panel in pair if panel is not None]
+
+
+def _made_by_the_run(
+    rgb: np.ndarray, found: dict[str, Any], sources: Sources, settings: GallerySettings
+) -> list[Panel]:
+    """What the run makes of it, from its labels to its predictions, and the truth."""
+    proposals, truth, common = (
+        found["proposals"],
+        found["ground_truth"],
+        {"classes": sources.classes, "settings": settings},
+    )
+    panels = []
+    if found["cluster_labels"] is not None:
+        panels.append(clusters_panel(rgb, found["cluster_labels"], proposals, **common))
+    if found["pseudo_instances"] is not None:
+        panels.append(pseudo_instances_panel(rgb, found["pseudo_instances"], **common))
+    if found["refined_labels"] is not None:
+        updates = sources.refined_labels.header["updates"]
+        panels += refined_panels(rgb, found["refined_labels"], truth, updates=updates, **common)
+    if found["maps"] is not None:
+        panels += centre_panels(rgb, found["maps"], settings)
+    panels.append(predictions_panel(rgb, found["instances"], truth, **common))
+    if found["refined"] is not None:
+        panels.append(predictions_panel(rgb, found["refined"], truth, title="Mask R-CNN", **common))
     if truth.annotated:
-        panels.append(truth_panel(rgb, truth, proposals=proposals, instances=instances, **common))
-    return {"picture": picture, "tags": tags, "panels": [_encoded(panel, settings) for panel in panels]}
+        panels.append(truth_panel(rgb, truth, proposals=proposals, instances=found["instances"], **common))
+    return panels
 
 
 def _encoded(panel: Panel, settings: GallerySettings) -> dict[str, Any]:
@@ -203,15 +215,22 @@ def _header(sources: Sources, metrics: dict[str, Any] | None) -> dict[str, Any]:
         "split": images["split"],
         "count": len(sources.images),
         "classes": sources.classes,
-        "source": sources.proposals.header["source"],
-        "source_supervision": sources.proposals.header["supervision"],
-        "head": sources.cues.header["head"],
-        "has_labels": sources.cluster_labels is not None,
-        "is_refined": sources.refined is not None,
+        "sources": _named_sources(sources),
+        "has": {name for name in KINDS if getattr(sources, name) is not None},
         "measured": metrics["n_images"] if metrics else 0,
         "treatment": metrics["treatment"] if metrics else {},
         "metrics": _metric_rows(metrics) if metrics and metrics["n_images"] else [],
     }
+
+
+def _named_sources(sources: Sources) -> list[str]:
+    """What the run starts from, in words."""
+    named = [
+        f"{words} {artifact.header['source']} ({artifact.header['supervision']})"
+        for words, artifact in (("proposals", sources.proposals), ("semantic maps", sources.semantics))
+        if artifact is not None
+    ]
+    return [*named, f"cues {sources.cues.header['head']}"]
 
 
 def _metric_rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:

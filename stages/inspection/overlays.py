@@ -11,6 +11,7 @@ from stages.ops.regions import Regions
 
 GOLDEN_TURN = 0.618034  # hues this far apart stay distinct however many there are
 FIRST_HUE = 0.58
+HATCH = 7  # pixels from line to line
 
 
 def palette(count: int) -> np.ndarray:
@@ -34,9 +35,14 @@ def small_masks(regions: Regions, index: np.ndarray, height: int, width: int) ->
 
 def small_atoms(regions: Regions, height: int, width: int) -> np.ndarray:
     """The atom map at another size, (height, width), by nearest neighbour of pixel centres."""
-    rows = ((np.arange(height) + 0.5) * regions.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * regions.shape[1] / width).astype(int)
-    return regions.atoms[rows[:, None], columns]
+    return shrunk(regions.atoms, height, width)
+
+
+def shrunk(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A map of numbers (H, W) at another size, (height, width), by nearest neighbour of pixel centres."""
+    rows = ((np.arange(height) + 0.5) * numbers.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * numbers.shape[1] / width).astype(int)
+    return numbers[rows[:, None], columns]
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
@@ -52,6 +58,27 @@ def paint(rgb: np.ndarray, masks: np.ndarray, colours: np.ndarray, *, opacity: f
         painted[mask] += opacity * (colour - painted[mask])
         painted[outline(mask)] = colour
     return painted.round().astype(np.uint8)
+
+
+def hatch(rgb: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Slanting lines in a colour (3,) over the pixels of a mask (H, W) of a picture (H, W, 3)."""
+    rows, columns = np.indices(mask.shape)
+    hatched = rgb.copy()
+    hatched[mask & ((rows + columns) % HATCH < 2)] = colour
+    return hatched
+
+
+def directions(offsets: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Offsets (2, rows, columns) (dy, dx) float32 as colours (height, width, 3) uint8.
+
+    Direction is the hue: red to the right, green down, cyan to the left, violet up. Length is the saturation: white is
+    none, the longest has full colour.
+    """
+    dy, dx = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in offsets)
+    length = np.hypot(dy, dx)
+    saturation = length / max(float(length.max()), np.finfo(np.float32).tiny)
+    rgb = hsv_to_rgb(np.stack([np.arctan2(dy, dx) / (2 * np.pi) % 1, saturation, np.ones_like(length)], axis=-1))
+    return (rgb * 255).round().astype(np.uint8)
 
 
 def heat(rgb: np.ndarray, response: np.ndarray, *, opacity: float) -> np.ndarray:

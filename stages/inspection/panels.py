@@ -48,12 +48,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def cue_panels(
-    rgb: np.ndarray, cues: Cues, tags: np.ndarray, *, classes: Sequence[str], shape: tuple[int, int],
+    rgb: np.ndarray, cues: Cues, tags: np.ndarray, *, head: str, classes: Sequence[str], shape: tuple[int, int],
     settings: GallerySettings,
 ) -> list[Panel]:  # fmt: skip
     """A response map with its peaks for each tagged class, then for those that are only predicted.
 
-    `shape` is the picture's height and width in pixels, in which peaks are given. Cues from points have no maps.
+    `head` is the kind of the classifier's head, or points; `shape` the picture's height and width in pixels, in which
+    peaks are given. Cues from points have no maps.
     """
     has_maps = cues.responses.shape[1] > 0
     tagged = np.flatnonzero(tags)
@@ -67,7 +68,8 @@ def cue_panels(
         points = scaled_points(cues.peaks[own], shape, rgb.shape[:2])
         drawn = heat(rgb, cues.responses[label], opacity=settings.opacity) if has_maps else rgb
         marked = mark(drawn, points, np.tile(colours[label], (len(own), 1)))
-        title = f"{'tagged' if tags[label] else 'predicted'}: {classes[label]}"
+        kind = head.upper() if has_maps else head
+        title = f"{kind}, {'tagged' if tags[label] else 'predicted'}: {classes[label]}"
         panels.append(Panel(title, marked, _peak_notes(cues, label, own, hexadecimal(colours[label]), maps=has_maps)))
     return panels
 
@@ -137,20 +139,20 @@ def truth_panel(
     rgb: np.ndarray,
     truth: GroundTruth,
     *,
-    proposals: Proposals,
+    proposals: Proposals | None,
     instances: Instances,
     classes: Sequence[str],
     settings: GallerySettings,
 ) -> Panel:
-    """The annotated instances, and the best IoU that a proposal and a prediction of their class reach."""
+    """The annotated instances, and the best IoU that a proposal, if any, and a prediction of their class reach."""
     regions = truth.regions
     masks, colours = small_masks(regions, np.arange(len(regions)), *rgb.shape[:2]), palette(len(regions))
-    proposed = proposals.regions.iou(regions).max(axis=0, initial=0.0)
+    proposed = None if proposals is None else proposals.regions.iou(regions).max(axis=0, initial=0.0)
     predicted = same_class_iou(instances, truth).max(axis=0, initial=0.0)
     notes = []
     for i in range(len(regions)):
         kind = " (crowd)" if truth.crowd[i] else " (difficult)" if truth.difficult[i] else ""
-        reached = f"proposal {proposed[i]:.2f}, found {predicted[i]:.2f}"
+        reached = ("" if proposed is None else f"proposal {proposed[i]:.2f}, ") + f"found {predicted[i]:.2f}"
         notes.append(Note(f"{i + 1} {classes[truth.classes[i]]}{kind}: {reached}", hexadecimal(colours[i])))
     return Panel("truth", _numbered(rgb, masks, colours, settings), notes or [Note("no instance")])
 

@@ -50,7 +50,7 @@ class World:
     def __init__(self, folder: Path, ids: list[str], classes: list[str]) -> None:
         self.folder, self.classes = folder, classes
         self.pictures = {i: self._picture(i, n) for n, i in enumerate(ids)}
-        self.proposals = {
+        self.proposals: dict[str, Any] | None = {
             i: Proposals(picture=i, **regions_of(LEFT, RIGHT, (0, 24, 0, 32)), scores=np.ones(3, np.float32))
             for i in ids
         }
@@ -63,6 +63,12 @@ class World:
         }
         self.instances = {i: self.predicted(i, [LEFT, RIGHT], [0, 1], [0.9, 0.2]) for i in ids}
         self.refined: dict[str, Any] | None = None
+        # What BESTIE's runs have.
+        self.semantics: dict[str, Any] | None = None
+        self.semantic_cues: dict[str, Any] | None = None
+        self.pseudo_instances: dict[str, Any] | None = None
+        self.refined_labels: dict[str, Any] | None = None
+        self.maps: dict[str, Any] | None = None
         self.truth = {i: self.annotated(i, [LEFT], [0]) for i in ids}
 
     def _picture(self, picture: str, shade: int) -> Picture:
@@ -114,6 +120,14 @@ class World:
                 {"run": "cim/mask_rcnn", "method": "cim + mask_rcnn", "supervision": "image tags"},
             ),
             "ground_truth": (self.truth, {}),
+            "semantics": (self.semantics, {"source": "cam", "supervision": "image tags"}),
+            "semantic_cues": (self.semantic_cues, {"head": "cam", "supervision": "image tags"}),
+            "pseudo_instances": (self.pseudo_instances, {"run": "bestie", "supervision": "image tags", "cues": "pam"}),
+            "refined_labels": (
+                self.refined_labels,
+                {"run": "bestie", "supervision": "image tags", "updates": [1, 50]},
+            ),
+            "maps": (self.maps, {"run": "bestie", "supervision": "image tags"}),
         }
         arguments: dict[str, Any] = {"metrics": None, "output": self.folder / "index.html", "settings": SETTINGS}
         for name, (found, header) in kinds.items():
@@ -170,7 +184,7 @@ def build(arguments: dict[str, Any], **changed: Any) -> Page:
 
 def test_a_row_shows_every_stage_with_captions(world) -> None:
     page = build(world(("a",)).write())
-    panels = ["picture", "proposals", "tagged: cat", "predicted: dog", "AGPL labels", "predictions", "truth"]
+    panels = ["picture", "proposals", "PRM, tagged: cat", "PRM, predicted: dog", "AGPL labels", "predictions", "truth"]
     assert page.titles == panels
     assert len(page.images) == 7
     assert "1 cat 0.90 (IoU 1.00)" in page.text
@@ -261,8 +275,8 @@ def test_points_are_shown_without_maps(world) -> None:
         picture="a", responses=np.zeros((2, 0, 0), np.float32), class_scores=np.ones(2, np.float32),
         peaks=np.array([[10, 6]], np.int32), peak_classes=np.zeros(1, np.int32), peak_scores=np.ones(1, np.float32),
     )  # fmt: skip
-    page = build(toy.write())
-    assert "tagged: cat 1 point" in page.text
+    page = build(toy.write(cues={"head": "points"}))
+    assert "points, tagged: cat 1 point" in page.text
     assert "predicted: dog" not in page.text
 
 

@@ -1,0 +1,83 @@
+"""Panels of what BESTIE's runs are made of: semantic maps, accepted components, refined labels, centres and offsets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.core.artifacts.centre_maps import CentreMaps
+from stages.core.artifacts.ground_truth import GroundTruth
+from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.refined_labels import RefinedLabels
+from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
+from stages.core.config.inspection import GallerySettings
+from stages.inspection.overlays import (
+    directions,
+    hatch,
+    heat,
+    hexadecimal,
+    mark,
+    paint,
+    palette,
+    shrunk,
+)
+from stages.inspection.panels import Note, Panel, counted, predictions_panel, scaled_points
+
+GREY = np.array([150, 150, 150], np.uint8)  # of what is not decided
+
+
+def semantics_panel(
+    rgb: np.ndarray, semantics: SemanticMaps, *, classes: Sequence[str], settings: GallerySettings
+) -> Panel:
+    """The semantic map, one colour a class, with each class's share of the picture; uncertain pixels are hatched."""
+    labels, colours = shrunk(semantics.labels, *rgb.shape[:2]), palette(len(classes))
+    counts = np.bincount(semantics.labels.reshape(-1), minlength=UNCERTAIN + 1)
+    present = np.flatnonzero(counts[1 : 1 + len(classes)])
+    drawn = paint(rgb, labels == 1 + present[:, None, None], colours[present], opacity=settings.opacity)
+    drawn = hatch(drawn, labels == UNCERTAIN, GREY)
+    shares = 100 * counts / semantics.labels.size
+    notes = [Note(f"{classes[label]} {shares[1 + label]:.1f} %", hexadecimal(colours[label])) for label in present]
+    if counts[UNCERTAIN]:
+        notes.append(Note(f"uncertain {shares[UNCERTAIN]:.1f} %", hexadecimal(GREY)))
+    return Panel("semantics", drawn, notes or [Note("background alone")])
+
+
+def pseudo_instances_panel(
+    rgb: np.ndarray, pseudo: PseudoInstances, *, classes: Sequence[str], settings: GallerySettings
+) -> Panel:
+    """The accepted components and the cues, each in the colour of its class."""
+    count, colours = len(pseudo.classes), palette(len(classes))
+    masks = shrunk(pseudo.instances, *rgb.shape[:2]) == np.arange(1, count + 1)[:, None, None]
+    points = scaled_points(pseudo.points, pseudo.instances.shape, rgb.shape[:2])
+    drawn = paint(rgb, masks, colours[pseudo.classes], opacity=settings.opacity)
+    notes = [Note(f"{count} accepted of {counted(int(pseudo.candidates), 'component')}")]
+    for label in np.union1d(pseudo.point_classes, pseudo.classes):
+        accepted, cues = (int((of == label).sum()) for of in (pseudo.classes, pseudo.point_classes))
+        notes.append(
+            Note(f"{classes[label]}: {accepted} accepted, {counted(cues, 'cue')}", hexadecimal(colours[label]))
+        )
+    return Panel("accepted", mark(drawn, points, colours[pseudo.point_classes]), notes)
+
+
+def refined_panels(
+    rgb: np.ndarray, labels: RefinedLabels, truth: GroundTruth, *, updates: Sequence[int], classes: Sequence[str],
+    settings: GallerySettings,
+) -> list[Panel]:  # fmt: skip
+    """The refined labels after each update, drawn as predictions are; none is too weak to be painted."""
+    every = settings.model_copy(update={"score_threshold": 0.0})
+    return [
+        predictions_panel(
+            rgb, labels.after(update), truth, title=f"refined after {counted(update, 'update')}", classes=classes,
+            settings=every,
+        )
+        for update in updates
+    ]  # fmt: skip
+
+
+def centre_panels(rgb: np.ndarray, maps: CentreMaps, settings: GallerySettings) -> list[Panel]:
+    """The heat of centres over the picture, and the offsets as colours: direction as hue, length as saturation."""
+    offsets = maps.offsets.astype(np.float32)
+    longest = float(np.hypot(*offsets).max())
+    return [
+        Panel("centres", heat(rgb, maps.heat, opacity=settings.opacity), [Note(f"highest {maps.heat.max():.2f}")]),
+        Panel("offsets", directions(offsets, *rgb.shape[:2]), [Note(f"longest {longest:.0f} pixels")]),
+    ]
