@@ -10,6 +10,10 @@ from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
 TAGS = "image tags"
+SECTIONS = {
+    "transfer_semantics": "bestie.transfer",
+    "iterate_instances": "bestie.iteration",
+}  # of the steps that accept
 POINTS = "points"  # cues of point supervision, as pseudo instances name them
 
 
@@ -41,6 +45,19 @@ def joint_supervision(maps: Artifact[SemanticMaps], other: Artifact[Cues] | Arti
     more = dict.fromkeys(artifact.header["supervision"] for artifact in (other, maps))
     more.pop(TAGS, None)
     return " and ".join(more) or TAGS
+
+
+def check_anything_accepted(pseudo: Artifact[PseudoInstances]) -> None:
+    """Raise ValueError where there is no pseudo instance to train on."""
+    if any(len(pseudo.field(i, "classes")) for i in range(len(pseudo))):
+        return
+    candidates = int(pseudo.column("candidates").sum())
+    cues = sum(len(pseudo.field(i, "point_scores")) for i in range(len(pseudo)))
+    section = SECTIONS.get(pseudo.provenance["step"], "its settings")
+    raise ValueError(
+        f"{pseudo.path}: none of {candidates} candidates is accepted as an instance, by {cues} cues that count: there "
+        f"is nothing to learn from; change {section} or what it reads"
+    )
 
 
 def check_size(record: PseudoInstances, size: tuple[int, int], pseudo: Artifact[PseudoInstances]) -> None:

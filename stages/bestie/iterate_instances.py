@@ -25,8 +25,7 @@ def iterate_instances(
 
     A pixel belongs to the best instance that holds it; the cues are the instances' centroids.
 
-    Raises ValueError where maps or instances are of other classes or sizes, or where there is no instance at all,
-    KeyError where they lack a picture.
+    Raises ValueError where maps or instances are of other classes or sizes, KeyError where they lack a picture.
     """
     with read(images, Picture) as pictures, read(semantics, SemanticMaps) as maps, read(instances, Instances) as found:
         check_classes(pictures, maps, found)
@@ -46,11 +45,6 @@ def iterate_instances(
                 record = iterated(labels, found.find(picture), tags=pictures.field(i, "tags"), settings=settings)
                 accepted += len(record.classes)
                 writer.append(record)
-            if not accepted:
-                raise ValueError(
-                    f"{instances} holds no instance of a tagged class with a score of {settings.score_threshold:g} or "
-                    "more: there is nothing to learn from; lower bestie.iteration.score_threshold"
-                )
     log.info("%d instances of %s become pseudo instances", accepted, found.header["run"])
 
 

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from stages.bestie.data import BestieTask
-from stages.bestie.inputs import check_classes
+from stages.bestie.inputs import check_anything_accepted, check_classes
 from stages.bestie.network import BestieNetwork
 from stages.core import step
 from stages.core.artifacts.images import Picture
@@ -34,10 +34,11 @@ def train_bestie(
     `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Pictures without tags are
     listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
     `output_snapshots` gets the weights after the updates that `settings.snapshots` lists.
-    Raises ValueError where the pseudo instances are of other pictures, classes or sizes.
+    Raises ValueError where the pseudo instances are of other pictures, classes or sizes, or where there is none.
     """
     with read(images, Picture) as pictures, read(pseudo_instances, PseudoInstances) as pseudo:
         check_classes(pictures, pseudo)
+        check_anything_accepted(pseudo)
         step.seed_everything(settings.seed)
         classes = pictures.header["classes"]
         network = BestieNetwork(settings, class_count=len(classes), classifier=backbone_weights)

@@ -27,8 +27,7 @@ def transfer_semantics(
     Of tagged classes alone; a picture without tags has no candidates. How right the accepted components are is for the
     evaluation to say.
 
-    Raises ValueError where maps or cues are of other classes or sizes, or where no component is accepted, KeyError
-    where they lack a picture.
+    Raises ValueError where maps or cues are of other classes or sizes, KeyError where they lack a picture.
     """
     with read(images, Picture) as pictures, read(semantics, SemanticMaps) as maps, read(cues, Cues) as hints:
         check_classes(pictures, maps, hints)
@@ -50,12 +49,6 @@ def transfer_semantics(
                     cues=len(record.points), candidates=record.candidates, accepted=len(record.classes)
                 )  # fmt: skip
                 writer.append(record)
-            if not counts["accepted"]:
-                raise ValueError(
-                    f"none of the {counts['candidates']} components of {semantics} holds exactly one of the "
-                    f"{counts['cues']} cues of {cues}: there is nothing to learn from; look at both in the gallery, "
-                    "and change bestie.transfer or their sources"
-                )
     log.info("%d of %d components hold one of %d cues", counts["accepted"], counts["candidates"], counts["cues"])
 
 

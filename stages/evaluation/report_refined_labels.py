@@ -91,7 +91,10 @@ def report_refined_labels(
 
 
 def plot_counts(path: Path, report: dict[str, Any]) -> None:
-    """Draw true and false positives over the updates, a line for each overlap, and how many instances there are."""
+    """Draw true and false positives over the updates, a line for each overlap, and how many instances there are.
+
+    The pseudo instances are marks at update 0; a thin line shows how many of them are right.
+    """
     entries = report["updates"]
     updates = [entry["update"] for entry in entries]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -100,12 +103,14 @@ def plot_counts(path: Path, report: dict[str, Any]) -> None:
         found = [entry["thresholds"][threshold] for entry in entries]
         lines = {"true_positives": ("o-", "right"), "false_positives": ("x--", "wrong")}
         for kind, (style, word) in lines.items():
-            values = [counts[kind] for counts in found]
-            axes.plot(updates, values, style, color=f"C{i}", label=f"{word} at IoU {threshold}")
+            start, *values = [counts[kind] for counts in found]
+            axes.plot(updates[1:], values, style, color=f"C{i}", label=f"{word} at IoU {threshold}")
+            axes.plot(updates[:1], [start], style[0], color=f"C{i}")
+        axes.axhline(found[0]["true_positives"], color=f"C{i}", linewidth=0.7, linestyle="-.")
         if i == 0:
             total = found[0]["true_positives"] + found[0]["misses"]
             axes.axhline(total, color="grey", linestyle=":", label="annotated instances")
-    title = f"{report['run'].lstrip('_')}: refined labels over training; update 0: accepted pseudo instances"
+    title = f"{report['run'].lstrip('_')}: refined labels over training; update 0: the accepted components"
     axes.set_title(title.replace("$", r"\$"), fontsize=10)
     axes.set(xlabel="updates", ylabel=f"instances in {report['n_images']} pictures")
     axes.set_ylim(bottom=0)

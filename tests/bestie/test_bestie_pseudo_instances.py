@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stages.bestie.inputs import check_anything_accepted
 from stages.bestie.iterate_instances import iterate_instances, iterated
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.cues import Cues
@@ -89,10 +90,13 @@ def test_maps_of_other_classes_are_refused(transfer, toy, tmp_path):
         transfer(semantics=toy.maps(tmp_path / "maps.h5", classes=["hen", "cat"]))
 
 
-def test_nothing_accepted_stops_and_leaves_no_file(transfer, tmp_path):
-    with pytest.raises(ValueError, match="none of the 4 components .* exactly one of the 0 cues"):
-        transfer(cue_threshold=0.95)
-    assert not (tmp_path / "pseudo.h5").exists()
+def test_nothing_accepted_is_for_the_training_to_refuse(transfer, tmp_path):
+    """A split that is only measured may have nothing, as one without tags."""
+    _, found = transfer(cue_threshold=0.95)
+    assert not any(len(record.classes) for record in found.values())
+    message = "pseudo.h5: none of 4 candidates is accepted .* by 0 cues that count.* change bestie.transfer"
+    with read(tmp_path / "pseudo.h5", PseudoInstances) as pseudo, pytest.raises(ValueError, match=message):
+        check_anything_accepted(pseudo)
 
 
 def test_cues_that_lack_a_picture_are_named(transfer, toy, tmp_path):
@@ -161,9 +165,10 @@ def test_iteration_says_what_it_repeats(toy, tmp_path):
         assert pseudo.header["classes"] == CLASSES
         assert [len(record.classes) for record in pseudo] == [1, 0, 0, 0]
     output.unlink()
-    with pytest.raises(ValueError, match="no instance of a tagged class with a score of 0.9 or more"):
-        iterate_instances(**inputs, settings=tiny(iteration={"score_threshold": 0.9}).iteration)
-    assert not output.exists()
+    iterate_instances(**inputs, settings=tiny(iteration={"score_threshold": 0.9}).iteration)
+    message = "none of 0 candidates is accepted .* change bestie.iteration"
+    with read(output, PseudoInstances) as pseudo, pytest.raises(ValueError, match=message):
+        check_anything_accepted(pseudo)
 
 
 def test_masks_of_another_size_are_refused(toy):
