@@ -14,7 +14,17 @@ from tests.pipeline.conftest import planned, snakemake
 DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery"}
 DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
 DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_labels"}
-DOWNSTREAM_OF_CUES = DOWNSTREAM_OF_LABELS | {"label_clusters", "report_cues", "retrieve_prm"}
+DOWNSTREAM_OF_BESTIE = DOWNSTREAM_OF_PREDICTION | {"predict_bestie", "refine_labels", "report_refined_labels"}
+DOWNSTREAM_OF_SEMANTICS = DOWNSTREAM_OF_BESTIE | {
+    "report_semantics", "transfer_semantics", "report_pseudo_instances", "train_bestie"
+}  # fmt: skip
+SEMANTICS_OF_CUES = {"label_pixels", "report_pixel_labels", "train_semantics", "predict_semantics"}
+DOWNSTREAM_OF_CUES = (
+    DOWNSTREAM_OF_LABELS
+    | {"label_clusters", "report_cues", "retrieve_prm"}
+    | DOWNSTREAM_OF_SEMANTICS
+    | SEMANTICS_OF_CUES
+)
 REFINEMENT = {"make_pseudo_masks", "report_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"}
 DOWNSTREAM_OF_CLASSIFIER = DOWNSTREAM_OF_CUES | {"find_cues"}
 
@@ -39,6 +49,10 @@ def test_a_finished_run_has_everything_and_nothing_to_do(project):
         "cim/val/precision_recall.png",
         "cim/gallery/index.html",
         "prm/val/metrics.json",
+        "bestie/network/snapshots.safetensors",
+        "bestie/refined_labels/val.png",
+        "bestie/val/maps.h5",
+        "bestie/gallery/index.html",
         "comparison.md",
     ):
         assert (results / path).is_file(), path
@@ -87,6 +101,11 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
         pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
         pytest.param("cim: {train: {losses: {bag: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
         pytest.param("cim: {agpl: {support_threshold: 0.6}}", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
+        pytest.param(
+            "bestie: {predict: {top_k: 7}}", DOWNSTREAM_OF_PREDICTION | {"predict_bestie"}, id="bestie's prediction"
+        ),
+        pytest.param("bestie: {predict: {longer_side: 64}}", DOWNSTREAM_OF_BESTIE, id="size of bestie's input"),
+        pytest.param("bestie: {train: {snapshots: [3]}}", DOWNSTREAM_OF_BESTIE | {"train_bestie"}, id="snapshots"),
         pytest.param("classifier: {cam: {cues: {flip: false}}}", DOWNSTREAM_OF_CLASSIFIER, id="cues"),
         pytest.param(
             "classifier: {cam: {train: {seed: 9}}}", DOWNSTREAM_OF_CLASSIFIER | {"train_classifier"}, id="classifier"
