@@ -203,7 +203,7 @@ def test_supervision_goes_with_the_weights(train, pseudo_of):
 
 
 def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tmp_path, monkeypatch):
-    settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}})
+    settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}, "snapshots": [1, 3]})
     undisturbed = train(settings, name="undisturbed")
     save = loop.save_checkpoint
 
@@ -217,6 +217,8 @@ def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tmp_pa
         train(settings, name="killed")
     assert (tmp_path / "killed" / "checkpoint" / "checkpoint.pt").is_file()
     assert train(settings, name="killed").read_bytes() == undisturbed.read_bytes()
+    kept = [(tmp_path / name / "snapshots.safetensors").read_bytes() for name in ("undisturbed", "killed")]
+    assert kept[0] == kept[1]
 
 
 def test_it_learns_what_it_is_shown(train, predict, toy):
@@ -275,10 +277,11 @@ def test_backbone_can_start_from_a_classifier(train, tmp_path):
         assert torch.equal(weights[f"backbone.{name}"], tensor), name
 
 
-def pseudo_record(picture="p0", size=SIZE, labels=1):
+def pseudo_record(picture="p0", size=SIZE, labels=1, accepted=1):
     return PseudoInstances(
-        picture=picture, labels=np.full(size, labels, np.uint8), instances=np.zeros(size, np.int32), candidates=0,
-        classes=np.zeros(0, np.int32), centroids=np.zeros((0, 2), np.float32), points=np.zeros((0, 2), np.float32),
+        picture=picture, labels=np.full(size, labels, np.uint8), instances=np.full(size, accepted, np.int32),
+        candidates=accepted, classes=np.zeros(accepted, np.int32), centroids=np.zeros((accepted, 2), np.float32),
+        points=np.zeros((0, 2), np.float32),
         point_classes=np.zeros(0, np.int32), point_scores=np.zeros(0, np.float32),
     )  # fmt: skip
 
@@ -289,6 +292,9 @@ def pseudo_record(picture="p0", size=SIZE, labels=1):
         pytest.param({"size": (20, 20)}, {}, r"map of \(20, 20\).*the picture is \(50, 70\)", id="other size"),
         pytest.param({}, {"classes": ["cat"]}, r"holds classes \['cat'\]", id="other classes"),
         pytest.param({"labels": 9}, {}, "has the label 9, expected 0 to 3", id="label of no class"),
+        pytest.param(
+            {"accepted": 0}, {}, "none of 0 candidates is accepted .* nothing to learn from", id="none accepted"
+        ),
     ],
 )
 def test_pseudo_instances_that_do_not_fit_are_refused(train, toy, changes, header, message):
