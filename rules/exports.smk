@@ -4,7 +4,7 @@
 def packed_runs():
     """Names of the networks that are trained here."""
     refined = [f"{name}/mask_rcnn" for name in project.refined_here]
-    return [*trained_here("cim"), *refined]
+    return [*trained_here("cim"), *trained_here("bestie"), *refined]
 
 
 def exports_of(files, runs, splits):
@@ -19,11 +19,7 @@ def exports_of(files, runs, splits):
 
 def packing(wildcards):
     """Settings of `pack_model`."""
-    stage = (
-        "mask_rcnn"
-        if wildcards.run.endswith("/mask_rcnn")
-        else project.runs[wildcards.run].method
-    )
+    stage = project.stage_of(wildcards.run)
     steps = {
         step: code_digest(f"stages.{stage}.{step}") for step in ("train", "predict")
     }
@@ -32,7 +28,10 @@ def packing(wildcards):
 
 
 def proposals_of_packed_run(wildcards):
+    """The proposals that the run's network chose among, else nothing."""
     run = project.runs[wildcards.run.partition("/")[0]]
+    if not run.uses_proposals:
+        return []
     return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{run.proposals}.h5"
 
 

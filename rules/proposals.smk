@@ -2,7 +2,9 @@
 
 
 def sources_in_use():
-    return sorted({run.proposals for run in project.runs.values() if run.uses_proposals})
+    return sorted(
+        {run.proposals for run in project.runs.values() if run.uses_proposals}
+    )
 
 
 def sources_of_kind(*kinds):

@@ -9,8 +9,10 @@ import yaml
 from stages.core.config.exports import PackSettings
 
 PRESETS = ("voc", "cim", "sds", "coco")
+WITHOUT_MASKS = {"image tags", "points"}  # kinds of supervision in which nobody draws a mask
 METHODS = {
     "train_cim": "CIM (Complete Instances Mining, Li et al., IJCAI 2023): scores proposals",
+    "train_bestie": "BESTIE (Kim et al., CVPR 2022): finds centres of instances and each pixel's offset to its own",
     "train_mask_rcnn": "Mask R-CNN (He et al., ICCV 2017) trained on the run's own masks",
 }
 USAGE = """\
@@ -29,7 +31,7 @@ class Facts:
         digest: SHA-256 of the weights file.
         images: header of the training pictures.
         tags: (pictures, classes) bool, tags of the training pictures.
-        proposals: header of the training pictures' proposals.
+        proposals: header of the training pictures' proposals; None: the run chooses among none.
     """
 
     settings: PackSettings
@@ -37,7 +39,7 @@ class Facts:
     digest: str
     images: dict[str, Any]
     tags: np.ndarray
-    proposals: dict[str, Any]
+    proposals: dict[str, Any] | None
 
 
 def model_card(facts: Facts, metrics: dict[str, dict[str, Any]]) -> str:
@@ -48,15 +50,20 @@ def model_card(facts: Facts, metrics: dict[str, dict[str, Any]]) -> str:
 
 def _head(facts: Facts) -> str:
     settings, classes = facts.settings, facts.metadata["classes"]
-    proposals = f"proposals of {facts.proposals['source']!r}, which have seen: {facts.proposals['supervision']}"
-    needs = "proposals of the same source" if settings.part == "network" else "pictures alone"
+    supervision = [facts.metadata["supervision"]]
+    if settings.semantics is not None:
+        supervision.append(f"by way of semantic maps of {settings.semantics!r}")
+    if facts.proposals is not None:
+        source, seen = facts.proposals["source"], facts.proposals["supervision"]
+        supervision.append(f"proposals of {source!r}, which have seen: {seen}")
+    needs = "proposals of the same source" if "proposals" in settings.overlay else "pictures alone"
     return f"""\
 # {settings.run} of {settings.dataset}
 
 Segments instances of {len(classes)} classes: {", ".join(classes)}.
 
 * Method: {METHODS[facts.metadata["step"]]}.
-* Supervision: {facts.metadata["supervision"]}; {proposals}. At use it needs {needs}.
+* Supervision: {"; ".join(supervision)}. At use it needs {needs}.
 * Weights: weights.safetensors, SHA-256 {facts.digest}.
 * Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see stages/core/digest.py).
 """
@@ -102,10 +109,10 @@ def _numbers(values: dict[str, float | None]) -> str:
 
 
 def _usage(facts: Facts) -> str:
-    source = facts.settings.overlay.get("proposals", {}).get(facts.proposals["source"], {})
     proposals = ""
-    if "path" in source:
-        proposals = f"""
+    for source in facts.settings.overlay.get("proposals", {}).values():
+        if "path" in source:
+            proposals = f"""
 The proposals were imported ({source["kind"]}): set TAGMASK_PROPOSALS to those of the new pictures, made the same way.
 """
     return f"""\
@@ -122,13 +129,15 @@ picture. segment.yaml holds everything that differs from config.yaml; docs/new_p
 
 
 def _limits(facts: Facts) -> str:
+    weak = set(facts.metadata["supervision"].split(" and ")) <= WITHOUT_MASKS
+    reason = "Nobody drew a mask for it: it" if weak else "It"
     return f"""\
 ## Limits
 
 * It knows its {len(facts.metadata["classes"])} classes only, and finds them where pictures resemble those it was
   trained on.
-* Nobody drew a mask for it: it may take the part of an object that tells its class for the whole, or objects that
-  always stand together for one.
+* {reason} may take the part of an object that tells its class for the whole, or objects that always stand together
+  for one.
 * Scores rank instances; they are no probabilities that a mask is right.
 """
 

@@ -16,7 +16,6 @@ from stages.core.config.exports import PackSettings
 from stages.core.weights import read_metadata, weights_digest
 from stages.exports.model_card import Facts, model_card
 
-TRAINED_BY = {"network": "train_cim", "mask_rcnn": "train_mask_rcnn"}
 HEAD = """\
 # Segments new pictures with the weights beside this file:
 #   TAGMASK_MODEL=folder TAGMASK_PICTURES=folder snakemake segment -c2 --configfile folder/segment.yaml
@@ -27,7 +26,7 @@ def pack_model(
     *,
     weights: Path,
     images: Path,
-    proposals: Path,
+    proposals: Path | None,
     metrics: list[Path],
     output_weights: Path,
     output_card: Path,
@@ -38,13 +37,13 @@ def pack_model(
     """Copy the weights; write the model card, the metrics of all splits, and the overlay that segments new pictures.
 
     `images` and `proposals` are those of the training split, `metrics` the files of `settings.splits` in their order.
-    The four outputs stand in one folder.
+    A run that chooses among no proposals has none. The four outputs stand in one folder.
 
     Raises ValueError for weights of another step than the run's or of other classes than the images, and for metrics
     of another run.
     """
     metadata = read_metadata(weights)
-    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates:
+    with read(images, Picture) as pictures:
         _check(weights, metadata, pictures.header["classes"], settings)
         facts = Facts(
             settings=settings,
@@ -52,7 +51,7 @@ def pack_model(
             digest=weights_digest(weights),
             images=pictures.header,
             tags=np.stack([pictures.field(i, "tags") for i in range(len(pictures))]),
-            proposals=candidates.header,
+            proposals=_header(proposals),
         )
     measured = {split: _measured(path, split, settings) for split, path in zip(settings.splits, metrics, strict=True)}
     overlay = {**settings.overlay, "images": {**settings.overlay["images"], "classes": metadata["classes"]}}
@@ -63,11 +62,18 @@ def pack_model(
     write_text(output_card, model_card(facts, measured))
 
 
+def _header(proposals: Path | None) -> dict[str, Any] | None:
+    if proposals is None:
+        return None
+    with read(proposals, Proposals) as candidates:
+        return candidates.header
+
+
 def _check(weights: Path, metadata: dict[str, Any], classes: list[str], settings: PackSettings) -> None:
-    expected = TRAINED_BY[settings.part]
-    if metadata.get("step") != expected:
+    if metadata.get("step") != settings.trained_by:
         raise ValueError(
-            f"{weights} was written by {metadata.get('step')!r}, not by {expected}; give the weights of {settings.run}"
+            f"{weights} was written by {metadata.get('step')!r}, not by {settings.trained_by}; give the weights of "
+            f"{settings.run}"
         )
     if metadata["classes"] != classes:
         raise ValueError(

@@ -24,7 +24,8 @@ def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weigh
     """Pseudo masks as the network's target, on the picture at another size; see `MaskRcnn.forward`.
 
     Boxes are scaled, not taken from the scaled masks; these are nearest neighbours of pixel centres. Weights are the
-    scores where `weighted`, else 1.
+    scores where `weighted`, else 1. Scores below 0 weigh 0 and scores above 1 weigh 1: the heat in BESTIE's has no
+    limits.
     """
     regions, (height, width) = record.regions, size
     factors = np.array([width / regions.shape[1], height / regions.shape[0]] * 2, np.float32)
@@ -36,7 +37,7 @@ def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weigh
     if flip:
         boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
         masks = masks[:, :, ::-1]
-    weights = record.scores if weighted else np.ones(len(regions), np.float32)
+    weights = record.scores.clip(0, 1) if weighted else np.ones(len(regions), np.float32)
     return {
         "boxes": torch.from_numpy(boxes),
         "labels": torch.from_numpy(record.classes.astype(np.int64) + 1),

@@ -33,8 +33,8 @@ def train_mask_rcnn(
 
     `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
     weights lets a killed training go on.
-    Raises ValueError where the pseudo masks are of other pictures or classes, or where scores are to be weights but do
-    not lie in [0, 1].
+    Raises ValueError where the pseudo masks are of other pictures or classes, or where scores are to be weights but
+    most of them lie outside [0, 1].
     """
     with read(images, Picture) as pictures, read(pseudo_masks, Instances) as masks:
         _check(pictures, masks, settings)
@@ -83,12 +83,20 @@ def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: Ma
     scores = np.concatenate([np.zeros(0, np.float32), *(masks.field(i, "scores") for i in range(len(masks)))])
     if not len(scores):
         raise ValueError(f"{masks.path} holds no pseudo mask; lower mask_rcnn.pseudo_masks.score_threshold")
-    low, high = scores.min(), scores.max()
-    if settings.loss_weights == "scores" and not 0 <= low <= high <= 1:
+    if settings.loss_weights == "scores":
+        _check_weights(scores, masks)
+
+
+def _check_weights(scores: np.ndarray, masks: Artifact[Instances]) -> None:
+    """Scores outside [0, 1] are limited to it, see `scaled_target`; where most are, they are no confidences."""
+    outside = int(((scores < 0) | (scores > 1)).sum())
+    if 2 * outside > len(scores):
         raise ValueError(
-            f"{masks.path} holds scores from {low:g} to {high:g}, and loss_weights is 'scores', for which they must "
-            "lie in [0, 1]; set it to 'ones'"
+            f"{masks.path} holds scores from {scores.min():g} to {scores.max():g}, {outside} of {len(scores)} outside "
+            "[0, 1], and loss_weights is 'scores', for which most must lie in it; set it to 'ones'"
         )
+    if outside:
+        log.info("%d of %d scores lie outside [0, 1] and are limited to it as weights", outside, len(scores))
 
 
 if __name__ == "__main__":

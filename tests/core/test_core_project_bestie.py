@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from stages.core.config.overlays import merged
-from stages.core.config.project import ConfigError, load_project
+from stages.core.config.project import ConfigError, load_files, load_project
 
 
 @pytest.fixture
@@ -69,3 +69,31 @@ def test_what_a_run_takes_from_upstream(project, run, proposals, semantics):
     found = project(f"runs: {{b: {run}}}", without=("cim", "prm", "bestie"))
     assert [r.proposals for r in found.runs.values() if r.uses_proposals] == proposals
     assert found.semantics_in_use == semantics
+
+
+def documented(page):
+    """The overlays of a page that are about runs of BESTIE."""
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)]
+    return [block for block in blocks if "bestie" in str(block.get("runs"))]
+
+
+@pytest.mark.parametrize(
+    ("page", "presets", "count"),
+    [
+        pytest.param("README.md", [], 1, id="readme"),
+        pytest.param("docs/own_pictures.md", ["image_folder"], 3, id="own pictures"),
+        pytest.param("docs/new_pictures.md", [], 1, id="new pictures"),
+        pytest.param("docs/voc_and_coco.md", ["voc2012", "voc2012_bestie"], 1, id="voc"),
+    ],
+)
+def test_documented_runs_of_bestie_are_valid(project_root, tmp_path, monkeypatch, page, presets, count):
+    monkeypatch.setenv("TAGMASK_DATA", str(tmp_path))
+    overlays = documented(project_root / page)
+    assert len(overlays) == count
+    for overlay in overlays:
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
+        files = [project_root / "presets" / f"{name}.yaml" for name in presets]
+        runs = load_files(project_root / "config.yaml", *files, tmp_path / "mine.yaml").runs
+        found = [runs[name] for name in overlay["runs"] if runs[name].method == "bestie"]
+        assert found
+        assert not any(run.uses_proposals for run in found)

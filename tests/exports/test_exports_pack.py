@@ -149,6 +149,59 @@ def test_a_mask_rcnn_is_packed_without_proposals(arguments, monkeypatch):
     assert "At use it needs pictures alone" in arguments["output_card"].read_text()
 
 
+def bestie(arguments, run="bestie", **metadata):
+    """The arguments for a run of BESTIE, which has no proposals; `arguments` are changed."""
+    step = "train_mask_rcnn" if run.endswith("/mask_rcnn") else "train_bestie"
+    overlay = "runs: {bestie: {refinement: mask_rcnn, bestie: {predict: {top_k: 7, use_tags: true}}}}"
+    save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "step": step, **metadata})
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": run}))
+    return arguments | {"proposals": None, "settings": settings_of(configuration(overlay), run)}
+
+
+def test_bestie_is_packed_without_proposals_and_finds_instances_without_tags(arguments, monkeypatch):
+    arguments = bestie(arguments)
+    project = elsewhere(arguments, monkeypatch)
+    run = project.runs["bestie"]
+    assert project.measured == ["bestie"]
+    assert (run.method, run.trained.network) == ("bestie", "/model/weights.safetensors")
+    assert (run.uses_proposals, run.uses_semantics, run.uses_classifier) == (False, False, False)
+    assert (run.bestie.predict.top_k, run.bestie.predict.use_tags) == (7, False)
+    assert "proposals" not in yaml.safe_load(arguments["output_segment"].read_text())
+    card = arguments["output_card"].read_text()
+    for expected in (
+        "Method: BESTIE", "Supervision: image tags; by way of semantic maps of 'cam'. At use it needs pictures alone",
+        "Nobody drew a mask",
+    ):  # fmt: skip
+        assert expected in card, expected
+
+
+def test_a_mask_rcnn_on_masks_of_bestie_is_packed(arguments, monkeypatch):
+    project = elsewhere(bestie(arguments, "bestie/mask_rcnn"), monkeypatch)
+    assert project.measured == ["bestie/mask_rcnn"]
+    assert project.runs["bestie"].trained.mask_rcnn == "/model/weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("supervision", "said"),
+    [("points", True), ("masks", False), ("points and masks", False), ("boxes of others", False)],
+)
+def test_the_card_denies_masks_only_where_nobody_drew_any(arguments, supervision, said):
+    pack_model(**bestie(arguments, supervision=supervision))
+    card = arguments["output_card"].read_text()
+    assert f"Supervision: {supervision};" in card
+    assert ("Nobody drew a mask" in card) == said
+
+
+def test_a_packed_run_wins_over_one_of_its_name_with_another_method(arguments, monkeypatch):
+    """A fresh clone has a run bestie, with semantic maps that no run of CIM may name."""
+    changed = configuration("runs: {cim: null}")
+    changed["runs"]["bestie"] = {"method": "cim", "proposals": "heg", "cues": "cam"}
+    arguments["settings"] = settings_of(changed, "bestie")
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": "bestie"}))
+    project = elsewhere(arguments, monkeypatch)
+    assert (project.runs["bestie"].method, project.runs["bestie"].proposals) == ("cim", "heg")
+
+
 def test_nothing_of_the_training_machine_is_in_the_overlay(arguments):
     pack_model(**arguments)
     assert str(arguments["weights"].parent) not in arguments["output_segment"].read_text()
@@ -158,6 +211,7 @@ def test_nothing_of_the_training_machine_is_in_the_overlay(arguments):
     ("metadata", "message"),
     [
         pytest.param({**METADATA, "step": "train_classifier"}, "'train_classifier', not by train_cim", id="other step"),
+        pytest.param({**METADATA, "step": "train_bestie"}, "'train_bestie', not by train_cim", id="other method"),
         pytest.param({}, "written by None, not by train_cim", id="not ours"),
         pytest.param({**METADATA, "classes": ["cat"]}, r"knows classes \['cat'\]", id="other classes"),
     ],

@@ -107,6 +107,15 @@ def test_masks_are_the_predictions_own_with_their_scores(make, tiny, toy):
     assert np.array_equal(records["p1"].regions.masks(), rectangles(*toy.sides[1][:2]))
 
 
+def test_scores_above_1_keep_their_values_and_their_order(make, tiny, toy):
+    """BESTIE's heat has no limits; ties at 1 would change which mask is the better one."""
+    scores = ([1.125, 1.25], *toy.scores[1:])
+    records = [predictions(*row) for row in zip(toy.ids, toy.sides, toy.classes, scores, strict=True)]
+    chosen = make(tiny(), instances=toy.write("above_1", Instances, records, **PREDICTED))[1]["p0"]
+    assert chosen.scores.tolist() == [1.25, 1.125]
+    assert np.array_equal(chosen.regions.masks(), rectangles(*toy.sides[0])[::-1])
+
+
 def test_points_stay_points(make, tiny, toy):
     predicted = toy.write("points_run", Instances, toy.records(), **{**PREDICTED, "supervision": "points"})
     assert make(tiny(), instances=predicted)[0]["supervision"] == "points"

@@ -15,8 +15,9 @@ from stages.mask_rcnn.data import MaskRcnnTask
 from stages.mask_rcnn.make_pseudo_masks import make_pseudo_masks
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.predict import predict_mask_rcnn
+from stages.mask_rcnn.samples import scaled_target
 from stages.mask_rcnn.train import train_mask_rcnn
-from tests.mask_rcnn.conftest import PICTURES, PREDICTED, predictions
+from tests.mask_rcnn.conftest import PICTURES, PREDICTED, SIZE, predictions
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,28 @@ def test_scores_become_weights_where_wanted(task_of, tiny, choice, expected):
     assert {round(w, 4) for target in targets for w in target["weights"].tolist()} == expected
 
 
+def test_a_weight_lies_between_0_and_1():
+    """BESTIE's heat has no limits: its scores may be above 1 and, with keep_best, below 0."""
+    record = predictions("p1", [(2, 20, 2, 25)] * 4, [0, 0, 0, 1], [1.25, 1.125, 0.5, -0.25])
+    weights = scaled_target(record, SIZE, flip=False, weighted=True)["weights"]
+    assert weights.tolist() == [1.0, 1.0, 0.5, 0.0]
+    assert weights.dtype == torch.float32
+    assert record.scores.tolist() == [1.25, 1.125, 0.5, -0.25]
+
+
+def test_a_few_scores_above_1_are_limited_and_counted(train, tiny, toy, caplog):
+    bestie = {**PREDICTED, "run": "bestie", "method": "bestie", "counts": {}}
+    records = [
+        predictions("p0", toy.sides[0], toy.classes[0], [1.25, 0.6]),
+        predictions("p1", [(2, 20, 2, 25)], [0], [1.0]),
+    ]
+    masks = toy.write("above_1", Instances, records, **bestie)
+    with caplog.at_level("INFO"):
+        weights = train(tiny(train={"loss_weights": "scores"}), masks=masks)
+    assert read_metadata(weights)["method"] == "bestie + mask_rcnn"
+    assert "1 of 3 scores lie outside [0, 1]" in caplog.text
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, tiny, toy, precision):
     settings = tiny(predict={"score_threshold": 0.0}, train={"training": {"precision": precision}})
@@ -210,7 +233,8 @@ def test_backbone_can_start_from_a_classifier(train, tiny, tmp_path):
         pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.9])], {"classes": ["cat"]}, "holds classes", id="other classes"),
         pytest.param([predictions("p0")], {}, "holds no pseudo mask; lower", id="no pseudo mask"),
         pytest.param([], {}, "holds no pseudo mask; lower", id="no picture"),
-        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [3.5])], {}, "scores from 3.5 to 3.5.*set it to 'ones'", id="scores that are no weights"),
+        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [3.5])], {}, "scores from 3.5 to 3.5, 1 of 1 outside.*set it to 'ones'", id="scores that are no weights"),
+        pytest.param([predictions("p0", [(0, 9, 0, 9)] * 3, [0] * 3, [1.2, 1.1, 0.9])], {}, "2 of 3 outside", id="mostly no weights"),
         pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.5], (20, 20))], {}, "masks of \\(20, 20\\).*the picture is \\(50, 70\\)", id="other size"),
     ],
 )  # fmt: skip

@@ -1,13 +1,14 @@
 """The laws of the design, proved on the graph and on the sources."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Job
+from tests.pipeline.conftest import Job, planned
 
 READS_TRUTH = {
     "evaluate_instances",
@@ -15,6 +16,7 @@ READS_TRUTH = {
     "report_cues",
     "report_cluster_labels",
     "report_pseudo_masks",
+    "report_pseudo_instances",
     "report_semantics",
     "report_pixel_labels",
     "report_pseudo_instances",
@@ -118,6 +120,59 @@ def test_annotated_maps_are_read_by_a_declared_oracle_alone(graph_of):
     assert annotations(upstream(jobs, target))
 
 
+RUNS_OF_BESTIE = """
+runs:
+  cim: null
+  prm: null
+  bestie: {refinement: mask_rcnn}
+  again: {like: bestie, iterates: bestie}
+  of_points: {like: bestie, cues: points, refinement: none, bestie: {train: {backbone: {weights: none}}}}
+  of_points_again: {like: of_points, cues: pam, iterates: of_points}
+  of_masks: {like: bestie, semantics: annotated}
+"""
+
+
+@pytest.fixture(scope="module")
+def graph_of_bestie(tmp_path_factory):
+    """All jobs of runs of BESTIE that differ in what people have given."""
+    folder = tmp_path_factory.mktemp("bestie")
+    (folder / "overlay.yaml").write_text(RUNS_OF_BESTIE)
+    return planned(folder, "--configfile", str(folder / "overlay.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("run", "given"),
+    [
+        pytest.param("bestie", set(), id="tags"),
+        pytest.param("bestie/mask_rcnn", set(), id="tags, refined"),
+        pytest.param("again", set(), id="tags, iterated"),
+        pytest.param("again/mask_rcnn", set(), id="tags, iterated and refined"),
+        pytest.param("of_points", {"points.h5"}, id="points"),
+        pytest.param("of_points_again", {"points.h5"}, id="points of an earlier run"),
+        pytest.param("of_masks", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps"),
+        pytest.param("of_masks/mask_rcnn", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps, refined"),
+    ],
+)
+def test_a_run_of_bestie_has_upstream_what_it_declares_alone(graph_of_bestie, run, given):
+    targets = [f"results/shapes/{run}/network/weights.safetensors", f"results/shapes/{run}/val/instances.h5"]
+    assert {path for job in graph_of_bestie for path in job.outputs} >= set(targets)
+    # cues/points.h5 are made from points.h5, which stands beside the pictures.
+    found = {path.split("/", 3)[-1] for path in upstream(graph_of_bestie, *targets)}
+    assert found & {"ground_truth.h5", "points.h5", ANNOTATED_MAPS} == given
+    assert not any("proposals" in path for path in found)
+
+
+def test_annotations_come_to_runs_of_bestie_by_the_declared_ways_alone(graph_of_bestie):
+    def readers(file):
+        return {job.rule for job in graph_of_bestie if any(path.endswith(f"/{file}") for path in job.inputs)}
+
+    assert readers("ground_truth.h5") <= READS_TRUTH | {"annotate_semantics"}
+    assert readers(ANNOTATED_MAPS) == {"take_annotations"}
+    assert {
+        job.rule for job in graph_of_bestie if any(re.fullmatch(r"results/shapes/\w+/points.h5", p) for p in job.inputs)
+    } == READS_POINTS
+
+
 def test_rules_of_semantics_name_annotated_maps_once(project_root):
     """Only the rule of the oracle could bring annotations into a run."""
     readers = [path.name for path in (project_root / "rules").glob("*.smk") if ANNOTATED_MAPS in path.read_text()]
@@ -141,7 +196,9 @@ def test_rules_that_read_annotations_run_code_of_evaluation_and_inspection(proje
             pytest.fail(f"{path.name} names ground truth")
 
 
-@pytest.mark.parametrize("stage", ["proposals", "classifier", "semantics", "cim", "prm", "mask_rcnn", "exports"])
+@pytest.mark.parametrize(
+    "stage", ["proposals", "classifier", "semantics", "cim", "prm", "bestie", "mask_rcnn", "exports"]
+)
 def test_no_training_stage_imports_the_record_of_annotations(project_root, stage):
     for path in (project_root / "stages" / stage).glob("*.py"):
         assert "stages.core.artifacts.ground_truth" not in imports(path), path

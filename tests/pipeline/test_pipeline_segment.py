@@ -8,10 +8,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
 from stages.core.config.images import ChosenImages
+from stages.core.config.overlays import merged
+from stages.core.config.packing import pack_settings
 from stages.core.config.project import load_files
 from stages.images.folder import PngMasks
 from stages.images.shapes import Shapes
@@ -19,10 +22,12 @@ from tests.pipeline.conftest import ROOT, snakemake
 
 TRAINING = {
     "train_classifier", "find_cues", "label_clusters", "train_cim", "point_cues", "make_pseudo_masks", "train_mask_rcnn",
+    "label_pixels", "train_semantics", "transfer_semantics", "train_bestie",
 }  # fmt: skip
-BROUGHT = "runs: {prm: null, cim: {refinement: none, trained: {network: %s}}}"
-REFINED = "runs: {prm: null, cim: {refinement: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
-RUNS = ("cim", "cim/mask_rcnn", "prm")
+BROUGHT = "runs: {prm: null, bestie: null, cim: {refinement: none, trained: {network: %s}}}"
+BESTIE = "runs: {prm: null, cim: null, bestie: {refinement: %s, trained: {network: %s}}}"
+REFINED = "runs: {prm: null, bestie: null, cim: {refinement: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
+RUNS = ("cim", "cim/mask_rcnn", "bestie", "prm")
 EXPORTS = {"export_coco", "export_ids", "draw_overlays", "segment"}
 
 
@@ -63,6 +68,31 @@ def test_with_brought_weights_nothing_is_trained_and_they_are_read(graph_of, wei
     assert str(weights) in predict.inputs
 
 
+def test_a_brought_network_of_bestie_needs_pictures_alone(graph_of, weights):
+    jobs = graph_of(BESTIE % ("none", weights), "segment")
+    assert {job.rule for job in jobs} == {"list_images", "predict_bestie"} | EXPORTS
+    (predict,) = [job for job in jobs if job.rule == "predict_bestie"]
+    assert set(predict.inputs) == {str(weights), "results/shapes/val/images.h5"}
+
+
+def test_a_mask_rcnn_can_be_trained_on_masks_of_a_brought_network_of_bestie(graph_of, weights):
+    overlay = BESTIE % ("mask_rcnn", weights) + "\nmask_rcnn: {train: {backbone: {weights: none}}}"
+    names = {job.rule for job in graph_of(overlay, "segment")}
+    assert names & TRAINING == {"make_pseudo_masks", "train_mask_rcnn"}
+
+
+def test_a_packed_network_of_bestie_segments_with_pictures_alone(graph_of, tmp_path, monkeypatch):
+    """The overlay that `pack_model` writes, but for the classes."""
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.setenv("TAGMASK_MODEL", str(tmp_path))
+    monkeypatch.setenv("TAGMASK_PICTURES", str(tmp_path / "pictures"))
+    project, names = load_files(ROOT / "config.yaml"), {"runs": ["cim", "prm", "bestie"], "splits": ["train", "val"]}
+    overlay = pack_settings(project, "bestie", code={}, **names).overlay
+    jobs = graph_of(yaml.safe_dump(merged(overlay, {"images": {"classes": ["disc", "star"]}})), "segment")
+    assert {job.rule for job in jobs} == {"list_images", "predict_bestie"} | EXPORTS
+
+
 def test_a_brought_mask_rcnn_needs_pictures_alone(graph_of, weights):
     jobs = graph_of(REFINED % ("null", weights), "segment")
     assert {job.rule for job in jobs} == {"list_images", "predict_mask_rcnn"} | EXPORTS
@@ -99,13 +129,21 @@ def test_missing_weights_stop_before_anything_runs(tmp_path):
     assert "nowhere.safetensors" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("run", ["cim", "cim/mask_rcnn"])
-def test_a_model_is_packed_from_its_network_and_metrics(graph_of, run):
-    jobs = graph_of("{}", f"results/shapes/{run}/model/README.md")
+@pytest.mark.parametrize(
+    ("run", "proposals"),
+    [
+        ("cim", {"results/shapes/train/proposals/heg.h5"}),
+        ("cim/mask_rcnn", {"results/shapes/train/proposals/heg.h5"}),
+        ("bestie", set()),
+        ("bestie/mask_rcnn", set()),
+    ],
+)
+def test_a_model_is_packed_from_its_network_and_metrics(graph_of, run, proposals):
+    jobs = graph_of("runs: {bestie: {refinement: mask_rcnn}}", f"results/shapes/{run}/model/README.md")
     (pack,) = [job for job in jobs if job.rule == "pack_model"]
-    assert set(pack.inputs) == {
+    assert set(pack.inputs) == proposals | {
         f"results/shapes/{run}/network/weights.safetensors", "results/shapes/train/images.h5",
-        "results/shapes/train/proposals/heg.h5", f"results/shapes/{run}/val/metrics.json",
+        f"results/shapes/{run}/val/metrics.json",
     }  # fmt: skip
 
 

@@ -56,6 +56,8 @@ class PackSettings(Section):
     dataset: str = Field(min_length=1, description="name of the data set that the model was trained on")
     run: str = Field(min_length=1, description="name of the run; with /mask_rcnn: of the network trained on its masks")
     part: Literal["network", "mask_rcnn"] = Field(description="which key of `trained` takes the weights")
+    trained_by: str = Field(min_length=1, description="step that wrote the weights")
+    semantics: str | None = Field(description="source of the semantic maps that were learned from; null: none were")
     train_split: str = Field(min_length=1, description="split that was trained on")
     splits: list[str] = Field(min_length=1, description="splits of the metrics, in the order of the files")
     code: dict[str, str] = Field(description="digests of the code that trained the network and that predicts with it")

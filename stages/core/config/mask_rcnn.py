@@ -141,7 +141,8 @@ class MaskRcnnTrainingSettings(Section):
 
     seed: int = Field(ge=0, description="of all that is random: first weights, order of pictures, sampling")
     loss_weights: Literal["ones", "scores"] = Field(
-        description="what a region's class, box and mask loss is multiplied by: 1, or the score of its pseudo mask"
+        description="what a region's class, box and mask loss is multiplied by: 1, or the score of its pseudo mask,"
+        " limited to [0, 1]"
     )
     backbone: PyramidBackboneSettings
     network: MaskRcnnNetworkSettings

@@ -26,19 +26,22 @@ def pack_settings(
         runs: names of all runs of the configuration, null ones too; the others are set to null.
         splits: names of the splits of `images.folder`, which are set to null.
     """
-    base, _, refinement = run.partition("/")
-    part = "mask_rcnn" if refinement == REFINED else "network"
+    base, stage = run.partition("/")[0], project.stage_of(run)
+    part = REFINED if stage == REFINED else "network"
+    used = project.runs[base]
     overlay = {
         "splits": {"train": SPLIT, "evaluate": [SPLIT]},
         "runs": {**{name: None for name in sorted(runs) if name != base}, base: _run(project, base, part)},
         "images": _images(project, splits),
     }
-    if part == "network":
-        overlay["proposals"] = {project.runs[base].proposals: _source(project, project.runs[base].proposals)}
+    if part == "network" and used.uses_proposals:
+        overlay["proposals"] = {used.proposals: _source(project, used.proposals)}
     return PackSettings(
         dataset=project.dataset,
         run=run,
         part=part,
+        trained_by=f"train_{stage}",
+        semantics=used.semantics,
         train_split=project.splits.train,
         splits=project.splits.evaluate,
         code=dict(code),
@@ -48,13 +51,17 @@ def pack_settings(
 
 def _run(project: Project, name: str, part: str) -> dict[str, Any]:
     run = project.runs[name]
-    entry = {"method": run.method, "proposals": run.proposals, "cues": run.cues, "trained": {part: WEIGHTS}}
-    if part == "mask_rcnn":
+    # What only training takes is null: a run of the same name may have it in the configuration that this is laid over.
+    entry = {"method": run.method, "proposals": None, "semantics": None, "iterates": None, "cues": run.cues}
+    entry["trained"] = {part: WEIGHTS}
+    if part == REFINED:
         predict = run.mask_rcnn.predict.model_dump(mode="json")
         return {**entry, "refinement": REFINED, "mask_rcnn": {"predict": predict}}
+    if run.uses_proposals:
+        entry["proposals"] = run.proposals
     # New pictures have no tags: with use_tags nothing would be found.
-    predict = {**run.cim.predict.model_dump(mode="json"), "use_tags": False}
-    return {**entry, "refinement": "none", "cim": {"predict": predict}}
+    predict = {**getattr(run, run.method).predict.model_dump(mode="json"), "use_tags": False}
+    return {**entry, "refinement": "none", run.method: {"predict": predict}}
 
 
 def _images(project: Project, splits: Iterable[str]) -> dict[str, Any]:

@@ -175,6 +175,11 @@ class Project(Section):
             names += [f"{name}/{REFINED}"] if run.refinement == REFINED else []
         return names
 
+    def stage_of(self, measured: str) -> str:
+        """Name of the stage that trains and predicts what is `measured` under this name."""
+        name, _, refinement = measured.partition("/")
+        return REFINED if refinement else self.runs[name].method
+
     @property
     def all_splits(self) -> list[str]:
         """The training split and those to evaluate, each once."""
