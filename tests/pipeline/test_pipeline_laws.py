@@ -19,7 +19,6 @@ READS_TRUTH = {
     "report_pseudo_instances",
     "report_semantics",
     "report_pixel_labels",
-    "report_pseudo_instances",
     "report_refined_labels",
     "build_gallery",
 }
