@@ -12,7 +12,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class GallerySettings(Section):
     """What the gallery of a run shows."""
 
-    pictures: int = Field(ge=1, le=1000, description="rows of the page; a row takes about 0.2 MB")
+    pictures: int = Field(ge=1, le=1000, description="rows of the page; a row takes 0.2 to 0.4 MB")
     choice: Literal["even", "worst", "best"] = Field(
         description="which pictures: spread evenly over the split, or those with known masks whose instances are "
         "predicted worst or best (mean over instances of the best IoU with a prediction of their class)"
