@@ -31,6 +31,11 @@ ANIMALS = "presets/voc_animals.yaml"
             id="coco2017_bestie",
         ),
         pytest.param([VOC, "presets/ablations/cim.yaml"], {"train_cim"}, id="ablations"),
+        pytest.param(
+            ["presets/ablations/bestie.yaml"],
+            {"iterate_instances", "take_annotations", "label_split"},
+            id="bestie_ablations",
+        ),
         pytest.param([ANIMALS], {"train_cim", "retrieve_prm"}, id="voc_animals"),
         pytest.param([ANIMALS, "presets/ablations/training_time.yaml"], {"train_cim"}, id="training_time"),
         pytest.param(["presets/image_folder.yaml"], {"train_cim"}, id="image_folder"),
