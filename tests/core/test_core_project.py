@@ -220,7 +220,7 @@ def test_an_entry_like_another_differs_in_what_it_says_alone():
     assert project.classifier["b"].train.head.alpha == 0
     assert project.classifier["b"].train.seed == 9
     assert project.classifier["b"].cues == project.classifier["pam"].cues
-    assert project.classifier["pam"].train.head.alpha == 0.7
+    assert project.classifier["pam"].train.head.alpha == 0.3
     assert project.runs["twin"].refinement == "none"
     assert project.runs["twin"].cim == project.runs["cim"].cim
 
