@@ -1,5 +1,6 @@
 """What all tests share: where the real data is, and threads that do not fight."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,3 +27,24 @@ def real_data() -> Path:
     if "TAGMASK_DATA" not in os.environ:
         pytest.skip("needs real data: set TAGMASK_DATA to the folder that holds data/ and weights/")
     return Path(os.environ["TAGMASK_DATA"])
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """A context in which a training dies right after the checkpoint of an update."""
+    from stages.core.training import loop  # not on the way to tests that train nothing
+
+    @contextlib.contextmanager
+    def killed_after(update):
+        save = loop.save_checkpoint
+
+        def save_then_die(folder, state, **rest):
+            save(folder, state, **rest)
+            if state["step"] == update:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(loop, "save_checkpoint", save_then_die)
+            yield
+
+    return killed_after

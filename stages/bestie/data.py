@@ -15,7 +15,7 @@ from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.targets import Points, Targets, pseudo_targets, transfer
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import Picture, tagged_pictures
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.bestie import BestieTrainingSettings
@@ -126,18 +126,3 @@ class BestieTask:
             return view, accepted, class_regions(view.labels, wanted=tags), classes
         area = self.settings.refinement.minimum_area
         return view, accepted, class_components(view.labels, wanted=tags, minimum_area=area), classes
-
-
-def tagged_pictures(images: Artifact[Picture]) -> list[int]:
-    """Positions of the images that have a tag; the others are listed in the log.
-
-    Raises ValueError where none is left.
-    """
-    tagged = [bool(images.field(i, "tags").any()) for i in range(len(images))]
-    usable, untagged = [[i for i, has in enumerate(tagged) if has is wanted] for wanted in (True, False)]
-    if untagged:
-        names = ", ".join(images.ids[i] for i in untagged)
-        log.warning("%d of %d pictures without tags are not trained on: %s", len(untagged), len(images), names)
-    if not usable:
-        raise ValueError(f"{images.path}: none of {len(images)} pictures has tags; nothing to train on")
-    return usable

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as colour
 
 from stages.classifier.network import Classifier, tag_loss
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import Picture, tagged_pictures
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.classifier import AugmentationSettings, ClassifierTrainingSettings
 from stages.core.pictures import flip, load_rgb, normalise, resize
@@ -57,20 +57,6 @@ class ClassifierTask:
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.usable))
-
-
-def tagged_pictures(images: Artifact[Picture]) -> list[int]:
-    """Positions of the pictures that have tags; the others are listed and counted in the log.
-
-    Raises ValueError where there is none.
-    """
-    usable = [i for i in range(len(images)) if images.field(i, "tags").any()]
-    if not usable:
-        raise ValueError(f"none of the {len(images)} pictures of {images.path} has a tag; a classifier needs tags")
-    untagged = [images.ids[i] for i in sorted(set(range(len(images))) - set(usable))]
-    if untagged:
-        log.warning("%d pictures have no tag and are not trained on: %s", len(untagged), ", ".join(untagged))
-    return usable
 
 
 def augment(rgb: np.ndarray, settings: AugmentationSettings, generator: np.random.Generator) -> np.ndarray:

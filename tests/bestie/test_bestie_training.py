@@ -16,7 +16,6 @@ from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import read
-from stages.core.training import loop
 from stages.core.weights import read_metadata, read_weights, save_weights
 from stages.ops.regions import Regions
 from tests.bestie.toy import CLASSES, SIZE, Toy, rectangles, tiny, write
@@ -202,18 +201,10 @@ def test_supervision_goes_with_the_weights(train, pseudo_of):
     assert read_metadata(train(tiny(), pseudo=pseudo_of("points")))["supervision"] == "points"
 
 
-def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tmp_path, killed_after):
     settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}, "snapshots": [1, 3]})
     undisturbed = train(settings, name="undisturbed")
-    save = loop.save_checkpoint
-
-    def save_then_die(folder, state, *, identity):
-        save(folder, state, identity=identity)
-        if state["step"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop, "save_checkpoint", save_then_die)
+    with killed_after(2):
         train(settings, name="killed")
     assert (tmp_path / "killed" / "checkpoint" / "checkpoint.pt").is_file()
     assert train(settings, name="killed").read_bytes() == undisturbed.read_bytes()

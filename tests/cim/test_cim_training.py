@@ -20,7 +20,6 @@ from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.backbones import build_backbone
-from stages.core.training import loop
 from stages.core.weights import read_metadata, read_weights, save_weights
 from stages.ops.regions import Regions
 
@@ -205,18 +204,11 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
         assert all(mask.tobytes() in masks for mask in record.regions.masks())
 
 
-def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, released, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, released, tmp_path, killed_after):
     settings = released()
     straight = train(settings, name="straight")
-    save, saved = loop.save_checkpoint, tmp_path / "killed"
-
-    def save_then_die(folder, state, **rest):
-        save(folder, state, **rest)
-        raise KeyboardInterrupt
-
-    often = released(train={"training": {"checkpoint_minutes": 1e-9}})
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop, "save_checkpoint", save_then_die)
+    saved, often = tmp_path / "killed", released(train={"training": {"checkpoint_minutes": 1e-9}})
+    with killed_after(1):
         train(often, name="killed")
     assert (saved / "checkpoint").is_dir()
     # The rest of the way without another kill; the checkpoint's identity is that of `often`.

@@ -9,7 +9,6 @@ import torch
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import read
-from stages.core.training import loop
 from stages.core.weights import read_metadata, read_weights, save_weights
 from stages.mask_rcnn.data import MaskRcnnTask
 from stages.mask_rcnn.make_pseudo_masks import make_pseudo_masks
@@ -175,18 +174,10 @@ def test_pictures_in_which_nothing_is_found_stay_with_no_instance(train, predict
     assert [len(record.scores) for record in records.values()] == [0] * 5
 
 
-def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tiny, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tiny, tmp_path, killed_after):
     settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}})
     undisturbed = train(settings, name="undisturbed")
-    save = loop.save_checkpoint
-
-    def save_then_die(folder, state, *, identity):
-        save(folder, state, identity=identity)
-        if state["step"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop, "save_checkpoint", save_then_die)
+    with killed_after(2):
         train(settings, name="killed")
     assert (tmp_path / "killed" / "checkpoint" / "checkpoint.pt").is_file()
     resumed = train(settings, name="killed")

@@ -9,7 +9,6 @@ from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
 from stages.core.backbones import build_backbone
-from stages.core.training import loop
 from stages.core.weights import read_metadata, read_weights, save_weights
 from stages.semantics.data import SegmentationTask, jittered, label_loss, nearest, sample
 from stages.semantics.network import SegmentationNetwork
@@ -195,18 +194,10 @@ def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
         assert min(right) > 0.85, right
 
 
-def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tiny, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tiny, tmp_path, killed_after):
     settings = tiny(train={"training": {"checkpoint_minutes": 1e-9}})
     undisturbed = train(settings, name="undisturbed")
-    save = loop.save_checkpoint
-
-    def save_then_die(folder, state, *, identity):
-        save(folder, state, identity=identity)
-        if state["step"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop, "save_checkpoint", save_then_die)
+    with killed_after(2):
         train(settings, name="killed")
     assert (tmp_path / "killed" / "checkpoint" / "checkpoint.pt").is_file()
     assert train(settings, name="killed").read_bytes() == undisturbed.read_bytes()

@@ -1,11 +1,15 @@
 """images.h5: the pictures of a split and their image-level tags. No annotation of an instance is in here."""
 
 import dataclasses
+import logging
 from typing import ClassVar
 
 import numpy as np
 
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.storage import Artifact
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,3 +31,18 @@ class Picture(Record):
     file_size: int = array("int64", about="size of the encoded picture in bytes")
     digest: str = text("SHA-256 of the encoded picture, hexadecimal")
     tags: np.ndarray = array("bool", "classes", about="which classes the picture is tagged with; all false: untagged")
+
+
+def tagged_pictures(images: Artifact[Picture]) -> list[int]:
+    """Positions of the pictures that have tags; the others are listed and counted in the log.
+
+    Raises ValueError where none has.
+    """
+    usable = [i for i in range(len(images)) if images.field(i, "tags").any()]
+    if not usable:
+        raise ValueError(f"{images.path}: none of {len(images)} pictures has tags; nothing to train on")
+    untagged = [images.ids[i] for i in sorted(set(range(len(images))) - set(usable))]
+    if untagged:
+        names = ", ".join(untagged)
+        log.warning("%d of %d pictures without tags are not trained on: %s", len(untagged), len(images), names)
+    return usable
