@@ -86,15 +86,9 @@ def _turned(values: np.ndarray, degrees: float) -> np.ndarray:
 
 def resized(view: View, height: int, width: int) -> View:
     """The view at another size: the picture smoothly, maps by nearest pixel centres."""
-    was = view.labels.shape
-    rows, columns = (
-        ((np.arange(to) + 0.5) * old / to).astype(int) for to, old in zip((height, width), was, strict=True)
-    )
-    grid = rows[:, None], columns
-    factors = np.array([height / was[0], width / was[1]], np.float32)
-    return View(
-        pictures.resize(view.rgb, height, width), view.labels[grid], view.instances[grid], view.points * factors
-    )
+    factors = np.array([height, width]) / view.labels.shape
+    maps = (pictures.nearest(numbers, height, width) for numbers in (view.labels, view.instances))
+    return View(pictures.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
 
 
 def cropped(view: View, side: int, generator: np.random.Generator) -> View:

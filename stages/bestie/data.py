@@ -1,6 +1,5 @@
 """Training of BESTIE as a task: which crops a pass sees, and what it is asked for."""
 
-import logging
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,8 +19,6 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.bestie import BestieTrainingSettings
 from stages.core.pictures import load_rgb, normalise
-
-log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):

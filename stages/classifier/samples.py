@@ -1,6 +1,5 @@
 """Training of a classifier as a task: which pictures a pass sees, and how they are changed."""
 
-import logging
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,8 +13,6 @@ from stages.core.artifacts.images import Picture, tagged_pictures
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.classifier import AugmentationSettings, ClassifierTrainingSettings
 from stages.core.pictures import flip, load_rgb, normalise, resize
-
-log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):

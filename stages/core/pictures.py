@@ -84,6 +84,14 @@ def resize_bilinear(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(rgb.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
+def nearest(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A map of numbers (H, W) at another size, (height, width): each pixel takes the one that holds its centre."""
+    rows, columns = (
+        ((np.arange(to) + 0.5) * was / to).astype(int) for to, was in zip((height, width), numbers.shape, strict=True)
+    )
+    return numbers[rows[:, None], columns]
+
+
 def scaled_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
     """Height and width after scaling the longer side to `longer_side`; the other is rounded, at least 1."""
     scale = longer_side / max(height, width)

@@ -10,6 +10,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.config.inspection import GallerySettings
+from stages.core.pictures import nearest
 from stages.inspection.overlays import (
     directions,
     hatch,
@@ -18,7 +19,6 @@ from stages.inspection.overlays import (
     mark,
     paint,
     palette,
-    shrunk,
 )
 from stages.inspection.panels import Note, Panel, counted, predictions_panel, scaled_points
 
@@ -29,7 +29,7 @@ def semantics_panel(
     rgb: np.ndarray, semantics: SemanticMaps, *, classes: Sequence[str], settings: GallerySettings
 ) -> Panel:
     """The semantic map, one colour a class, with each class's share of the picture; uncertain pixels are hatched."""
-    labels, colours = shrunk(semantics.labels, *rgb.shape[:2]), palette(len(classes))
+    labels, colours = nearest(semantics.labels, *rgb.shape[:2]), palette(len(classes))
     counts = np.bincount(semantics.labels.reshape(-1), minlength=UNCERTAIN + 1)
     present = np.flatnonzero(counts[1 : 1 + len(classes)])
     drawn = paint(rgb, labels == 1 + present[:, None, None], colours[present], opacity=settings.opacity)
@@ -46,7 +46,7 @@ def pseudo_instances_panel(
 ) -> Panel:
     """The accepted components and the cues, each in the colour of its class."""
     count, colours = len(pseudo.classes), palette(len(classes))
-    masks = shrunk(pseudo.instances, *rgb.shape[:2]) == np.arange(1, count + 1)[:, None, None]
+    masks = nearest(pseudo.instances, *rgb.shape[:2]) == np.arange(1, count + 1)[:, None, None]
     points = scaled_points(pseudo.points, pseudo.instances.shape, rgb.shape[:2])
     drawn = paint(rgb, masks, colours[pseudo.classes], opacity=settings.opacity)
     notes = [Note(f"{count} accepted of {counted(int(pseudo.candidates), 'component')}")]

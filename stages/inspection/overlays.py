@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
 
+from stages.core.pictures import nearest
 from stages.ops.regions import Regions
 
 GOLDEN_TURN = 0.618034  # hues this far apart stay distinct however many there are
@@ -35,14 +36,7 @@ def small_masks(regions: Regions, index: np.ndarray, height: int, width: int) ->
 
 def small_atoms(regions: Regions, height: int, width: int) -> np.ndarray:
     """The atom map at another size, (height, width), by nearest neighbour of pixel centres."""
-    return shrunk(regions.atoms, height, width)
-
-
-def shrunk(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map of numbers (H, W) at another size, (height, width), by nearest neighbour of pixel centres."""
-    rows = ((np.arange(height) + 0.5) * numbers.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * numbers.shape[1] / width).astype(int)
-    return numbers[rows[:, None], columns]
+    return nearest(regions.atoms, height, width)
 
 
 def outline(mask: np.ndarray) -> np.ndarray:

@@ -30,10 +30,7 @@ def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weigh
     regions, (height, width) = record.regions, size
     factors = np.array([width / regions.shape[1], height / regions.shape[0]] * 2, np.float32)
     boxes = regions.boxes().astype(np.float32) * factors
-    rows, columns = (
-        ((np.arange(to) + 0.5) * was / to).astype(int) for to, was in zip(size, regions.shape, strict=True)
-    )
-    masks = regions.membership[:, regions.atoms[rows[:, None], columns]]
+    masks = regions.membership[:, pictures.nearest(regions.atoms, *size)]
     if flip:
         boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
         masks = masks[:, :, ::-1]

@@ -95,7 +95,7 @@ def sample(
     scale = settings.scales[generator.integers(len(settings.scales))]
     longest = round((settings.longer_side or max(height, width)) * scale)
     size = pictures.scaled_size(height, width, max(1, longest))
-    rgb, labels = pictures.resize(rgb, *size), nearest(labels, size)
+    rgb, labels = pictures.resize(rgb, *size), pictures.nearest(labels, *size)
     y, x = (int(generator.integers(max(0, side - settings.crop) + 1)) for side in size)
     rgb, labels = (part[y : y + settings.crop, x : x + settings.crop] for part in (rgb, labels))
     if generator.random() < settings.flip:
@@ -114,12 +114,6 @@ def jittered(rgb: np.ndarray, settings: SegmentationDataSettings, generator: np.
     brighter = rgb.astype(np.float32) * np.float32(factors[0])
     mean = brighter.mean()
     return np.clip((brighter - mean) * np.float32(factors[1]) + mean, 0, 255).astype(np.uint8)
-
-
-def nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) at another size: each pixel takes that which holds its centre."""
-    rows, columns = (((np.arange(to) + 0.5) * was / to).astype(int) for to, was in zip(size, labels.shape, strict=True))
-    return labels[rows[:, None], columns]
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
 from stages.core.backbones import build_backbone
+from stages.core.pictures import nearest
 from stages.core.weights import read_metadata, read_weights, save_weights
-from stages.semantics.data import SegmentationTask, jittered, label_loss, nearest, sample
+from stages.semantics.data import SegmentationTask, jittered, label_loss, sample
 from stages.semantics.network import SegmentationNetwork
 from stages.semantics.predict import load_network, mean_probabilities, predict_semantics, predicted_map
 from stages.semantics.train import train_semantics
@@ -115,9 +116,9 @@ def test_jitter_is_off_at_zero_and_changes_brightness_and_contrast(tiny):
 
 def test_nearest_takes_the_pixel_that_holds_the_centre():
     labels = np.array([[0, 1, 2, 3]], np.uint8)
-    assert nearest(labels, (1, 2)).tolist() == [[1, 3]]
-    assert nearest(labels, (2, 8)).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]] * 2
-    np.testing.assert_array_equal(nearest(labels, (1, 4)), labels)
+    assert nearest(labels, 1, 2).tolist() == [[1, 3]]
+    assert nearest(labels, 2, 8).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]] * 2
+    np.testing.assert_array_equal(nearest(labels, 1, 4), labels)
 
 
 def test_each_epoch_has_every_labelled_picture_once_in_another_order(toy, tiny):
