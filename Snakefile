@@ -104,6 +104,13 @@ def cues_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
 
 
+def classifier_to_start_from(wildcards, backbone, head):
+    """The weights of the classifier `head` where a backbone starts from them, else nothing."""
+    if backbone.weights != "classifier":
+        return []
+    return f"results/{wildcards.dataset}/classifier/{head}/weights.safetensors"
+
+
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"

@@ -31,9 +31,7 @@ def instances_to_iterate(wildcards):
 def backbone_of_bestie(wildcards):
     """The classifier's weights where the network's backbone starts from them, else nothing."""
     run = project.runs[wildcards.run]
-    if run.bestie.train.backbone.weights != "classifier":
-        return []
-    return f"results/{wildcards.dataset}/classifier/{run.cues}/weights.safetensors"
+    return classifier_to_start_from(wildcards, run.bestie.train.backbone, run.cues)
 
 
 rule bestie:

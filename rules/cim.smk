@@ -30,9 +30,7 @@ def training_proposals_of_run(wildcards):
 def backbone_of_run(wildcards):
     """The classifier's weights where the network's backbone starts from them, else nothing."""
     run = project.runs[wildcards.run]
-    if run.cim.train.backbone.weights != "classifier":
-        return []
-    return f"results/{wildcards.dataset}/classifier/{run.cues}/weights.safetensors"
+    return classifier_to_start_from(wildcards, run.cim.train.backbone, run.cues)
 
 
 rule cim:

@@ -4,9 +4,7 @@
 def classifier_of_refinement(wildcards):
     """The classifier's weights where Mask R-CNN's backbone starts from them, else nothing."""
     run = project.runs[wildcards.run]
-    if run.mask_rcnn.train.backbone.weights != "classifier":
-        return []
-    return f"results/{wildcards.dataset}/classifier/{run.cues}/weights.safetensors"
+    return classifier_to_start_from(wildcards, run.mask_rcnn.train.backbone, run.cues)
 
 
 rule mask_rcnn:

@@ -32,9 +32,7 @@ def cues_of_source(split):
 def backbone_of_source(wildcards):
     """The classifier's weights where the network's backbone starts from them, else nothing."""
     source = project.semantics[wildcards.source]
-    if source.train.backbone.weights != "classifier":
-        return []
-    return f"results/{wildcards.dataset}/classifier/{source.cues}/weights.safetensors"
+    return classifier_to_start_from(wildcards, source.train.backbone, source.cues)
 
 
 rule semantics:
