@@ -9,6 +9,7 @@ import ast
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,11 +26,11 @@ DISTRIBUTIONS = {
 def code_digest(module: str) -> str:
     """Digest of a module's code, of the code of ours that it imports, and of the libraries that these import."""
     digest = hashlib.sha256()
-    libraries = set()
+    libraries: set[str] = set()
     for name in import_closure(module):
-        tree = _tree(name)
-        libraries |= {head for head in _imported(name) if head in DISTRIBUTIONS}
-        digest.update(f"{name}\0{ast.dump(_without_docstrings(tree))}\0".encode())
+        source = _source(name)
+        libraries |= source.libraries
+        digest.update(f"{name}\0{source.code}\0".encode())
     for library in sorted(libraries):
         digest.update(f"{library}=={importlib.metadata.version(DISTRIBUTIONS[library])}\0".encode())
     return digest.hexdigest()[:16]
@@ -46,7 +47,7 @@ def import_closure(module: str) -> tuple[str, ...]:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
-            todo += [parent for target in _own_imports(name) for parent in _with_parents(target)]
+            todo += [parent for target in _source(name).imports for parent in _with_parents(target)]
     return tuple(sorted(seen))
 
 
@@ -60,13 +61,23 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@dataclass(frozen=True)
+class _Source:
+    code: str  # digest of the syntax tree without docstrings
+    imports: tuple[str, ...]  # modules of ours
+    libraries: frozenset[str]  # of DISTRIBUTIONS
+
+
 @cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_path(module).read_bytes())
+def _source(module: str) -> _Source:
+    tree = ast.parse(_path(module).read_bytes())
+    imports = tuple(_own_imports(module, tree))
+    libraries = frozenset(DISTRIBUTIONS.keys() & set(_imported(tree)))
+    _drop_docstrings(tree)
+    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, libraries)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    tree = ast.parse(ast.unparse(tree))
+def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
@@ -76,21 +87,20 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    return tree
 
 
-def _imported(module: str) -> Iterator[str]:
+def _imported(tree: ast.Module) -> Iterator[str]:
     """First parts of the names of the libraries that a module imports."""
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.split(".")[0]
 
 
-def _own_imports(module: str) -> Iterator[str]:
+def _own_imports(module: str, tree: ast.Module) -> Iterator[str]:
     package = module if _path(module).name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -21,7 +21,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def digests():
-    digest._tree.cache_clear()
+    digest._source.cache_clear()
     digest.import_closure.cache_clear()
     return {name: digest.code_digest(f"stages.{name}") for name in ("make", "train")}
 
