@@ -1,6 +1,5 @@
 """Training of BESTIE as a task: which crops a pass sees, and what it is asked for."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.bestie import BestieTrainingSettings
 from stages.core.pictures import load_rgb, normalise
+from stages.core.training.order import EpochOrder
 
 
 class Batch(NamedTuple):
@@ -57,7 +57,7 @@ class BestieTask:
         self.class_count = len(images.header["classes"])
         self.by_points = pseudo.header["cues"] == POINTS
         self.usable = tagged_pictures(images)
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
         """The crops of forward pass `micro` of update `step`."""
@@ -101,11 +101,7 @@ class BestieTask:
 
     def entry(self, number: int) -> int:
         """Position among the images of the picture `number`, counted over the whole training."""
-        epoch, place = divmod(number, len(self.usable))
-        return self.usable[self._order(epoch)[place]]
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.usable))
+        return self.usable[self.order(number)]
 
     def _sample(self, i: int, generator: np.random.Generator) -> tuple[View, tuple, tuple, np.ndarray]:
         """A crop, its accepted parts, its candidates, and the classes of the cues inside it."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.cim import CimTrainingSettings
 from stages.core.pictures import load_rgb
+from stages.core.training.order import EpochOrder
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=tuple)
@@ -75,7 +75,8 @@ class CimTask:
         self.from_prefix = settings.data.cache_features and self.backbone.can_split
         self.memory = Memory(settings.data.memory_gb)
         self.usable = usable_pictures(images, proposals)
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self.copies = 2 if settings.data.flip else 1
+        self.order = EpochOrder(self.copies * len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Sample:
         """The sample of forward pass `micro` of update `step`."""
@@ -121,14 +122,8 @@ class CimTask:
 
     def entry(self, number: int) -> tuple[int, bool]:
         """Position among the images, and whether mirrored, of the pass `number` counted over the whole training."""
-        copies = 2 if self.settings.data.flip else 1
-        epoch, place = divmod(number, copies * len(self.usable))
-        i, copy = divmod(int(self._order(epoch)[place]), copies)
+        i, copy = divmod(self.order(number), self.copies)
         return self.usable[i], copy == 1
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        copies = 2 if self.settings.data.flip else 1
-        return np.random.default_rng([self.settings.seed, epoch]).permutation(copies * len(self.usable))
 
     def _inputs(self, i: int, *, flip: bool, side: int) -> Tensor:
         if not self.from_prefix:

@@ -1,6 +1,5 @@
 """Training of a classifier as a task: which pictures a pass sees, and how they are changed."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from stages.core.artifacts.images import Picture, tagged_pictures
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.classifier import AugmentationSettings, ClassifierTrainingSettings
 from stages.core.pictures import flip, load_rgb, normalise, resize
+from stages.core.training.order import EpochOrder
 
 
 class Batch(NamedTuple):
@@ -31,7 +31,7 @@ class ClassifierTask:
     def __init__(self, network: Classifier, *, images: Artifact[Picture], settings: ClassifierTrainingSettings) -> None:
         self.network, self.images, self.settings = network, images, settings
         self.usable = tagged_pictures(images)
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
         """The pictures of forward pass `micro` of update `step`."""
@@ -49,11 +49,7 @@ class ClassifierTask:
 
     def position(self, number: int) -> int:
         """Position among the images of the sample `number`, counted over the whole training."""
-        epoch, place = divmod(number, len(self.usable))
-        return self.usable[self._order(epoch)[place]]
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.usable))
+        return self.usable[self.order(number)]
 
 
 def augment(rgb: np.ndarray, settings: AugmentationSettings, generator: np.random.Generator) -> np.ndarray:

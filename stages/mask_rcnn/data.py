@@ -1,6 +1,5 @@
 """Training of Mask R-CNN as a task: which pictures a pass sees, how, and what it is asked for."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.mask_rcnn import MaskRcnnTrainingSettings
 from stages.core.pictures import load_rgb
+from stages.core.training.order import EpochOrder
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.samples import scaled_picture, scaled_size, scaled_target
 
@@ -35,7 +35,7 @@ class MaskRcnnTask:
     ) -> None:  # fmt: skip
         self.network = network
         self.images, self.pseudo_masks, self.settings = images, pseudo_masks, settings
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self.order = EpochOrder(len(pseudo_masks), seed=settings.seed)
         losses = settings.losses
         self.weights = {
             "loss_objectness": losses.objectness,
@@ -59,11 +59,7 @@ class MaskRcnnTask:
 
     def entry(self, number: int) -> int:
         """Position among the pseudo masks of the picture `number`, counted over the whole training."""
-        epoch, place = divmod(number, len(self.pseudo_masks))
-        return int(self._order(epoch)[place])
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.pseudo_masks))
+        return self.order(number)
 
     def _sample(self, i: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         data = self.settings.data

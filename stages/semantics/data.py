@@ -1,7 +1,6 @@
 """Training of a segmentation network as a task: which pictures a pass sees, how they are changed, and the loss."""
 
 import logging
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact
 from stages.core.config.semantics import SegmentationDataSettings, SegmentationTrainingSettings
+from stages.core.training.order import EpochOrder
 from stages.semantics.maps import listed
 from stages.semantics.network import SegmentationNetwork
 
@@ -39,7 +39,7 @@ class SegmentationTask:
     ) -> None:  # fmt: skip
         self.network, self.images, self.labels, self.settings = network, images, labels, settings
         self.usable = labelled_pictures(labels, images)
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
         """The pictures of forward pass `micro` of update `step`."""
@@ -54,11 +54,7 @@ class SegmentationTask:
 
     def picture(self, number: int) -> str:
         """Id of the picture `number`, counted over the whole training."""
-        epoch, place = divmod(number, len(self.usable))
-        return self.usable[self._order(epoch)[place]]
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.usable))
+        return self.usable[self.order(number)]
 
     def _sample(self, picture: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         rgb = pictures.load_rgb(self.images.find(picture), self.images.header["root"])
