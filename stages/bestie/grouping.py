@@ -1,17 +1,16 @@
-"""Instances from centre maps and offsets (BESTIE equation 1, and the appendix on center clustering).
+"""Instances from centre maps and offsets (BESTIE equation 1).
 
 Every component of every picture of a batch is treated at once, each as if it were alone.
 """
 
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.bestie.components import Components, Pixels, centroids, offsets_at, pixels_of, values_at
+from stages.bestie.centres import Centres, clustered_centres, peaks, with_lonely
+from stages.bestie.components import Components, Pixels, offsets_at, pixels_of, values_at
 from stages.core.config.bestie import GroupingSettings
 
 CLUSTERED_HEAT = 1.0  # that a clustered centre has from then on (released code)
@@ -54,22 +53,6 @@ class Groups(NamedTuple):
         return flat.scatter_(0, self.pixels.places, numbers.int()).reshape(size)
 
 
-class Centres(NamedTuple):
-    """K centres, sorted by component: `owners` (K,) int64 the component, `places` (K, 2) int64 (y, x)."""
-
-    owners: Tensor
-    places: Tensor
-
-    def by_component(self) -> "Centres":
-        """Sorted by component, otherwise in the same order."""
-        owners, order = self.owners.sort(stable=True)
-        return Centres(owners, self.places[order])
-
-    def among_own(self) -> Tensor:
-        """(K,) int64, place of each among the centres of its component."""
-        return torch.arange(len(self.owners), device=self.owners.device) - torch.searchsorted(self.owners, self.owners)
-
-
 @torch.no_grad()
 def group(
     centre_maps: Tensor, offsets: Tensor, components: Components, *, settings: GroupingSettings, whole: bool
@@ -91,14 +74,14 @@ def group(
     heat = values_at(centre_maps, components.classes, pixels)
     steps = offsets_at(offsets, components, pixels)
     count = len(components.classes)
-    centres = _peaks(heat, pixels, count, settings)
+    centres = peaks(heat, pixels, count, settings)
     clustered = torch.zeros_like(heat, dtype=torch.bool)
     if settings.clustering:
-        added, hit = _clustered_centres(heat, steps, pixels, components, centres, settings)
+        added, hit = clustered_centres(heat, steps, pixels, components, centres, settings)
         heat[hit], clustered[hit] = CLUSTERED_HEAT, True
         centres = Centres(*(torch.cat(pair) for pair in zip(centres, added, strict=True)))
     if whole:
-        centres = _with_lonely(centres, pixels, count)
+        centres = with_lonely(centres, pixels, count)
     centres = centres.by_component()
     few = centres.among_own() < MOST_CENTRES
     centres = Centres(centres.owners[few], centres.places[few])
@@ -154,141 +137,6 @@ def _nearest_of_several(
                 part.index_select(0, more) for part in (first, choices, ys, xs, best, least)
             )
     return found
-
-
-def _peaks(heat: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
-    """Pixels with the highest heat of their component in the window; all pixels of a flat top."""
-    warm = (heat > settings.centre_threshold).nonzero()[:, 0]
-    owners, ys, xs = _picked(warm, pixels)
-    if len(warm):
-        reach = settings.window // 2
-        sheet = _Sheet.of(owners, ys, xs, count=count, gap=reach)
-        heat = heat[warm]
-        spread = torch.full((sheet.height * sheet.width,), -torch.inf, device=heat.device)
-        spread[sheet.places] = heat
-        highest = _window_maximum(spread.reshape(sheet.height, sheet.width), settings.window)
-        top = highest.reshape(-1)[sheet.places] == heat
-        owners, ys, xs = owners[top], ys[top], xs[top]
-    return Centres(owners, torch.stack([ys, xs], 1))
-
-
-def _picked(chosen: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor]:
-    """Owner, y and x of some pixels."""
-    owners, ys, xs = (part.index_select(0, chosen) for part in (pixels.owners, pixels.ys, pixels.xs))
-    return owners, ys, xs
-
-
-class _Sheet(NamedTuple):
-    """Pixels laid out on one sheet, component below component, so that no neighbourhood holds pixels of two.
-
-    Attributes:
-        places: (Q,) int64, index of each pixel into the flattened sheet.
-        starts: (N,) int64, first row of each component.
-        corners: (N, 2) int64 (y, x) of the picture that the first row and column 0 stand for.
-        height, width: of the sheet.
-    """
-
-    places: Tensor
-    starts: Tensor
-    corners: Tensor
-    height: int
-    width: int
-
-    @classmethod
-    def of(cls, owners: Tensor, ys: Tensor, xs: Tensor, *, count: int, gap: int) -> "_Sheet":
-        """Lay out pixels of `count` components with `gap` free rows between them, each cut to the box of its pixels."""
-        spans = []
-        for values in (ys, xs):
-            low = values.new_full((count,), 1 << 40).scatter_reduce_(0, owners, values, "amin")
-            high = values.new_full((count,), -1).scatter_reduce_(0, owners, values, "amax")
-            spans.append((low, (high - low + 1).clamp(min=0)))
-        (top, rows), (left, columns) = spans
-        ends = (rows + gap).cumsum(0)
-        height, width = (int(side) for side in torch.stack([ends[-1], columns.max()]).tolist())
-        starts = ends - rows - gap
-        places = (starts[owners] + ys - top[owners]) * width + xs - left[owners]
-        return cls(places, starts, torch.stack([top, left], 1), height, width)
-
-
-def _window_maximum(values: Tensor, window: int) -> Tensor:
-    """Maximum in a square window of odd side around each entry of a matrix; beyond the border lies -inf.
-
-    Windows are joined from two that are half as wide, so the cost hardly depends on the window.
-    """
-    reach = window // 2
-    values = functional.pad(values, (reach, reach, reach, reach), value=-torch.inf)
-    for axis in (0, 1):
-        side = 1
-        while side < window:
-            step = min(side, window - side)
-            length = values.shape[axis] - step
-            values = torch.maximum(values.narrow(axis, 0, length), values.narrow(axis, step, length))
-            side += step
-    return values
-
-
-def _clustered_centres(
-    heat: Tensor,
-    steps: tuple[Tensor, Tensor],
-    pixels: Pixels,
-    components: Components,
-    peaks: Centres,
-    settings: GroupingSettings,
-) -> tuple[Centres, Tensor]:
-    """Centres where offsets vanish (appendix: center clustering), and their places in the list of pixels.
-
-    Differs from the paper: a clustered centre needs some heat and, unless `cluster_distance` is null, distance from
-    every peak of its component (released code). One on a peak is that peak and not added.
-    """
-    found = _clusters(steps, pixels, len(components.classes), settings)
-    height, width = components.ids.shape[-2:]
-    ys, xs = found.places.unbind(1)
-    places = (components.pictures[found.owners] * height + ys) * width + xs
-    index = torch.searchsorted(pixels.places, places).clamp(max=max(len(pixels.places) - 1, 0))
-    inside = (pixels.places[index] == places) & (pixels.owners[index] == found.owners)
-    kept = inside & (heat[index] > settings.cluster_heat)
-    distance = (found.places[:, None] - peaks.places).float().square().sum(2).sqrt()
-    limit = -1.0 if settings.cluster_distance is None else settings.cluster_distance
-    near = (distance <= limit) | (distance == 0)
-    kept &= ~(near & (found.owners[:, None] == peaks.owners)).any(1)
-    return Centres(found.owners[kept], found.places[kept]), index[kept]
-
-
-def _clusters(steps: tuple[Tensor, Tensor], pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
-    """4-connected sets of pixels with short offsets, of the right area; centroids cut to whole pixels.
-
-    By component, then by their first pixel, row by row.
-    """
-    length = steps[0].square().addcmul_(steps[1], steps[1])
-    short = (length < settings.cluster_magnitude**2).nonzero()[:, 0]
-    none = Centres(short.new_zeros(0), short.new_zeros(0, 2))
-    if not len(short):
-        return none
-    sheet = _Sheet.of(*_picked(short, pixels), count=count, gap=1)
-    drawn = torch.zeros(sheet.height * sheet.width, dtype=torch.uint8, device=short.device)
-    drawn[sheet.places] = 1
-    mask = drawn.reshape(sheet.height, sheet.width).cpu().numpy()
-    flat = cv2.connectedComponents(mask, connectivity=4)[1].reshape(-1)
-    areas = np.bincount(flat)
-    fits = np.abs(areas - settings.cluster_area) < settings.cluster_tolerance + (not settings.cluster_exclusive)
-    fits[0] = False
-    if not fits.any():
-        return none
-    places = fits[flat].nonzero()[0]
-    numbers, first, members = np.unique(flat[places], return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    means = [np.bincount(members, weights=axis)[order] // areas[numbers[order]] for axis in divmod(places, sheet.width)]
-    rows, columns = torch.from_numpy(np.stack(means).astype(np.int64)).to(short.device)
-    owners = torch.searchsorted(sheet.starts, rows, right=True) - 1
-    return Centres(owners, torch.stack([rows - sheet.starts[owners], columns], 1) + sheet.corners[owners])
-
-
-def _with_lonely(centres: Centres, pixels: Pixels, count: int) -> Centres:
-    """The centres, and the centroid of each component that has none but has pixels."""
-    seen = torch.bincount(pixels.owners, minlength=count) > 0
-    lonely = (seen & (torch.bincount(centres.owners, minlength=count) == 0)).nonzero()[:, 0]
-    middles = centroids(pixels, count)[lonely]
-    return Centres(torch.cat([centres.owners, lonely]), torch.cat([centres.places, middles]))
 
 
 def _measured(
