@@ -49,6 +49,7 @@ def test_components_with_exactly_one_cue_are_instances(transfer, toy):
     assert found["p0"].centroids.tolist() == [[17.0, 18.5]]
     assert (found["p0"].labels == toy.labels(0)).all()
     assert found["p1"].points.tolist() == [[10.0, 10.0], [41.0, 51.0]]
+    assert not len(found["p2"].points)
     assert (found["p0"].regions.masks() == rectangles((5, 30, 8, 30))).all()
 
 

@@ -225,6 +225,19 @@ def test_an_entry_like_another_differs_in_what_it_says_alone():
     assert project.runs["twin"].cim == project.runs["cim"].cim
 
 
+def test_a_head_and_peaks_of_another_kind_replace_those_of_the_entry_that_it_is_like():
+    pooled = "{kind: pooled, smoothing: 3, window: 15, limit: 25, threshold: 0.1}"
+    project = load(
+        f"{{classifier: {{a: {{like: pam, train: {{head: {{kind: cam}}}}}}, b: {{like: cam, cues: {{peaks: {pooled}}}}}}}}}"
+    )
+    assert project.classifier["a"].train.head.kind == "cam"
+    assert project.classifier["a"].train.backbone == project.classifier["pam"].train.backbone
+    assert project.classifier["b"].cues.peaks == project.classifier["pam"].cues.peaks
+    assert project.classifier["b"].train == project.classifier["cam"].train
+    with pytest.raises(ConfigError, match=r"a\.train\.head\.cam\.alpha: unknown key"):
+        load("classifier: {a: {like: pam, train: {head: {kind: cam, alpha: 0.5}}}}")
+
+
 PNG = "semantics: {irn: {kind: png, folders: {train: a, val: b}, class_values: null, supervision: image tags}}"
 
 

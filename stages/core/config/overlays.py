@@ -7,6 +7,7 @@ from typing import Any
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 NAMED = ("proposals", "classifier", "semantics", "runs")  # sections that hold named entries
 LIKE = "like"  # key of an entry that starts from another one
+ONE_OF_KINDS = ("head", "peaks")  # blocks whose keys depend on their kind
 
 
 def merged(base: Any, override: Any) -> Any:
@@ -19,7 +20,8 @@ def merged(base: Any, override: Any) -> Any:
 def with_likes(config: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     """The configuration with `like` resolved: `{like: other, ...}` is the entry `other` with the rest merged in.
 
-    For the sections that hold named entries; what cannot be is added to the problems.
+    A head or a rule for peaks of another kind than the other's replaces it whole, since its keys are others. For the
+    sections that hold named entries; what cannot be is added to the problems.
     """
     resolved = dict(config)
     for section in NAMED:
@@ -42,7 +44,23 @@ def _likened(entries: dict[str, Any], chain: list[str], section: str, problems: 
     if other in chain:
         problems.append(f"{section}.{chain[0]}.like leads back to itself: {' -> '.join([*chain, other])}")
         return rest
-    return merged(_likened(entries, [*chain, other], section, problems), rest)
+    start = _likened(entries, [*chain, other], section, problems)
+    return merged(_without_other_kinds(start, rest), rest)
+
+
+def _without_other_kinds(base: Any, override: Any) -> Any:
+    """The base without its blocks that the override gives another kind."""
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return base
+    return {
+        key: _without_other_kinds(value, override.get(key))
+        for key, value in base.items()
+        if key not in ONE_OF_KINDS or _kind(override.get(key)) in (None, _kind(value))
+    }
+
+
+def _kind(block: Any) -> Any:
+    return block.get("kind") if isinstance(block, dict) else None
 
 
 def without_null_splits(config: dict[str, Any]) -> dict[str, Any]:
