@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -17,9 +18,11 @@ from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.config.bestie import BestiePredictionSettings, BestieTrainingSettings, MapSettings
+from stages.core.config.crf import CrfSettings
 from stages.core.devices import torch_device
 from stages.core.pictures import load_rgb, normalise, resize, scaled_size
 from stages.core.weights import load_weights, read_trained, weights_digest
+from stages.ops.crf import dense_crf
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,8 @@ def predict_bestie(
             create(output_maps, CentreMaps, header=header, provenance=provenance) as kept,
         ):
             for picture in step.progress(pictures, total=len(pictures), label="pictures"):
-                maps = maps_of(network, picture, root=pictures.header["root"], settings=settings)
+                rgb = load_rgb(picture, pictures.header["root"])
+                maps = with_crf(maps_of(network, rgb, settings=settings), rgb, settings=settings.crf)
                 found = decode(maps, tags=picture.tags if settings.use_tags else None, settings=settings)
                 kept.append(small_maps(maps, picture.picture, longer_side=settings.kept_side))
                 counts.append(len(found.scores))
@@ -72,13 +76,23 @@ def predict_bestie(
         log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
 
 
-def maps_of(network: BestieNetwork, picture: Picture, *, root: str, settings: MapSettings) -> Maps:
-    """The network's maps of a picture, at the picture's size."""
-    rgb = load_rgb(picture, root)
+def maps_of(network: BestieNetwork, rgb: np.ndarray, *, settings: MapSettings) -> Maps:
+    """The network's maps of a picture (H, W, 3) uint8, at the picture's size."""
     size = input_size(*rgb.shape[:2], settings)
     device = next(network.parameters()).device
     inputs = torch.from_numpy(normalise(resize(rgb, *size))).to(device)
     return predict_maps(network, inputs, size=rgb.shape[:2], settings=settings)
+
+
+def with_crf(maps: Maps, rgb: np.ndarray, *, settings: CrfSettings) -> Maps:
+    """The maps with probabilities that follow the colours of the picture (H, W, 3) uint8; as they are without a CRF.
+
+    Raises ValueError where they hold anything but numbers.
+    """
+    if not settings.iterations:
+        return maps
+    probabilities = dense_crf(rgb, maps.probabilities.cpu().numpy(), **settings.model_dump())
+    return maps._replace(probabilities=torch.from_numpy(probabilities).to(maps.centres.device))
 
 
 def small_maps(maps: Maps, picture: str, *, longer_side: int) -> CentreMaps:

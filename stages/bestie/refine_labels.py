@@ -23,6 +23,7 @@ from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.config.bestie import BestieTrainingSettings, MapSettings, RefinementSettings
 from stages.core.devices import torch_device
+from stages.core.pictures import load_rgb
 from stages.core.snapshots import load_snapshot
 from stages.core.weights import weights_digest
 from stages.ops.regions import Regions
@@ -81,9 +82,10 @@ def refine_labels(
             for picture in step.progress(pictures, total=len(pictures), label="pictures"):
                 record = pseudo.find(picture.picture)
                 check_size(record, (int(picture.height), int(picture.width)), pseudo)
+                rgb = load_rgb(picture, pictures.header["root"])
                 found = {}
                 for update, network in networks.items():
-                    maps = maps_of(network, picture, root=pictures.header["root"], settings=settings)
+                    maps = maps_of(network, rgb, settings=settings)
                     by_points = pseudo.header["cues"] == POINTS
                     found[update] = labels_of(
                         maps, record, tags=picture.tags, by_points=by_points, settings=training.refinement

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 
 from stages.core.artifacts.semantic_maps import UNCERTAIN
-from stages.core.config.semantics import CrfSettings, LabelSettings
+from stages.core.config.crf import CrfSettings
+from stages.core.config.semantics import LabelSettings
 from stages.core.pictures import resize, scaled_size
 from stages.ops.crf import dense_crf, label_probabilities
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from stages.bestie.decoding import Maps, decode, predict_maps
 from stages.bestie.network import BestieNetwork, Outputs
+from stages.bestie.predict import with_crf
 from tests.bestie import reference
 from tests.bestie.test_bestie_grouping import random_case
 
@@ -117,6 +118,22 @@ def test_maps_that_are_not_finite_are_refused(settings, part):
     maps[part][0, 3, 3] = torch.nan if part else torch.inf
     with pytest.raises(ValueError, match=f"{Maps._fields[part]} are not all finite"):
         decode(maps, tags=None, settings=settings())
+
+
+def test_a_crf_moves_a_contour_to_the_edge_of_the_colours(settings):
+    labels, rgb = np.zeros(SIZE, np.uint8), np.full((*SIZE, 3), 40, np.uint8)
+    labels[4:16, 5:23], rgb[4:16, 5:19] = 2, 220  # the object ends at column 19, its label at 23
+    maps = maps_of(labels, [(1, 8, 10, 0.5)], sure=0.6)
+    rough = with_crf(maps, rgb, settings=settings().crf)
+    assert rough is maps
+    crf = {"iterations": 5, "colour_sxy": 20.0, "colour_srgb": 10.0}
+    sharp = with_crf(maps, rgb, settings=settings(crf=crf).crf)
+    torch.testing.assert_close(sharp.probabilities.sum(0), torch.ones(SIZE))
+    assert sharp.centres is maps.centres
+    wanted = np.zeros(SIZE, bool)
+    wanted[4:16, 5:19] = True
+    assert (decode(sharp, tags=None, settings=settings()).regions.masks() == wanted).all()
+    assert (decode(rough, tags=None, settings=settings()).regions.masks() == (labels == 2)).all()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -258,6 +258,23 @@ def test_tags_are_read_where_they_are_wanted_alone(train, predict, toy):
     assert strangers  # an untrained network sees other classes than those of the tags
 
 
+def test_a_crf_is_applied_to_each_picture_where_it_has_iterations(train, predict, toy, monkeypatch):
+    weights = train(tiny(train={"network": {"initial_std": 1.0}, "training": {"learning_rate": 1e-9}}))
+    seen = []
+
+    def only_background(rgb, probabilities, **settings):
+        seen.append((rgb.shape, probabilities.shape[1:], settings["iterations"]))
+        return np.eye(len(probabilities), dtype=np.float32)[0][:, None, None] + 0 * probabilities
+
+    monkeypatch.setattr("stages.bestie.predict.dense_crf", only_background)
+    _, records = predict(weights, tiny(predict={"minimum_area": 1}))
+    assert not seen
+    assert any(len(record.scores) for record in records.values())
+    _, records = predict(weights, tiny(predict={"minimum_area": 1, "crf": {"iterations": 2}}))
+    assert seen == [((*SIZE, 3), SIZE, 2)] * len(toy.ids)
+    assert not any(len(record.scores) for record in records.values())
+
+
 def test_backbone_can_start_from_a_classifier(train, tmp_path):
     backbone = BestieNetwork(tiny().train, class_count=3).backbone
     holder = torch.nn.ModuleDict({"backbone": backbone})

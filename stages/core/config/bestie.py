@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.core.config.crf import CrfSettings
 from stages.core.config.mask_rcnn import PyramidBackboneSettings
 from stages.core.config.section import Section
 from stages.core.config.training import TrainingSettings
@@ -217,6 +218,7 @@ class BestiePredictionSettings(MapSettings):
         description="centre's heat times the class's mean probability in the instance (released), or that alone"
     )
     use_tags: bool = Field(description="only classes that the picture is tagged with; false: a test")
+    crf: CrfSettings = Field(description="on the probabilities of the semantic map (paper, released code: none)")
     top_k: Count | None = Field(description="instances kept a picture, the best; null: all (released)")
     grouping: GroupingSettings
     kept_side: Count = Field(description="longer side of the centre and offset maps that are kept to look at, pixels")

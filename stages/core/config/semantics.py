@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.core.config.backbone import BackboneSettings
+from stages.core.config.crf import CrfSettings
 from stages.core.config.section import Section
 from stages.core.config.training import TrainingSettings
 
@@ -14,17 +15,6 @@ Side = Annotated[int, Field(ge=32, le=8192)]
 Strength = Annotated[float, Field(ge=0, lt=1)]
 TRAINING = "training"  # stands for the split that is trained on, whatever its name
 Splits = Annotated[list[str], Field(description="names of splits; training: the one that is trained on")]
-
-
-class CrfSettings(Section):
-    """A dense conditional random field; see stages/ops/crf.py."""
-
-    iterations: int = Field(ge=0, description="of mean field inference; 0: no field (IRNet, BESTIE: 10)")
-    smooth_sxy: float = Field(gt=0, description="standard deviation of the term of position, pixels (3)")
-    smooth_compat: float = Field(ge=0, description="weight of the term of position (3)")
-    colour_sxy: float = Field(gt=0, description="standard deviation of the term of colour in position, pixels (50)")
-    colour_srgb: float = Field(gt=0, description="its standard deviation in colour, grey levels of 0 to 255 (5)")
-    colour_compat: float = Field(ge=0, description="weight of the term of colour (10)")
 
 
 class LabelSettings(Section):
