@@ -111,6 +111,18 @@ def classifier_to_start_from(wildcards, backbone, head):
     return f"results/{wildcards.dataset}/classifier/{head}/weights.safetensors"
 
 
+def classifier_of_run(stage):
+    """What the backbone of a run's network of `stage` starts from, as an input function."""
+
+    def weights(wildcards):
+        run = project.runs[wildcards.run]
+        return classifier_to_start_from(
+            wildcards, getattr(run, stage).train.backbone, run.cues
+        )
+
+    return weights
+
+
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"

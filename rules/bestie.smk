@@ -28,12 +28,6 @@ def instances_to_iterate(wildcards):
     return f"results/{wildcards.dataset}/{before}/{wildcards.split}/instances.h5"
 
 
-def backbone_of_bestie(wildcards):
-    """The classifier's weights where the network's backbone starts from them, else nothing."""
-    run = project.runs[wildcards.run]
-    return classifier_to_start_from(wildcards, run.bestie.train.backbone, run.cues)
-
-
 rule bestie:
     input:
         expand(
@@ -103,7 +97,7 @@ rule train_bestie:
     input:
         images=f"results/{{dataset}}/{project.splits.train}/images.h5",
         pseudo_instances=f"results/{{dataset}}/{{run}}/pseudo_instances/{project.splits.train}.h5",
-        backbone_weights=backbone_of_bestie,
+        backbone_weights=classifier_of_run("bestie"),
     output:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",

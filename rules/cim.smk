@@ -27,12 +27,6 @@ def training_proposals_of_run(wildcards):
     return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{source}.h5"
 
 
-def backbone_of_run(wildcards):
-    """The classifier's weights where the network's backbone starts from them, else nothing."""
-    run = project.runs[wildcards.run]
-    return classifier_to_start_from(wildcards, run.cim.train.backbone, run.cues)
-
-
 rule cim:
     input:
         expand(
@@ -73,7 +67,7 @@ rule train_cim:
         images=f"results/{{dataset}}/{project.splits.train}/images.h5",
         proposals=training_proposals_of_run,
         cluster_labels=labels_of_run,
-        backbone_weights=backbone_of_run,
+        backbone_weights=classifier_of_run("cim"),
     output:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",

@@ -1,12 +1,6 @@
 # Refinement: a Mask R-CNN trained on a run's own masks of the training split. Its instances stand under <run>/mask_rcnn.
 
 
-def classifier_of_refinement(wildcards):
-    """The classifier's weights where Mask R-CNN's backbone starts from them, else nothing."""
-    run = project.runs[wildcards.run]
-    return classifier_to_start_from(wildcards, run.mask_rcnn.train.backbone, run.cues)
-
-
 rule mask_rcnn:
     input:
         expand(
@@ -47,7 +41,7 @@ rule train_mask_rcnn:
     input:
         images=f"results/{{dataset}}/{project.splits.train}/images.h5",
         pseudo_masks=f"results/{{dataset}}/{{run}}/mask_rcnn/pseudo_masks/{project.splits.train}.h5",
-        backbone_weights=classifier_of_refinement,
+        backbone_weights=classifier_of_run("mask_rcnn"),
     output:
         weights="results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
         curves="results/{dataset}/{run}/mask_rcnn/network/curves.json",

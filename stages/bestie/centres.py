@@ -31,7 +31,7 @@ class Centres(NamedTuple):
         return torch.arange(len(self.owners), device=self.owners.device) - torch.searchsorted(self.owners, self.owners)
 
 
-def peaks(heat: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
+def peak_centres(heat: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
     """Pixels with the highest heat of their component in the window, above the threshold; all pixels of a flat top.
 
     `heat` (P,) float32 is that of the pixels, `count` the number of components.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.bestie.centres import Centres, clustered_centres, peaks, with_lonely
+from stages.bestie.centres import Centres, clustered_centres, peak_centres, with_lonely
 from stages.bestie.components import Components, Pixels, offsets_at, pixels_of, values_at
 from stages.core.config.bestie import GroupingSettings
 
@@ -74,7 +74,7 @@ def group(
     heat = values_at(centre_maps, components.classes, pixels)
     steps = offsets_at(offsets, components, pixels)
     count = len(components.classes)
-    centres = peaks(heat, pixels, count, settings)
+    centres = peak_centres(heat, pixels, count, settings)
     clustered = torch.zeros_like(heat, dtype=torch.bool)
     if settings.clustering:
         added, hit = clustered_centres(heat, steps, pixels, components, centres, settings)

@@ -31,12 +31,7 @@ def hexadecimal(colour: np.ndarray) -> str:
 
 def small_masks(regions: Regions, index: np.ndarray, height: int, width: int) -> np.ndarray:
     """Masks (n, height, width) of some regions at another size, by nearest neighbour; never drawn at full size."""
-    return regions.membership[index][:, small_atoms(regions, height, width)]
-
-
-def small_atoms(regions: Regions, height: int, width: int) -> np.ndarray:
-    """The atom map at another size, (height, width), by nearest neighbour of pixel centres."""
-    return nearest(regions.atoms, height, width)
+    return regions.membership[index][:, nearest(regions.atoms, height, width)]
 
 
 def outline(mask: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.config.inspection import GallerySettings
+from stages.core.pictures import nearest
 from stages.inspection.choice import same_class_iou
-from stages.inspection.overlays import heat, hexadecimal, mark, number, paint, palette, small_atoms, small_masks
+from stages.inspection.overlays import heat, hexadecimal, mark, number, paint, palette, small_masks
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def clusters_panel(
             "come from different proposals: remake the labels"
         )
     foreground = np.unique(labels.clusters[labels.cluster_classes >= 0])
-    colours, atoms = palette(len(foreground)), small_atoms(regions, *rgb.shape[:2])
+    colours, atoms = palette(len(foreground)), nearest(regions.atoms, *rgb.shape[:2])
     members = [labels.clusters == cluster for cluster in foreground]
     masks = [(regions.membership[member].mean(axis=0) >= 0.5)[atoms] for member in members]
     names = [classes[labels.cluster_classes[member][0]] for member in members]
