@@ -14,9 +14,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from stages.core.config.packing import pack_settings
-from stages.core.config.project import ConfigError, load_project
-from stages.core.digest import code_digest
+from stages.project.packing import pack_settings
+from stages.project.project import ConfigError, load_project
+from stages.core.workflow.digest import code_digest
 
 
 configfile: str(Path(workflow.basedir) / "config.yaml")
@@ -144,4 +144,4 @@ rule all:
 
 
 onsuccess:
-    shell(f"python -m stages.inspection.summary --results results/{DATASET}")
+    shell(f"python -m stages.inspection.summarise --results results/{DATASET}")

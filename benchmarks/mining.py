@@ -21,7 +21,7 @@ from stages.cim.losses import Labels
 from stages.cim.mining import Overlaps
 from stages.cim.network import Scores
 from stages.cim.objective import weighted_losses
-from stages.core.config.cim import AgplSettings, CimLossSettings, CimMiningSettings
+from stages.cim.settings import AgplSettings, CimLossSettings, CimMiningSettings
 from stages.ops.regions import Regions
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"

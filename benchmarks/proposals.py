@@ -20,8 +20,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages.core.config.proposals import HegSettings
 from stages.proposals.heg import Candidates, propose
+from stages.proposals.settings import HegSettings
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 VOID = 255

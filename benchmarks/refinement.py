@@ -22,8 +22,8 @@ import torch
 from stages.bestie.components import Components, class_components, stacked
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets
+from stages.bestie.settings import RefinementSettings
 from stages.bestie.targets import Points, Targets, centre_map
-from stages.core.config.bestie import RefinementSettings
 from tests.bestie import reference
 
 CROPS, SIDE, CLASSES, SIGMA = 4, 416, 20, 6.0

@@ -116,10 +116,10 @@ rule train_bestie:
         runtime=2880,
     params:
         settings=lambda wildcards: project.runs[wildcards.run].bestie.train.canonical(),
-        code=code_digest("stages.bestie.train"),
+        code=code_digest("stages.bestie.train_bestie"),
     shell:
         LAUNCH
-        + " stages.bestie.train --images {input.images} --pseudo-instances {input.pseudo_instances}"
+        + " stages.bestie.train_bestie --images {input.images} --pseudo-instances {input.pseudo_instances}"
         " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
         " --output-curves {output.curves} --output-plot {output.plot} --output-snapshots {output.snapshots}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
@@ -180,8 +180,8 @@ rule predict_bestie:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].bestie.predict.canonical(),
-        code=code_digest("stages.bestie.predict"),
+        code=code_digest("stages.bestie.predict_bestie"),
     shell:
-        "python -m stages.bestie.predict --images {input.images} --weights {input.weights}"
+        "python -m stages.bestie.predict_bestie --images {input.images} --weights {input.weights}"
         " --output {output.instances} --output-maps {output.maps} --run {wildcards.run}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

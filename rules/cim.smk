@@ -85,10 +85,10 @@ rule train_cim:
         runtime=2880,
     params:
         settings=lambda wildcards: project.runs[wildcards.run].cim.train.canonical(),
-        code=code_digest("stages.cim.train"),
+        code=code_digest("stages.cim.train_cim"),
     shell:
         LAUNCH
-        + " stages.cim.train --images {input.images} --proposals {input.proposals}"
+        + " stages.cim.train_cim --images {input.images} --proposals {input.proposals}"
         " --cluster-labels {input.cluster_labels} --backbone-weights {input.backbone_weights}"
         " --output-weights {output.weights} --output-curves {output.curves} --output-plot {output.plot}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
@@ -116,8 +116,8 @@ rule predict_cim:
         runtime=1440,
     params:
         settings=lambda wildcards: project.runs[wildcards.run].cim.predict.canonical(),
-        code=code_digest("stages.cim.predict"),
+        code=code_digest("stages.cim.predict_cim"),
     shell:
-        "python -m stages.cim.predict --images {input.images} --proposals {input.proposals} --weights {input.weights}"
+        "python -m stages.cim.predict_cim --images {input.images} --proposals {input.proposals} --weights {input.weights}"
         " --output {output} --run {wildcards.run}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

@@ -55,10 +55,10 @@ rule train_classifier:
         runtime=1440,
     params:
         settings=lambda wildcards: project.classifier[wildcards.head].train.canonical(),
-        code=code_digest("stages.classifier.train"),
+        code=code_digest("stages.classifier.train_classifier"),
     shell:
         LAUNCH
-        + " stages.classifier.train --images {input.images} --output-weights {output.weights}"
+        + " stages.classifier.train_classifier --images {input.images} --output-weights {output.weights}"
         " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
         f" --device {project.device} --log {{log}}"
 
@@ -82,29 +82,29 @@ rule find_cues:
         runtime=720,
     params:
         settings=lambda wildcards: project.classifier[wildcards.head].cues.canonical(),
-        code=code_digest("stages.classifier.cues"),
+        code=code_digest("stages.classifier.find_cues"),
     shell:
-        "python -m stages.classifier.cues --images {input.images} --weights {input.weights} --output {output}"
+        "python -m stages.classifier.find_cues --images {input.images} --weights {input.weights} --output {output}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
 
 
 # Point supervision: the run's metrics say so (law 1).
-rule point_cues:
+rule take_points:
     input:
         images="results/{dataset}/{split}/images.h5",
         points="results/{dataset}/{split}/points.h5",
     output:
         "results/{dataset}/{split}/cues/points.h5",
     log:
-        "results/{dataset}/logs/point_cues.{split}.log",
+        "results/{dataset}/logs/take_points.{split}.log",
     benchmark:
-        "results/{dataset}/benchmarks/point_cues.{split}.tsv"
+        "results/{dataset}/benchmarks/take_points.{split}.tsv"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        code=code_digest("stages.classifier.point_cues"),
+        code=code_digest("stages.classifier.take_points"),
     shell:
-        "python -m stages.classifier.point_cues --images {input.images} --points {input.points} --output {output}"
+        "python -m stages.classifier.take_points --images {input.images} --points {input.points} --output {output}"
         " --log {log}"

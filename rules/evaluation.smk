@@ -58,9 +58,9 @@ rule evaluate_instances:
         runtime=240,
     params:
         settings=lambda wildcards: project.evaluation.masks.canonical(),
-        code=code_digest("stages.evaluation.evaluate"),
+        code=code_digest("stages.evaluation.evaluate_instances"),
     shell:
-        "python -m stages.evaluation.evaluate --instances {input.instances} --images {input.images}"
+        "python -m stages.evaluation.evaluate_instances --instances {input.instances} --images {input.images}"
         " --ground-truth {input.ground_truth} --output-metrics {output.metrics} --output-plot {output.plot}"
         " --settings {params.settings:q} --log {log}"
 
@@ -131,7 +131,7 @@ rule report_semantics:
 
 
 # The same for the labels that a source's network is trained on.
-rule report_pixel_labels:
+use rule report_semantics as report_pixel_labels with:
     input:
         maps="results/{dataset}/semantics/{source}/labels.h5",
         ground_truth=f"results/{{dataset}}/{project.splits.train}/ground_truth.h5",
@@ -141,15 +141,6 @@ rule report_pixel_labels:
         "results/{dataset}/logs/report_pixel_labels.{source}.log",
     benchmark:
         "results/{dataset}/benchmarks/report_pixel_labels.{source}.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=120,
-    params:
-        code=code_digest("stages.evaluation.report_semantics"),
-    shell:
-        "python -m stages.evaluation.report_semantics --maps {input.maps} --ground-truth {input.ground_truth}"
-        " --output {output} --log {log}"
 
 
 rule report_cluster_labels:
@@ -274,8 +265,8 @@ rule compare_runs:
         runtime=10,
     params:
         settings=project.comparison().canonical(),
-        code=code_digest("stages.evaluation.compare"),
+        code=code_digest("stages.evaluation.compare_runs"),
     shell:
-        "python -m stages.evaluation.compare --metrics {input.metrics}"
+        "python -m stages.evaluation.compare_runs --metrics {input.metrics}"
         " --benchmarks results/{wildcards.dataset}/benchmarks --output-markdown {output.markdown}"
         " --output-html {output.html} --output-json {output.json} --settings {params.settings:q} --log {log}"

@@ -188,6 +188,30 @@ rule export_ids:
         " --settings {params.settings:q} --log {log}"
 
 
+rule export_overlays:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/overlays"),
+    log:
+        "results/{dataset}/logs/{run}/export_overlays.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_overlays.{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: project.exports.overlays_of(
+            "predictions"
+        ).canonical(),
+        code=code_digest("stages.exports.export_overlays"),
+    shell:
+        "python -m stages.exports.export_overlays --images {input.images} --instances {input.instances}"
+        " --output {output} --settings {params.settings:q} --log {log}"
+
+
 rule pack_model:
     input:
         weights="results/{dataset}/{run}/network/weights.safetensors",

@@ -95,35 +95,11 @@ rule build_gallery:
         runtime=60,
     params:
         settings=lambda wildcards: project.inspection.canonical(),
-        code=code_digest("stages.inspection.gallery"),
+        code=code_digest("stages.inspection.build_gallery"),
     shell:
-        "python -m stages.inspection.gallery --images {input.images} --proposals {input.proposals}"
+        "python -m stages.inspection.build_gallery --images {input.images} --proposals {input.proposals}"
         " --semantics {input.semantics} --semantic-cues {input.semantic_cues} --cues {input.cues}"
         " --cluster-labels {input.cluster_labels} --pseudo-instances {input.pseudo_instances}"
         " --refined-labels {input.refined_labels} --maps {input.maps} --instances {input.instances}"
         " --refined {input.refined} --ground-truth {input.ground_truth} --metrics {input.metrics} --output {output}"
         " --settings {params.settings:q} --log {log}"
-
-
-rule draw_overlays:
-    input:
-        images="results/{dataset}/{split}/images.h5",
-        instances="results/{dataset}/{run}/{split}/instances.h5",
-    output:
-        directory("results/{dataset}/{run}/{split}/exports/overlays"),
-    log:
-        "results/{dataset}/logs/{run}/draw_overlays.{split}.log",
-    benchmark:
-        "results/{dataset}/benchmarks/{run}/draw_overlays.{split}.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=240,
-    params:
-        settings=lambda wildcards: project.exports.overlays_of(
-            "predictions"
-        ).canonical(),
-        code=code_digest("stages.inspection.draw_overlays"),
-    shell:
-        "python -m stages.inspection.draw_overlays --images {input.images} --instances {input.instances}"
-        " --output {output} --settings {params.settings:q} --log {log}"

@@ -61,10 +61,10 @@ rule train_mask_rcnn:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].mask_rcnn.train.canonical(),
-        code=code_digest("stages.mask_rcnn.train"),
+        code=code_digest("stages.mask_rcnn.train_mask_rcnn"),
     shell:
         LAUNCH
-        + " stages.mask_rcnn.train --images {input.images} --pseudo-masks {input.pseudo_masks}"
+        + " stages.mask_rcnn.train_mask_rcnn --images {input.images} --pseudo-masks {input.pseudo_masks}"
         " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
         " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
         f" --device {project.device} --log {{log}}"
@@ -94,8 +94,8 @@ rule predict_mask_rcnn:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].mask_rcnn.predict.canonical(),
-        code=code_digest("stages.mask_rcnn.predict"),
+        code=code_digest("stages.mask_rcnn.predict_mask_rcnn"),
     shell:
-        "python -m stages.mask_rcnn.predict --images {input.images} --weights {input.weights} --output {output}"
+        "python -m stages.mask_rcnn.predict_mask_rcnn --images {input.images} --weights {input.weights} --output {output}"
         " --run {wildcards.run}/mask_rcnn"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"

@@ -30,7 +30,7 @@ rule retrieve_prm:
         runtime=240,
     params:
         settings=lambda wildcards: project.runs[wildcards.run].prm.canonical(),
-        code=code_digest("stages.prm.retrieve"),
+        code=code_digest("stages.prm.retrieve_prm"),
     shell:
-        "python -m stages.prm.retrieve --images {input.images} --proposals {input.proposals} --cues {input.cues}"
+        "python -m stages.prm.retrieve_prm --images {input.images} --proposals {input.proposals} --cues {input.cues}"
         " --output {output} --run {wildcards.run} --settings {params.settings:q} --log {log}"

@@ -50,9 +50,9 @@ rule generate_proposals:
         runtime=720,
     params:
         settings=source_settings,
-        code=code_digest("stages.proposals.generate"),
+        code=code_digest("stages.proposals.generate_proposals"),
     shell:
-        "python -m stages.proposals.generate --images {input.images} --shard {wildcards.scatteritem} --output {output}"
+        "python -m stages.proposals.generate_proposals --images {input.images} --shard {wildcards.scatteritem} --output {output}"
         " --source {wildcards.source} --settings {params.settings:q} --log {log}"
 
 
@@ -73,9 +73,9 @@ rule import_proposals:
         runtime=720,
     params:
         settings=source_settings,
-        code=code_digest("stages.proposals.import_masks"),
+        code=code_digest("stages.proposals.import_proposals"),
     shell:
-        "python -m stages.proposals.import_masks --images {input.images} --shard {wildcards.scatteritem} --output {output}"
+        "python -m stages.proposals.import_proposals --images {input.images} --shard {wildcards.scatteritem} --output {output}"
         " --source {wildcards.source} --settings {params.settings:q} --log {log}"
 
 
@@ -96,6 +96,6 @@ rule merge_proposals:
         mem_mb=2000,
         runtime=120,
     params:
-        code=code_digest("stages.proposals.merge"),
+        code=code_digest("stages.proposals.merge_proposals"),
     shell:
-        "python -m stages.proposals.merge --images {input.images} --shards {input.shards} --output {output} --log {log}"
+        "python -m stages.proposals.merge_proposals --images {input.images} --shards {input.shards} --output {output} --log {log}"

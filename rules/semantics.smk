@@ -76,7 +76,7 @@ rule label_pixels:
 
 
 # The same labels as maps of any split.
-rule label_split:
+use rule label_pixels as label_split with:
     input:
         images="results/{dataset}/{split}/images.h5",
         cues=cues_of_source(None),
@@ -88,16 +88,6 @@ rule label_split:
         "results/{dataset}/benchmarks/label_split.{split}.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("cues"),
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=720,
-    params:
-        settings=lambda wildcards: project.labelling(wildcards.source).canonical(),
-        code=code_digest("stages.semantics.label_pixels"),
-    shell:
-        "python -m stages.semantics.label_pixels --images {input.images} --cues {input.cues} --output {output}"
-        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
 
 
 rule train_semantics:
@@ -122,10 +112,10 @@ rule train_semantics:
         runtime=1440,
     params:
         settings=lambda wildcards: project.semantics[wildcards.source].train.canonical(),
-        code=code_digest("stages.semantics.train"),
+        code=code_digest("stages.semantics.train_semantics"),
     shell:
         LAUNCH
-        + " stages.semantics.train --images {input.images} --labels {input.labels}"
+        + " stages.semantics.train_semantics --images {input.images} --labels {input.labels}"
         " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
         " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
         f" --device {project.device} --log {{log}}"
@@ -150,9 +140,9 @@ rule predict_semantics:
         runtime=1440,
     params:
         settings=lambda wildcards: project.map_prediction(wildcards.source).canonical(),
-        code=code_digest("stages.semantics.predict"),
+        code=code_digest("stages.semantics.predict_semantics"),
     shell:
-        "python -m stages.semantics.predict --images {input.images} --weights {input.weights} --output {output}"
+        "python -m stages.semantics.predict_semantics --images {input.images} --weights {input.weights} --output {output}"
         " --source {wildcards.source}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
 
@@ -176,9 +166,9 @@ rule import_semantics:
         settings=lambda wildcards: project.imported(
             wildcards.source, wildcards.split
         ).canonical(),
-        code=code_digest("stages.semantics.import_maps"),
+        code=code_digest("stages.semantics.import_semantics"),
     shell:
-        "python -m stages.semantics.import_maps --images {input.images} --output {output} --source {wildcards.source}"
+        "python -m stages.semantics.import_semantics --images {input.images} --output {output} --source {wildcards.source}"
         " --settings {params.settings:q} --log {log}"
 
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from stages.core import pictures
-from stages.core.config.bestie import BestieDataSettings
+from stages.bestie.settings import BestieDataSettings
+from stages.core.images.pictures import IMAGENET_MEAN
+from stages.ops import resize as resizing
 
-MEAN_GREY = np.round(255 * pictures.IMAGENET_MEAN).astype(np.uint8)  # where a crop reaches beyond the picture
+MEAN_GREY = np.round(255 * IMAGENET_MEAN).astype(np.uint8)  # where a crop reaches beyond the picture
 
 
 class View(NamedTuple):
@@ -87,8 +88,8 @@ def _turned(values: np.ndarray, degrees: float) -> np.ndarray:
 def resized(view: View, height: int, width: int) -> View:
     """The view at another size: the picture smoothly, maps by nearest pixel centres."""
     factors = np.array([height, width]) / view.labels.shape
-    maps = (pictures.nearest(numbers, height, width) for numbers in (view.labels, view.instances))
-    return View(pictures.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
+    maps = (resizing.nearest(numbers, height, width) for numbers in (view.labels, view.instances))
+    return View(resizing.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
 
 
 def cropped(view: View, side: int, generator: np.random.Generator) -> View:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.bestie.components import Components, Pixels, centroids
-from stages.core.config.bestie import GroupingSettings
+from stages.bestie.settings import GroupingSettings
 
 
 class Centres(NamedTuple):

@@ -12,12 +12,12 @@ from stages.bestie.inputs import POINTS, check_size
 from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
+from stages.bestie.settings import BestieTrainingSettings
 from stages.bestie.targets import Points, Targets, pseudo_targets, transfer
 from stages.core.artifacts.images import Picture, tagged_pictures
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.bestie import BestieTrainingSettings
-from stages.core.pictures import load_rgb, normalise
+from stages.core.images.pictures import load_rgb, normalise
 from stages.core.training.order import EpochOrder
 
 

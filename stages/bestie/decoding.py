@@ -10,7 +10,7 @@ from stages.bestie.components import class_components, stacked, values_at
 from stages.bestie.grouping import Groups, group
 from stages.bestie.network import BestieNetwork
 from stages.bestie.refinement import mean_probability
-from stages.core.config.bestie import BestiePredictionSettings, MapSettings
+from stages.bestie.settings import BestiePredictionSettings, MapSettings
 from stages.ops.regions import Regions
 
 

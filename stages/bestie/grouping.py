@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from stages.bestie.centres import Centres, clustered_centres, peak_centres, with_lonely
 from stages.bestie.components import Components, Pixels, offsets_at, pixels_of, values_at
-from stages.core.config.bestie import GroupingSettings
+from stages.bestie.settings import GroupingSettings
 
 CLUSTERED_HEAT = 1.0  # that a clustered centre has from then on (released code)
 # A flat centre map has as many centres as pixels; of one component the first of them, row by row, stay.

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from stages.bestie.inputs import check_classes, joint_supervision, map_of
-from stages.core import step
+from stages.bestie.settings import IterationSettings
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.config.bestie import IterationSettings
+from stages.core.workflow import step
 from stages.ops.components import measure_components
 
 log = logging.getLogger(__name__)

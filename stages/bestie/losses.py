@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.bestie.network import Outputs
+from stages.bestie.settings import BestieLossSettings
 from stages.bestie.targets import Targets
 from stages.core.artifacts.semantic_maps import UNCERTAIN
-from stages.core.config.bestie import BestieLossSettings
 
 
 def weighted_losses(

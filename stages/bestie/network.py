@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.bestie.decoders import Decoder, Head, initialise
-from stages.core.backbone_levels import keep_finest_branch, level_channels, levels
-from stages.core.backbones import HighResolutionBackbone, build_backbone
-from stages.core.config.bestie import BestieNetworkSettings, BestieTrainingSettings
+from stages.bestie.settings import BestieNetworkSettings, BestieTrainingSettings
+from stages.core.networks.backbones import HighResolutionBackbone, build_backbone
+from stages.core.networks.levels import keep_finest_branch, level_channels, levels
 
 DIVISOR = 32  # of the sides of the input
 

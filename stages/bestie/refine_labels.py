@@ -12,20 +12,20 @@ from stages.bestie.components import class_components, class_regions, stacked
 from stages.bestie.decoding import Maps
 from stages.bestie.inputs import POINTS, check_classes, check_size
 from stages.bestie.network import BestieNetwork, Outputs
-from stages.bestie.predict import load_network, maps_of
+from stages.bestie.predict_bestie import load_network, maps_of
 from stages.bestie.refinement import instances_at_points, refined_instances
+from stages.bestie.settings import BestieTrainingSettings, MapSettings, RefinementSettings
 from stages.bestie.targets import Points
-from stages.core import step
 from stages.core.artifacts.images import Picture
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.config.bestie import BestieTrainingSettings, MapSettings, RefinementSettings
-from stages.core.devices import torch_device
-from stages.core.pictures import load_rgb
-from stages.core.snapshots import load_snapshot
-from stages.core.weights import weights_digest
+from stages.core.images.pictures import load_rgb
+from stages.core.networks.devices import torch_device
+from stages.core.networks.weights import weights_digest
+from stages.core.training.snapshots import load_snapshot
+from stages.core.workflow import step
 from stages.ops.regions import Regions
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from stages.bestie.centres import Centres
 from stages.bestie.components import Components, Pixels, centroids, offsets_at, pixels_of, values_at
 from stages.bestie.grouping import group, nearest
 from stages.bestie.network import Outputs
+from stages.bestie.settings import RefinementSettings
 from stages.bestie.targets import Points, Targets, centre_map, instance_maps
-from stages.core.config.bestie import RefinementSettings
 
 
 class Refined(NamedTuple):

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from stages.bestie.inputs import check_classes, joint_supervision, map_of
+from stages.bestie.settings import TransferSettings
 from stages.bestie.targets import transfer
-from stages.core import step
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.config.bestie import TransferSettings
+from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
 

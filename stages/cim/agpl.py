@@ -6,7 +6,7 @@ CIM section 3.2, equations 1 and 2, in the region algebra: a support mask is a s
 import cv2
 import numpy as np
 
-from stages.core.config.cim import AgplSettings
+from stages.cim.settings import AgplSettings
 from stages.ops.regions import Regions
 
 BACKGROUND = -1

@@ -13,12 +13,12 @@ from stages.cim.mining import Overlaps
 from stages.cim.network import CimNetwork
 from stages.cim.objective import weighted_losses
 from stages.cim.samples import RegionInputs, check_size, scaled_picture
+from stages.cim.settings import CimTrainingSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.cim import CimTrainingSettings
-from stages.core.pictures import load_rgb
+from stages.core.images.pictures import load_rgb
 from stages.core.training.order import EpochOrder
 
 log = logging.getLogger(__name__)

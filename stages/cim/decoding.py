@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.core.config.cim import CimPredictionSettings
+from stages.cim.settings import CimPredictionSettings
 from stages.ops import boxes
 from stages.ops.nms import greedy
 from stages.ops.regions import Regions

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from stages.cim.agpl import assign_clusters, cast_votes, choose_peaks
-from stages.core import step
+from stages.cim.settings import AgplSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.config.cim import AgplSettings
+from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
 

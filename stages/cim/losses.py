@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stages.cim.settings import CimLossSettings
 from stages.cim.targets import Targets
-from stages.core.config.cim import CimLossSettings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.core.config.cim import CimMiningSettings
+from stages.cim.settings import CimMiningSettings
 from stages.ops.nms import greedy
 
 

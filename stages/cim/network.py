@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stages.cim.roi_align import roi_align
-from stages.core.backbones import Backbone
-from stages.core.config.cim import CimNetworkSettings
+from stages.cim.settings import CimNetworkSettings
+from stages.core.networks.backbones import Backbone
+from stages.core.networks.roi_align import roi_align
 
 
 class Scores(NamedTuple):

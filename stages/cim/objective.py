@@ -7,8 +7,8 @@ from torch import Tensor
 from stages.cim.losses import Labels, bag_loss, cluster_loss, refinement_losses
 from stages.cim.mining import Overlaps, mine, sample
 from stages.cim.network import Scores
+from stages.cim.settings import CimLossSettings, CimMiningSettings
 from stages.cim.targets import Targets, assign
-from stages.core.config.cim import CimLossSettings, CimMiningSettings
 
 
 def weighted_losses(

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.core import pictures
+from stages.cim.settings import CimInputSettings
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.cim import CimInputSettings
+from stages.core.images.pictures import normalise
 from stages.ops import boxes
+from stages.ops import resize as resizing
 from stages.ops.regions import Regions
 
 
@@ -49,9 +50,9 @@ def scaled_picture(rgb: np.ndarray, longer_side: int, *, flip: bool, settings: C
 
     Boxes are scaled by `longer_side / max(H, W)`, which is the picture's scale up to the rounding of its sides.
     """
-    size = pictures.scaled_size(*rgb.shape[:2], longer_side)
-    resize = pictures.resize_bilinear if settings.truncated_resize else pictures.resize
-    return pictures.normalise(resize(pictures.flip(rgb) if flip else rgb, *size))[None]
+    size = resizing.scaled_size(*rgb.shape[:2], longer_side)
+    resize = resizing.resize_bilinear if settings.truncated_resize else resizing.resize
+    return normalise(resize(resizing.flip(rgb) if flip else rgb, *size))[None]
 
 
 def check_size(images: Artifact[Picture], proposals: Artifact[Proposals], picture: str, shape: tuple[int, int]) -> None:

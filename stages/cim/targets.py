@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stages.cim.mining import Overlaps, PseudoTruth
-from stages.core.config.cim import CimMiningSettings
+from stages.cim.settings import CimMiningSettings
 
 
 @dataclass(frozen=True)

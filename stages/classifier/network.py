@@ -6,13 +6,13 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.core.backbones import Backbone
-from stages.core.config.classifier import (
+from stages.classifier.settings import (
     AttentionHeadSettings,
     AverageHeadSettings,
     ClassifierTrainingSettings,
     PeakHeadSettings,
 )
+from stages.core.networks.backbones import Backbone
 from stages.ops.peaks import window_peaks
 
 

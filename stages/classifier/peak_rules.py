@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.classifier.network import enlarge
-from stages.core.config.classifier import PooledPeaksSettings, WindowPeaksSettings
+from stages.classifier.settings import PooledPeaksSettings, WindowPeaksSettings
 from stages.ops.peaks import list_peaks, pooled_peaks, window_peaks
 
 

@@ -8,11 +8,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as colour
 
 from stages.classifier.network import Classifier, tag_loss
+from stages.classifier.settings import AugmentationSettings, ClassifierTrainingSettings
 from stages.core.artifacts.images import Picture, tagged_pictures
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.classifier import AugmentationSettings, ClassifierTrainingSettings
-from stages.core.pictures import flip, load_rgb, normalise, resize
+from stages.core.images.pictures import load_rgb, normalise
 from stages.core.training.order import EpochOrder
+from stages.ops.resize import flip, resize
 
 
 class Batch(NamedTuple):

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.core.artifacts.files import whole_file
-from stages.core.config.evaluation import MaskMetricsSettings
 from stages.evaluation.average_precision import RECALLS, AveragePrecision, Curve
+from stages.evaluation.settings import MaskMetricsSettings
 
 GRID = RECALLS["coco101"]
 LEGEND_ROWS = 20  # of a column

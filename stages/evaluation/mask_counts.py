@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.evaluation import PseudoMaskReportSettings
+from stages.core.workflow import step
 from stages.evaluation.average_precision import preset
 from stages.evaluation.matching import match_predictions
 from stages.evaluation.overlaps import overlaps_with_truth
 from stages.evaluation.pairing import annotated_pictures
+from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.evaluation.wording import percent
 
 KINDS = ("true_positives", "false_positives", "ignored", "misses")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.storage import Artifact, read
+from stages.core.workflow import step
 from stages.evaluation.average_precision import interpolated_average, mean_of_known
 from stages.evaluation.pairing import annotated_pictures, check_same_classes, check_same_pictures
 from stages.evaluation.wording import percent, shown

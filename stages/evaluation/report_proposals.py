@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
-from stages.core.config.evaluation import ProposalReportSettings
+from stages.core.workflow import step
 from stages.evaluation.average_precision import mean_of_known
 from stages.evaluation.best_overlap import average_best_overlap, class_average_best_overlap, concatenated, recall
 from stages.evaluation.overlaps import counted_atoms, shared_pixels
 from stages.evaluation.pairing import annotated_pictures, check_same_pictures
+from stages.evaluation.settings import ProposalReportSettings
 from stages.evaluation.wording import percent, shown, treatment
 
 log = logging.getLogger(__name__)

@@ -4,14 +4,14 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from stages.core import step
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact, read
-from stages.core.config.evaluation import PseudoMaskReportSettings
+from stages.core.workflow import step
 from stages.evaluation.mask_counts import count_masks, shares_of
 from stages.evaluation.pairing import check_same_classes, check_same_pictures
+from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.evaluation.wording import shown, treatment
 
 log = logging.getLogger(__name__)

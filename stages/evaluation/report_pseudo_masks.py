@@ -4,14 +4,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from stages.core import step
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
-from stages.core.config.evaluation import PseudoMaskReportSettings
+from stages.core.workflow import step
 from stages.evaluation.mask_counts import count_masks, shares_of
 from stages.evaluation.pairing import check_same_classes
+from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.evaluation.wording import shown, treatment
 
 log = logging.getLogger(__name__)

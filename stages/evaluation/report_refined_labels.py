@@ -6,15 +6,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stages.core import step
 from stages.core.artifacts.files import whole_file, write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import read
-from stages.core.config.evaluation import PseudoMaskReportSettings
+from stages.core.workflow import step
 from stages.evaluation.mask_counts import count_masks, shares_of
 from stages.evaluation.pairing import check_same_classes, check_same_pictures
+from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.evaluation.wording import treatment
 
 log = logging.getLogger(__name__)

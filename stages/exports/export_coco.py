@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.core import step
-from stages.core.config.exports import CocoExportSettings, CocoFormSettings
-from stages.core.predictions import Prediction, Predictions, read_predictions
+from stages.core.workflow import step
 from stages.exports.names import categories, decimal, file_names, image_numbers
 from stages.exports.polygons import polygons
+from stages.exports.predictions import Prediction, Predictions, read_predictions
+from stages.exports.settings import CocoExportSettings, CocoFormSettings
 from stages.exports.streams import write_object
 from stages.ops.rle import encode_regions
 

@@ -4,12 +4,12 @@ import csv
 import logging
 from pathlib import Path
 
-from stages.core import step
 from stages.core.artifacts.folders import file_in, whole_folder
-from stages.core.config.exports import SelectionSettings
-from stages.core.predictions import read_predictions
+from stages.core.workflow import step
 from stages.exports.maps import instance_map, write_number_png
 from stages.exports.names import decimal
+from stages.exports.predictions import read_predictions
+from stages.exports.settings import SelectionSettings
 
 log = logging.getLogger(__name__)
 COLUMNS = ("picture", "instance", "class", "score")

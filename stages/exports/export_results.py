@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.core import step
-from stages.core.config.exports import SelectionSettings
-from stages.core.predictions import Predictions, read_predictions
+from stages.core.workflow import step
 from stages.exports.names import decimal, has_official_ids
+from stages.exports.predictions import Predictions, read_predictions
+from stages.exports.settings import SelectionSettings
 from stages.exports.streams import write_list
 from stages.ops.rle import encode_regions
 

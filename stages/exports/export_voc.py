@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.folders import file_in, whole_folder
-from stages.core.config.exports import SelectionSettings
-from stages.core.predictions import Prediction, Predictions, read_predictions
+from stages.core.workflow import step
 from stages.exports.maps import instance_map, voc_palette, write_palette_png
+from stages.exports.predictions import Prediction, Predictions, read_predictions
+from stages.exports.settings import SelectionSettings
 
 log = logging.getLogger(__name__)
 LARGEST = 254  # 255 means void

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.core.config.exports import PackSettings
+from stages.exports.settings import PackSettings
 
 PRESETS = ("voc", "cim", "sds", "coco")
 WITHOUT_MASKS = {"image tags", "points"}  # kinds of supervision in which nobody draws a mask
@@ -65,7 +65,8 @@ Segments instances of {len(classes)} classes: {", ".join(classes)}.
 * Method: {METHODS[facts.metadata["step"]]}.
 * Supervision: {"; ".join(supervision)}. At use it needs {needs}.
 * Weights: weights.safetensors, SHA-256 {facts.digest}.
-* Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see stages/core/digest.py).
+* Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see
+  stages/core/workflow/digest.py).
 """
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.core import step
 from stages.core.artifacts.files import read_json, whole_file, write_json, write_text
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
-from stages.core.config.exports import PackSettings
-from stages.core.weights import read_metadata, weights_digest
+from stages.core.networks.weights import read_metadata, weights_digest
+from stages.core.workflow import step
 from stages.exports.model_card import Facts, model_card
+from stages.exports.settings import PackSettings
 
 HEAD = """\
 # Segments new pictures with the weights beside this file:

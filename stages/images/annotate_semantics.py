@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
-from stages.core import step
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.semantic_maps import MOST_CLASSES, SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from stages.core.config.images import ChosenImages, CocoSettings, CocoSplit
 from stages.images.coco_json import CocoJson
 from stages.images.dataset import PointFiles, Truth, selected_classes
+from stages.images.settings import ChosenImages, CocoSettings, CocoSplit
 
 
 class Coco:

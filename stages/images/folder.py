@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from stages.core.config.images import ChosenImages, FolderSettings, FolderSplit
 from stages.images.coco_json import CocoJson
 from stages.images.dataset import PointFiles, Truth, check_unique, listed, make_truth
 from stages.images.index_maps import read_index_map
+from stages.images.settings import ChosenImages, FolderSettings, FolderSplit
 from stages.images.tag_files import read_rows, read_tags
 
 log = logging.getLogger(__name__)

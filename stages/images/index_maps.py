@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.pictures import DAMAGED
+from stages.core.images.pictures import DAMAGED
 
 NUMBER_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")  # palette index or grey value; other modes are colours
 

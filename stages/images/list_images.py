@@ -9,16 +9,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, Writer, create
-from stages.core.config.images import ChosenImages, ShapesSettings
+from stages.core.workflow import step
 from stages.images.coco import Coco
 from stages.images.dataset import DataSet, check_unique, listed
 from stages.images.folder import Folder
 from stages.images.records import Records, examine, no_points
+from stages.images.settings import ChosenImages, ShapesSettings
 from stages.images.shapes import Shapes
 from stages.images.voc import Voc
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.points import Points
-from stages.core.pictures import decode_rgb, picture_size, read_bytes
+from stages.core.artifacts.regions import packed_fields
+from stages.core.images.pictures import decode_rgb, picture_size, read_bytes
 from stages.images.centres import mask_centres, read_points
 from stages.images.dataset import DataSet, Truth, make_truth
 from stages.ops.regions import Regions

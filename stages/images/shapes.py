@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stages.core.config.images import ChosenImages, ShapesSettings
 from stages.images.dataset import PointFiles, Truth, make_truth, selected_classes
 from stages.images.figures import FORMS, TEXTURES, colour_of, form_mask, paint, texture
+from stages.images.settings import ChosenImages, ShapesSettings
 
 PLACES_TRIED = 40  # for a figure, before it is left out of a crowded scene
 HUE_SPREAD = 0.08  # of the colour circle, about a class's own hue: a third of the way to the next class's

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from stages.core.config.images import ChosenImages, VocSettings
 from stages.images.dataset import PointFiles, Truth, check_inside, check_unique, make_truth, selected_classes
 from stages.images.index_maps import read_index_map
 from stages.images.sbd import Sbd
+from stages.images.settings import ChosenImages, VocSettings
 
 CLASSES = [
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",

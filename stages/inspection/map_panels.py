@@ -9,9 +9,9 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
-from stages.core.config.inspection import GallerySettings
-from stages.core.pictures import nearest
-from stages.inspection.overlays import (
+from stages.inspection.panels import Note, Panel, counted, predictions_panel, scaled_points
+from stages.inspection.settings import GallerySettings
+from stages.ops.drawing import (
     directions,
     hatch,
     heat,
@@ -20,7 +20,7 @@ from stages.inspection.overlays import (
     paint,
     palette,
 )
-from stages.inspection.panels import Note, Panel, counted, predictions_panel, scaled_points
+from stages.ops.resize import nearest
 
 GREY = np.array([150, 150, 150], np.uint8)  # of what is not decided
 

@@ -10,10 +10,10 @@ from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
-from stages.core.config.inspection import GallerySettings
-from stages.core.pictures import nearest
 from stages.inspection.choice import same_class_iou
-from stages.inspection.overlays import heat, hexadecimal, mark, number, paint, palette, small_masks
+from stages.inspection.settings import GallerySettings
+from stages.ops.drawing import heat, hexadecimal, mark, number, paint, palette, small_masks
+from stages.ops.resize import nearest
 
 
 @dataclass(frozen=True)

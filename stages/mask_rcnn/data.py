@@ -8,11 +8,11 @@ from torch import Tensor
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.mask_rcnn import MaskRcnnTrainingSettings
-from stages.core.pictures import load_rgb
+from stages.core.images.pictures import load_rgb
 from stages.core.training.order import EpochOrder
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.samples import scaled_picture, scaled_size, scaled_target
+from stages.mask_rcnn.settings import MaskRcnnTrainingSettings
 
 
 class Batch(NamedTuple):

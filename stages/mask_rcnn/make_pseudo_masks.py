@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.config.mask_rcnn import PseudoMaskSettings
+from stages.core.workflow import step
 from stages.mask_rcnn.pseudo_masks import choose_pseudo_masks
+from stages.mask_rcnn.settings import PseudoMaskSettings
 
 log = logging.getLogger(__name__)
 

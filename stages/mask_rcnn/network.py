@@ -13,13 +13,13 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from stages.core.backbone_levels import level_channels, levels
-from stages.core.backbones import build_backbone
-from stages.core.config.mask_rcnn import (
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.levels import level_channels, levels
+from stages.mask_rcnn.heads import WeightedRoIHeads
+from stages.mask_rcnn.settings import (
     MaskRcnnPredictionSettings,
     MaskRcnnTrainingSettings,
 )
-from stages.mask_rcnn.heads import WeightedRoIHeads
 
 DIVISOR = 32  # of the sides of a batch, so that anchors lie on a regular grid
 BOX_CODER = (10.0, 10.0, 5.0, 5.0)  # of Fast R-CNN's regression targets (torchvision, Detectron)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.core.config.mask_rcnn import PseudoMaskSettings
+from stages.mask_rcnn.settings import PseudoMaskSettings
 from stages.ops.nms import greedy
 from stages.ops.regions import Regions
 

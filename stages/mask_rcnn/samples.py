@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core import pictures
 from stages.core.artifacts.instances import Instances
+from stages.core.images.pictures import normalise
+from stages.ops import resize as resizing
 
 
 def scaled_size(height: int, width: int, *, shorter_side: int, longest_side: int) -> tuple[int, int]:
@@ -16,8 +17,8 @@ def scaled_size(height: int, width: int, *, shorter_side: int, longest_side: int
 
 def scaled_picture(rgb: np.ndarray, size: tuple[int, int], *, flip: bool) -> Tensor:
     """The picture uint8 (H, W, 3) at another size, mirrored or not, normalised, (3, h, w) float32."""
-    resized = pictures.resize(rgb, *size)
-    return torch.from_numpy(pictures.normalise(pictures.flip(resized) if flip else resized))
+    resized = resizing.resize(rgb, *size)
+    return torch.from_numpy(normalise(resizing.flip(resized) if flip else resized))
 
 
 def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weighted: bool) -> dict[str, Tensor]:
@@ -30,7 +31,7 @@ def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weigh
     regions, (height, width) = record.regions, size
     factors = np.array([width / regions.shape[1], height / regions.shape[0]] * 2, np.float32)
     boxes = regions.boxes().astype(np.float32) * factors
-    masks = regions.membership[:, pictures.nearest(regions.atoms, *size)]
+    masks = regions.membership[:, resizing.nearest(regions.atoms, *size)]
     if flip:
         boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
         masks = masks[:, :, ::-1]

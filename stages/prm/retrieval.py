@@ -9,10 +9,10 @@ from skimage.segmentation import watershed
 from torch.nn import functional
 
 from stages.core.artifacts.cues import Cues
-from stages.core.config.prm import PrmSettings
-from stages.core.pictures import scaled_size
 from stages.ops.nms import greedy
 from stages.ops.regions import Regions
+from stages.ops.resize import scaled_size
+from stages.prm.settings import PrmSettings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from stages.core.artifacts.images import Picture
 from stages.ops import rle
-from stages.proposals.sources import MaskList
+from stages.proposals.imported import MaskList
 
 KNOWN = (
     "a list of annotations of one picture (SAM), {image, annotations} (SA-1B), a list of results with image_id (COCO "

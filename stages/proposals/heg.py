@@ -12,10 +12,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from stages.core.config.proposals import HegSettings
 from stages.proposals import geodesic, merging, ranking
 from stages.proposals.features import describe_pixels
 from stages.proposals.partition import partition
+from stages.proposals.settings import HegSettings
 from stages.proposals.superpixels import Superpixels, describe_superpixels
 
 

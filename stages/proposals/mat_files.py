@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
 
-from stages.proposals.sources import MaskList, SuperpixelList
+from stages.proposals.imported import MaskList, SuperpixelList
 
 LAYOUTS = (
     "`maskmat` (cell of masks, or array regions x height x width), "

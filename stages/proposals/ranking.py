@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from stages.core.config.proposals import RankingWeights
+from stages.proposals.settings import RankingWeights
 from stages.proposals.superpixels import Superpixels
 
 AGREEMENT_IOU = np.float32(0.6)  # regions alike above this IoU support each other

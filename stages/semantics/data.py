@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.core import pictures
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact
-from stages.core.config.semantics import SegmentationDataSettings, SegmentationTrainingSettings
+from stages.core.images.pictures import load_rgb, normalise
 from stages.core.training.order import EpochOrder
+from stages.ops.resize import flip, nearest, resize, scaled_size
 from stages.semantics.maps import listed
 from stages.semantics.network import SegmentationNetwork
+from stages.semantics.settings import SegmentationDataSettings, SegmentationTrainingSettings
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class SegmentationTask:
         return self.usable[self.order(number)]
 
     def _sample(self, picture: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        rgb = pictures.load_rgb(self.images.find(picture), self.images.header["root"])
+        rgb = load_rgb(self.images.find(picture), self.images.header["root"])
         labels = self.labels.find(picture).labels
         if labels.shape != rgb.shape[:2]:
             raise ValueError(
@@ -90,15 +91,15 @@ def sample(
     height, width = rgb.shape[:2]
     scale = settings.scales[generator.integers(len(settings.scales))]
     longest = round((settings.longer_side or max(height, width)) * scale)
-    size = pictures.scaled_size(height, width, max(1, longest))
-    rgb, labels = pictures.resize(rgb, *size), pictures.nearest(labels, *size)
+    size = scaled_size(height, width, max(1, longest))
+    rgb, labels = resize(rgb, *size), nearest(labels, *size)
     y, x = (int(generator.integers(max(0, side - settings.crop) + 1)) for side in size)
     rgb, labels = (part[y : y + settings.crop, x : x + settings.crop] for part in (rgb, labels))
     if generator.random() < settings.flip:
-        rgb, labels = pictures.flip(rgb), pictures.flip(labels)
+        rgb, labels = flip(rgb), flip(labels)
     rgb = jittered(rgb, settings, generator)
     rest = [(0, settings.crop - side) for side in labels.shape]
-    padded = np.pad(pictures.normalise(rgb), [(0, 0), *rest])
+    padded = np.pad(normalise(rgb), [(0, 0), *rest])
     return padded, np.pad(labels, rest, constant_values=UNCERTAIN).astype(np.int64)
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import step
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.config.semantics import LabelPixelsSettings
-from stages.core.pictures import load_rgb
+from stages.core.images.pictures import load_rgb
+from stages.core.workflow import step
 from stages.semantics.labels import pixel_labels
 from stages.semantics.maps import check_class_count, listed
+from stages.semantics.settings import LabelPixelsSettings
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import numpy as np
 
 from stages.core.artifacts.semantic_maps import UNCERTAIN
 from stages.core.config.crf import CrfSettings
-from stages.core.config.semantics import LabelSettings
-from stages.core.pictures import resize, scaled_size
 from stages.ops.crf import dense_crf, label_probabilities
+from stages.ops.resize import resize, scaled_size
+from stages.semantics.settings import LabelSettings
 
 
 def pixel_labels(rgb: np.ndarray, responses: np.ndarray, classes: np.ndarray, settings: LabelSettings) -> np.ndarray:

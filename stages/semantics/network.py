@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.core.backbone_levels import level_channels, levels
-from stages.core.backbones import Backbone, HighResolutionBackbone
-from stages.core.config.semantics import PyramidPoolingSettings
+from stages.core.networks.backbones import Backbone, HighResolutionBackbone
+from stages.core.networks.levels import level_channels, levels
+from stages.semantics.settings import PyramidPoolingSettings
 
 
 class SegmentationNetwork(nn.Module):

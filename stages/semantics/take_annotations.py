@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
-from stages.core import step
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.workflow import step
 from stages.semantics.maps import check_maps
 
 log = logging.getLogger(__name__)

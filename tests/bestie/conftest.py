@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stages.core.config.bestie import BestieSettings
-from stages.core.config.overlays import merged
+from stages.bestie.settings import BestieSettings
+from stages.project.overlays import merged
 from tests.bestie.toy import TINY
 
 GROUPING: dict[str, Any] = {"window": 41, "cluster_exclusive": True, "cluster_distance": 100.0}

@@ -13,7 +13,7 @@ from stages.bestie.augmentation import (
     resized,
     scaled_size,
 )
-from stages.core.config.bestie import BestieDataSettings
+from stages.bestie.settings import BestieDataSettings
 
 PLAIN = {
     "brightness": 0.0, "contrast": 0.0, "hue": 0.0, "longer_side": 64, "side_step": 1, "scales": [1.0], "crop": 64,

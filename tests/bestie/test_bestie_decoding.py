@@ -7,7 +7,7 @@ from torch import nn
 
 from stages.bestie.decoding import Maps, decode, predict_maps
 from stages.bestie.network import BestieNetwork, Outputs
-from stages.bestie.predict import with_crf
+from stages.bestie.predict_bestie import with_crf
 from tests.bestie import reference
 from tests.bestie.test_bestie_grouping import random_case
 

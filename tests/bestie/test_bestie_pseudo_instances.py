@@ -8,8 +8,8 @@ from stages.bestie.iterate_instances import iterate_instances, iterated
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import read
 from stages.ops.regions import Regions
 from tests.bestie.toy import CLASSES, SIZE, Toy, rectangles, tiny, write

@@ -7,17 +7,17 @@ import torch
 from stages.bestie.components import class_components, stacked
 from stages.bestie.decoding import Maps
 from stages.bestie.network import Outputs
-from stages.bestie.predict import predict_bestie, small_maps
+from stages.bestie.predict_bestie import predict_bestie, small_maps
 from stages.bestie.refine_labels import joined, labels_of, refine_labels
 from stages.bestie.refinement import refined_targets
-from stages.bestie.train import train_bestie
+from stages.bestie.train_bestie import train_bestie
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.centre_maps import CentreMaps
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import read
-from stages.core.weights import read_metadata, read_weights
+from stages.core.networks.weights import read_metadata, read_weights
 from stages.ops.regions import Regions
 from tests.bestie.test_bestie_grouping import random_case
 from tests.bestie.toy import Toy, tiny, write

@@ -9,14 +9,14 @@ import torch
 from stages.bestie import data
 from stages.bestie.data import BestieTask
 from stages.bestie.network import BestieNetwork
-from stages.bestie.predict import input_size, predict_bestie
-from stages.bestie.train import train_bestie
+from stages.bestie.predict_bestie import input_size, predict_bestie
+from stages.bestie.train_bestie import train_bestie
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import read
-from stages.core.weights import read_metadata, read_weights, save_weights
+from stages.core.networks.weights import read_metadata, read_weights, save_weights
 from stages.ops.regions import Regions
 from tests.bestie.toy import CLASSES, SIZE, Toy, rectangles, tiny, write
 
@@ -266,7 +266,7 @@ def test_a_crf_is_applied_to_each_picture_where_it_has_iterations(train, predict
         seen.append((rgb.shape, probabilities.shape[1:], settings["iterations"]))
         return np.eye(len(probabilities), dtype=np.float32)[0][:, None, None] + 0 * probabilities
 
-    monkeypatch.setattr("stages.bestie.predict.dense_crf", only_background)
+    monkeypatch.setattr("stages.bestie.predict_bestie.dense_crf", only_background)
     _, records = predict(weights, tiny(predict={"minimum_area": 1}))
     assert not seen
     assert any(len(record.scores) for record in records.values())

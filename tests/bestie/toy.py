@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stages.bestie.settings import BestieSettings
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.bestie import BestieSettings
-from stages.core.config.overlays import merged
+from stages.project.overlays import merged
 
 GROUPING = {
     "centre_threshold": 0.3, "window": 5, "clustering": True, "cluster_magnitude": 2.5, "cluster_area": 21,

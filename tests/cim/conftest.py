@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.cim.settings import CimSettings
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.cim import CimSettings
 from stages.ops.regions import Regions
 
 RELEASED: dict[str, Any] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.cim.agpl import BACKGROUND, assign_clusters, cast_votes, choose_peaks, response_areas
-from stages.core.config.cim import AgplSettings
+from stages.cim.settings import AgplSettings
 from stages.ops.regions import Regions
 
 SETTINGS = AgplSettings(votes="equal", response_share=0.3, response_power=2.0, support_threshold=0.7, iou_threshold=0.5)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from stages.cim import roi_align as roi_align_module
 from stages.cim.network import CimNetwork, MaskFuse
 from stages.cim.samples import RegionInputs, scaled_picture
-from stages.core.backbones import build_backbone
+from stages.core.networks import roi_align as roi_align_module
+from stages.core.networks.backbones import build_backbone
 from stages.ops.regions import Regions
 
 

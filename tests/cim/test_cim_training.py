@@ -11,16 +11,16 @@ from pydantic import ValidationError
 from stages.cim.data import CimTask, Memory
 from stages.cim.label_clusters import label_clusters
 from stages.cim.network import CimNetwork
-from stages.cim.predict import Predictor, load_network, predict_cim
+from stages.cim.predict_cim import Predictor, load_network, predict_cim
 from stages.cim.samples import RegionInputs, scaled_picture
-from stages.cim.train import train_cim
+from stages.cim.train_cim import train_cim
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.backbones import build_backbone
-from stages.core.weights import read_metadata, read_weights, save_weights
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.weights import read_metadata, read_weights, save_weights
 from stages.ops.regions import Regions
 
 

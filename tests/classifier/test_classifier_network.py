@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from stages.classifier.network import Classifier, enlarge, peak_attention, peak_scores, tag_loss
-from stages.core.backbones import build_backbone
-from stages.core.config.classifier import ClassifierTrainingSettings, PeakHeadSettings
+from stages.classifier.settings import ClassifierTrainingSettings, PeakHeadSettings
+from stages.core.networks.backbones import build_backbone
 
 BACKBONE = {
     "name": "resnet10t", "output_stride": 16, "stage": 3, "weights": "none", "frozen_stages": 0, "norm": "frozen",

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from stages.classifier.network import enlarge
 from stages.classifier.peak_rules import find_pooled_peaks, find_window_peaks
-from stages.core.config.classifier import PooledPeaksSettings, WindowPeaksSettings
+from stages.classifier.settings import PooledPeaksSettings, WindowPeaksSettings
 
 
 def window_rule(**changes) -> WindowPeaksSettings:

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from stages.classifier.cues import find_cues, mean_responses, respond
+from stages.classifier.find_cues import find_cues, mean_responses, respond
 from stages.classifier.network import Response
-from stages.classifier.point_cues import point_cues
 from stages.classifier.samples import ClassifierTask, augment
-from stages.classifier.train import train_classifier
+from stages.classifier.settings import AugmentationSettings, ClassifierTrainingSettings, CuesSettings
+from stages.classifier.take_points import take_points
+from stages.classifier.train_classifier import train_classifier
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.config.classifier import AugmentationSettings, ClassifierTrainingSettings, CuesSettings
-from stages.core.weights import read_metadata
+from stages.core.networks.weights import read_metadata
 
 CLASSES = ["red", "green"]
 COLOURS = ((220, 30, 30), (30, 200, 30))
@@ -226,7 +226,7 @@ def test_point_labels_become_cues_in_the_order_of_their_file(trained, tmp_path):
         writer.append(Points("p0", *found))
         for i in range(1, 12):
             writer.append(Points(f"p{i}", np.zeros((0, 2), np.int32), np.zeros(0, np.int32)))
-    point_cues(images=trained[0], points=tmp_path / "points.h5", output=tmp_path / "cues.h5")
+    take_points(images=trained[0], points=tmp_path / "points.h5", output=tmp_path / "cues.h5")
     with read(tmp_path / "cues.h5", Cues) as cues:
         first, second = cues[0], cues[1]
         assert cues.header["supervision"] == "points"
@@ -241,4 +241,4 @@ def test_points_of_other_classes_are_refused(trained, tmp_path):
     with create(tmp_path / "points.h5", Points, header=header, provenance=Provenance("test", None, 0, {})):
         pass
     with pytest.raises(ValueError, match=r"holds classes \['blue'\].*list both again"):
-        point_cues(images=trained[0], points=tmp_path / "points.h5", output=tmp_path / "cues.h5")
+        take_points(images=trained[0], points=tmp_path / "points.h5", output=tmp_path / "cues.h5")

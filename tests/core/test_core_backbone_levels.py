@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
-from stages.core.backbone_levels import keep_finest_branch, level_channels, levels
-from stages.core.backbones import build_backbone
-from stages.core.config.mask_rcnn import PyramidBackboneSettings
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.levels import keep_finest_branch, level_channels, levels
+from stages.core.networks.settings import PyramidBackboneSettings
 
 
 def backbone_of(name: str, stages: list[int], frozen_stages: int = 1):

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.core.backbones import build_backbone
-from stages.core.config.backbone import BackboneSettings
-from stages.core.weights import save_weights
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.settings import BackboneSettings
+from stages.core.networks.weights import save_weights
 
 SETTINGS = {
     "name": "resnet10t", "output_stride": 16, "stage": 3, "weights": "none", "frozen_stages": 2, "norm": "frozen",

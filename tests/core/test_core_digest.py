@@ -1,6 +1,6 @@
 import pytest
 
-from stages.core import digest
+from stages.core.workflow import digest
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import step
 from stages.core.artifacts.records import MissingPicture
 from stages.core.config.section import Section
+from stages.core.workflow import step
 
 
 class Colours(Section):
@@ -87,7 +87,7 @@ def test_progress_passes_everything_on(caplog):
 
 
 def test_help_needs_no_heavy_library(project_root):
-    code = "import sys, stages.core.config.project, stages.core.digest; print(sorted({'torch','timm','cv2','numba'} & set(sys.modules)))"
+    code = "import sys, stages.project.project, stages.core.workflow.digest; print(sorted({'torch','timm','cv2','numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

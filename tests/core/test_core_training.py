@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from stages.core.config.training import TrainingSettings
-from stages.core.snapshots import keep_snapshot, load_snapshot
-from stages.core.training import TrainingOutputs, train, training_identity
+from stages.core.networks.weights import load_weights, read_metadata, read_weights, save_weights
 from stages.core.training.checkpoints import find_checkpoint, save_checkpoint
-from stages.core.weights import load_weights, read_metadata, read_weights, save_weights
+from stages.core.training.identity import training_identity
+from stages.core.training.loop import TrainingOutputs, train
+from stages.core.training.settings import TrainingSettings
+from stages.core.training.snapshots import keep_snapshot, load_snapshot
 
 SETTINGS = {
     "steps": 12, "accumulate": 2, "reduction": "sum", "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9,
@@ -143,12 +144,12 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
     for path, content in ((weights, b"1"), (same, b"1"), (other, b"2")):
         path.write_bytes(content)
 
-    def identity(*, module="stages.core.step", changes=None, picture="x", weights=weights):
+    def identity(*, module="stages.core.workflow.step", changes=None, picture="x", weights=weights):
         return training_identity(module, settings(**(changes or {})), inputs={"images": picture}, weights=weights)
 
     assert identity() == identity(weights=same)  # by content, not by path
     changes = [
-        {"module": "stages.core.weights"},
+        {"module": "stages.core.networks.weights"},
         {"changes": {"steps": 13}},
         {"picture": "y"},
         {"weights": other},

@@ -3,9 +3,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from stages.core.config.training import TrainingSettings
 from stages.core.training.parameter_groups import make_optimizer, parameter_groups
 from stages.core.training.schedules import momentum_factor, rate_factor
+from stages.core.training.settings import TrainingSettings
 
 SETTINGS = {
     "steps": 100, "accumulate": 1, "reduction": "mean", "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9,

@@ -12,10 +12,10 @@ from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.evaluation import MaskMetricsSettings
+from stages.evaluation.settings import MaskMetricsSettings
 from stages.ops.regions import Regions
 
 SIZE = (6, 10)

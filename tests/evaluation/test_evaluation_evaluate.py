@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stages.core.artifacts.instances import Instances
-from stages.evaluation.evaluate import evaluate_instances
+from stages.evaluation.evaluate_instances import evaluate_instances
 
 
 @pytest.fixture

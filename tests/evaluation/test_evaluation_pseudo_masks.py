@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from stages.core.artifacts.instances import Instances
-from stages.core.config.evaluation import PseudoMaskReportSettings
 from stages.evaluation.report_pseudo_masks import report_pseudo_masks
+from stages.evaluation.settings import PseudoMaskReportSettings
 
 LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
 SETTINGS = PseudoMaskReportSettings(thresholds=[0.5, 0.8], void="background", difficult="count")

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
-from stages.core.config.evaluation import PseudoMaskReportSettings
+from stages.core.artifacts.regions import packed_fields
 from stages.evaluation.report_pseudo_instances import report_pseudo_instances
 from stages.evaluation.report_refined_labels import report_refined_labels
+from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.ops.regions import Regions
 from tests.evaluation.conftest import SIZE, drawn
 

@@ -8,16 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from stages.core.artifacts.files import write_json
-from stages.core.config.evaluation import (
+from stages.evaluation.compare_runs import compare_runs
+from stages.evaluation.report_cluster_labels import report_cluster_labels
+from stages.evaluation.report_cues import classification_average_precision, report_cues
+from stages.evaluation.report_proposals import report_proposals
+from stages.evaluation.settings import (
     ClusterLabelReportSettings,
     ComparisonSettings,
     MaskMetricsSettings,
     ProposalReportSettings,
 )
-from stages.evaluation.compare import compare_runs
-from stages.evaluation.report_cluster_labels import report_cluster_labels
-from stages.evaluation.report_cues import classification_average_precision, report_cues
-from stages.evaluation.report_proposals import report_proposals
 
 LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
 PROPOSALS = ProposalReportSettings(

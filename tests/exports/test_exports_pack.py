@@ -11,11 +11,11 @@ import yaml
 
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.overlays import merged
-from stages.core.config.packing import pack_settings
-from stages.core.config.project import load_project
-from stages.core.weights import save_weights
+from stages.core.networks.weights import save_weights
 from stages.exports.pack_model import pack_model
+from stages.project.overlays import merged
+from stages.project.packing import pack_settings
+from stages.project.project import load_project
 from tests.exports.conftest import CLASSES
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import read
-from stages.core.config.images import ImagesSettings
 from stages.images.list_images import list_images
+from stages.images.settings import ImagesSettings
 
 SPLIT_FILES = {"pictures": None, "tags": None, "masks": None, "points": None}
 BLOCKS: dict[str, Any] = {

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from stages.core import step
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.storage import read
-from stages.core.pictures import load_rgb
+from stages.core.images.pictures import load_rgb
+from stages.core.workflow import step
 from stages.images.dataset import make_truth
 from stages.images.list_images import in_order, list_images
 from stages.images.records import truth_record

@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.core.artifacts.images import Picture
-from stages.core.pictures import (
-    decode_rgb,
-    flip,
-    load_rgb,
-    normalise,
-    picture_size,
-    resize,
-    resize_bilinear,
-    scaled_size,
-)
+from stages.core.images.pictures import decode_rgb, load_rgb, normalise, picture_size
+from stages.ops.resize import flip, resize, resize_bilinear, scaled_size
 
 GREY = np.array([[0, 100, 255]], np.uint8)
 ORIENTATION = 274  # EXIF tag

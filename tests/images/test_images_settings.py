@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stages.core.config.images import ChosenImages, ImagesSettings
+from stages.images.settings import ChosenImages, ImagesSettings
 
 FOLDER = {"pictures": "pics", "tags": "tags.csv", "masks": None, "points": None}
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.core.config.images import ImagesSettings
 from stages.images.figures import FORMS, form_mask
+from stages.images.settings import ImagesSettings
 from stages.images.shapes import Shapes, draw_scene, generator_of
 
 Settings = Callable[..., ImagesSettings]

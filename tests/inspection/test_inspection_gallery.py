@@ -16,13 +16,13 @@ from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.inspection import GallerySettings
+from stages.inspection.build_gallery import build_gallery
 from stages.inspection.choice import by_quality, evenly, prediction_quality
-from stages.inspection.gallery import build_gallery
 from stages.inspection.panels import scaled_points
+from stages.inspection.settings import GallerySettings
 from stages.ops.regions import Regions
 
 HEIGHT, WIDTH = 24, 32

@@ -8,7 +8,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.inspection.map_panels import centre_panels, pseudo_instances_panel, refined_panels, semantics_panel
-from stages.inspection.overlays import directions, hatch, palette
+from stages.ops.drawing import directions, hatch, palette
 from tests.inspection.test_inspection_gallery import HEIGHT, LEFT, RIGHT, SETTINGS, WIDTH, World, build, regions_of
 
 CLASSES = ["cat", "dog"]

@@ -1,6 +1,6 @@
 import json
 
-from stages.inspection.summary import summarise
+from stages.inspection.summarise import summarise
 
 
 def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_path, capsys):

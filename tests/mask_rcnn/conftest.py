@@ -11,9 +11,9 @@ from PIL import Image
 
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.mask_rcnn import MaskRcnnSettings
+from stages.mask_rcnn.settings import MaskRcnnSettings
 from stages.ops.regions import Regions
 
 TINY: dict[str, Any] = {

@@ -8,7 +8,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from stages.core.backbone_levels import levels
+from stages.core.networks.levels import levels
 from stages.mask_rcnn.detection import detect, full_masks
 from stages.mask_rcnn.heads import box_losses, mask_loss, region_weights
 from stages.mask_rcnn.network import MaskRcnn, batched

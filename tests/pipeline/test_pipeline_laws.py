@@ -22,7 +22,7 @@ READS_TRUTH = {
     "report_refined_labels",
     "build_gallery",
 }
-READS_POINTS = {"point_cues"}
+READS_POINTS = {"take_points"}
 ANNOTATED_MAPS = "semantic_annotations.h5"
 AFTER_TRUTH = READS_TRUTH | {"compare_runs", "pack_model", "exports"}
 FOUNDATIONS = {"core", "ops"}
@@ -51,7 +51,13 @@ def test_only_evaluation_and_inspection_read_annotations(whole_graph):
 def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
     jobs = graph_of("runs: {prm: null}", "exports")
     exporters = [job for job in jobs if job.rule.startswith(("export_", "draw_", "pack_"))]
-    assert {job.rule for job in exporters} >= {"export_coco", "export_voc", "export_ids", "draw_overlays", "pack_model"}
+    assert {job.rule for job in exporters} >= {
+        "export_coco",
+        "export_voc",
+        "export_ids",
+        "export_overlays",
+        "pack_model",
+    }
     for job in exporters:
         assert not any(path.endswith(("ground_truth.h5", "points.h5")) for path in job.inputs), job
     tainted = {path for job in jobs if job.rule in AFTER_TRUTH for path in job.outputs if path}
@@ -66,9 +72,9 @@ def test_points_are_read_only_for_runs_that_declare_them(whole_graph):
 
 def test_with_points_the_graph_reads_them_and_without_it_does_not(graph_of):
     plain = graph_of("runs: {cim: {cues: prm}}")
-    assert "point_cues" not in {job.rule for job in plain}
+    assert "take_points" not in {job.rule for job in plain}
     declared = graph_of("runs: {cim: {cues: points, refinement: none, cim: {train: {backbone: {weights: none}}}}}")
-    assert "point_cues" in {job.rule for job in declared}
+    assert "take_points" in {job.rule for job in declared}
 
 
 def upstream(jobs: list[Job], *targets: str) -> set[str]:

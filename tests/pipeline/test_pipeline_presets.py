@@ -18,12 +18,12 @@ ANIMALS = "presets/voc_animals.yaml"
         pytest.param([VOC], {"train_cim", "retrieve_prm"}, id="voc2012"),
         pytest.param([VOC, "presets/voc2012_released.yaml"], {"train_cim"}, id="voc2012_released"),
         pytest.param([VOC, "presets/voc2012_cob.yaml"], {"import_proposals", "train_cim"}, id="voc2012_cob"),
-        pytest.param([VOC, "presets/voc2012_points.yaml"], {"point_cues", "train_cim"}, id="voc2012_points"),
+        pytest.param([VOC, "presets/voc2012_points.yaml"], {"take_points", "train_cim"}, id="voc2012_points"),
         pytest.param([VOC, "presets/coco2017.yaml"], {"train_cim"}, id="coco2017"),
         pytest.param([VOC, BESTIE], {"train_bestie", "train_semantics", "transfer_semantics"}, id="voc2012_bestie"),
         pytest.param([VOC, BESTIE, "presets/voc2012_bestie_released.yaml"], {"train_bestie"}, id="bestie_released"),
         pytest.param(
-            [VOC, BESTIE, "presets/voc2012_bestie_points.yaml"], {"point_cues", "train_bestie"}, id="bestie_points"
+            [VOC, BESTIE, "presets/voc2012_bestie_points.yaml"], {"take_points", "train_bestie"}, id="bestie_points"
         ),
         pytest.param(
             [VOC, "presets/coco2017.yaml", BESTIE, "presets/coco2017_bestie.yaml"],

@@ -147,7 +147,7 @@ def test_one_edited_function_reruns_the_steps_that_import_it(project, file, old,
 def train_command(project: Path, output: Path) -> list[str]:
     """The printed command of train_cim, writing elsewhere. Equal bytes need equal threads: one, as in config.yaml."""
     done = snakemake(project, "-n", "-p", "--forcerun", "train_cim", "--configfile", "toy.yaml", source=project)
-    lines = [line.strip() for line in done.stdout.splitlines() if "-m stages.cim.train" in line]
+    lines = [line.strip() for line in done.stdout.splitlines() if "-m stages.cim.train_cim" in line]
     assert lines, done.stdout + done.stderr
     command = "python" + lines[0].partition("python")[2].replace("results/toy/cim/network/", f"{output}/")
     return ["bash", "-c", f"export PATH={Path(sys.executable).parent}:$PATH; exec {command}"]

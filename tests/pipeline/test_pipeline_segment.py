@@ -12,23 +12,23 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from stages.core.config.images import ChosenImages
-from stages.core.config.overlays import merged
-from stages.core.config.packing import pack_settings
-from stages.core.config.project import load_files
 from stages.images.folder import PngMasks
+from stages.images.settings import ChosenImages
 from stages.images.shapes import Shapes
+from stages.project.overlays import merged
+from stages.project.packing import pack_settings
+from stages.project.project import load_files
 from tests.pipeline.conftest import ROOT, snakemake
 
 TRAINING = {
-    "train_classifier", "find_cues", "label_clusters", "train_cim", "point_cues", "make_pseudo_masks", "train_mask_rcnn",
+    "train_classifier", "find_cues", "label_clusters", "train_cim", "take_points", "make_pseudo_masks", "train_mask_rcnn",
     "label_pixels", "train_semantics", "transfer_semantics", "train_bestie",
 }  # fmt: skip
 BROUGHT = "runs: {prm: null, bestie: null, cim: {refinement: none, trained: {network: %s}}}"
 BESTIE = "runs: {prm: null, cim: null, bestie: {refinement: %s, trained: {network: %s}}}"
 REFINED = "runs: {prm: null, bestie: null, cim: {refinement: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
 RUNS = ("cim", "cim/mask_rcnn", "bestie", "prm")
-EXPORTS = {"export_coco", "export_ids", "draw_overlays", "segment"}
+EXPORTS = {"export_coco", "export_ids", "export_overlays", "segment"}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_segment_names_masks_of_every_run_and_evaluate_split(graph_of):
 
 def test_exports_name_everything_and_results_where_ids_are_official(graph_of, tmp_path, monkeypatch):
     found = {job.rule for job in graph_of("{}", "exports")}
-    assert {"export_coco", "export_voc", "export_ids", "draw_overlays", "pack_model", "export_pseudo_coco"} <= found
+    assert {"export_coco", "export_voc", "export_ids", "export_overlays", "pack_model", "export_pseudo_coco"} <= found
     assert "export_results" not in found
     coco = f"images: {{kind: coco, name: coco, coco: {{root: {tmp_path}}}}}"
     assert "export_results" in {job.rule for job in graph_of(coco, "exports")}

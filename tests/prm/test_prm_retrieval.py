@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.config.prm import PrmSettings
 from stages.ops.regions import Regions
 from stages.prm.retrieval import predicted_peaks, proposal_fit, retrieve_instances
-from stages.prm.retrieve import retrieve_prm
+from stages.prm.retrieve_prm import retrieve_prm
+from stages.prm.settings import PrmSettings
 
 SIZE = (40, 60)
 RELEASED = {

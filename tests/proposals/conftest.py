@@ -9,7 +9,7 @@ import pytest
 
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.storage import Provenance, create
-from stages.core.config.proposals import HegSettings, RankingWeights
+from stages.proposals.settings import HegSettings, RankingWeights
 
 RANKING = {
     "agreement": 0.5, "contour": 2.0, "inside": 1.0, "rim": 1.0, "area": 0.35, "area_enough": 0.2, "roundness": 0.5,

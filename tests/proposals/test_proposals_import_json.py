@@ -10,9 +10,9 @@ import pytest
 
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
-from stages.core.config.proposals import CocoJsonSettings
 from stages.ops import rle
-from stages.proposals.import_masks import import_proposals
+from stages.proposals.import_proposals import import_proposals
+from stages.proposals.settings import CocoJsonSettings
 
 HEIGHT, WIDTH = 8, 10
 MASKS = np.zeros((3, HEIGHT, WIDTH), bool)

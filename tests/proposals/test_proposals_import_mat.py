@@ -11,8 +11,8 @@ import scipy.io
 
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
-from stages.core.config.proposals import MatSettings
-from stages.proposals.import_masks import import_proposals
+from stages.proposals.import_proposals import import_proposals
+from stages.proposals.settings import MatSettings
 
 HEIGHT, WIDTH = 5, 6
 # Superpixels as COB saves them, from 1; regions name them.

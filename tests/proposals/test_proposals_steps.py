@@ -7,8 +7,8 @@ import pytest
 
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
-from stages.proposals.generate import generate_proposals
-from stages.proposals.merge import merge_proposals
+from stages.proposals.generate_proposals import generate_proposals
+from stages.proposals.merge_proposals import merge_proposals
 from stages.proposals.shards import in_shard
 
 

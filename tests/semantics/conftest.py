@@ -14,7 +14,7 @@ from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.config.semantics import NetworkSource
+from stages.semantics.settings import NetworkSource
 
 CRF = {
     "iterations": 3, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 20.0, "colour_srgb": 5.0,

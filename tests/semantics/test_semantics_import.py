@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.core.config.semantics import PngImportSettings, PngSource
-from stages.semantics.import_maps import import_semantics, value_table
+from stages.semantics.import_semantics import import_semantics, value_table
+from stages.semantics.settings import PngImportSettings, PngSource
 from stages.semantics.take_annotations import take_annotations
 from tests.semantics.conftest import CLASSES, maps_in, write
 

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.records import MissingPicture
-from stages.core.config.semantics import LabelPixelsSettings
 from stages.semantics import labels as rule
 from stages.semantics.label_pixels import label_pixels
 from stages.semantics.labels import combined, normalised_responses, pixel_labels
+from stages.semantics.settings import LabelPixelsSettings
 from tests.semantics.conftest import CLASSES, cues_record, maps_in, picture_record, write
 
 NO_CRF = {"crf": {"iterations": 0}}

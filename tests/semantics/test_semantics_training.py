@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from stages.core.artifacts.images import Picture
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
-from stages.core.backbones import build_backbone
-from stages.core.pictures import nearest
-from stages.core.weights import read_metadata, read_weights, save_weights
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.weights import read_metadata, read_weights, save_weights
+from stages.ops.resize import nearest
 from stages.semantics.data import SegmentationTask, jittered, label_loss, sample
 from stages.semantics.network import SegmentationNetwork
-from stages.semantics.predict import load_network, mean_probabilities, predict_semantics, predicted_map
-from stages.semantics.train import train_semantics
+from stages.semantics.predict_semantics import load_network, mean_probabilities, predict_semantics, predicted_map
+from stages.semantics.train_semantics import train_semantics
 from tests.semantics.conftest import CLASSES, maps_in, picture_record, write
 
 FAST = {"steps": 60, "accumulate": 1, "optimizer": "adamw", "learning_rate": 5e-3}

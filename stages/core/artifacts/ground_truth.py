@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.semantic_maps import UNCERTAIN
 from stages.ops.regions import Regions
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.storage import Artifact
 from stages.ops.regions import Regions
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
 from stages.ops.regions import Regions
 
 Supervision = Literal["label-free", "class-agnostic boundaries", "class-agnostic masks"]

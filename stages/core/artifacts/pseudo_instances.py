@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import packed_fields
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.regions import packed_fields
 from stages.ops.regions import Regions
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.masks import ATOM_COUNT, ATOMS, membership_about, packed_fields, unpacked_regions
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, packed_fields, unpacked_regions
 from stages.ops.regions import Regions
 
 

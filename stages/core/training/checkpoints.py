@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from stages.core.artifacts.files import whole_file
-from stages.core.snapshots import remove_kept
+from stages.core.training.snapshots import remove_kept
 
 log = logging.getLogger(__name__)
 NAME = "checkpoint.pt"

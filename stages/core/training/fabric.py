@@ -7,8 +7,8 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from stages.core.config.training import TrainingSettings
-from stages.core.devices import torch_device
+from stages.core.networks.devices import torch_device
+from stages.core.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core.config.section import Section
-from stages.core.digest import code_digest
-from stages.core.weights import weights_digest
+from stages.core.networks.weights import weights_digest
+from stages.core.workflow.digest import code_digest
 
 
 def training_identity(module: str, settings: Section, *, inputs: Mapping[str, str], weights: Path | None) -> str:

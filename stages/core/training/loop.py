@@ -12,16 +12,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from stages.core.config.training import TrainingSettings
-from stages.core.snapshots import check_kept, join_snapshots, keep_snapshot
-from stages.core.step import clock
+from stages.core.networks.weights import save_weights
 from stages.core.training.batches import made_ahead
 from stages.core.training.checkpoints import find_checkpoint, remove_checkpoint, save_checkpoint
 from stages.core.training.curves import Curves, plot_curves, write_curves
 from stages.core.training.fabric import make_fabric
 from stages.core.training.parameter_groups import make_optimizer, parameter_groups
 from stages.core.training.schedules import momentum_factor, rate_factor
-from stages.core.weights import save_weights
+from stages.core.training.settings import TrainingSettings
+from stages.core.training.snapshots import check_kept, join_snapshots, keep_snapshot
+from stages.core.workflow.step import clock
 
 log = logging.getLogger(__name__)
 BATCH, LOSSES, TORCH = range(3)  # what a random stream is for

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages.core.config.training import TrainingSettings
+from stages.core.training.settings import TrainingSettings
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 

@@ -1,6 +1,6 @@
 """The learning rate of each update."""
 
-from stages.core.config.training import TrainingSettings
+from stages.core.training.settings import TrainingSettings
 
 
 def rate_factor(step: int, settings: TrainingSettings) -> float:

@@ -1,0 +1,135 @@
+"""Step: finds instances in pictures with a trained CIM network."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.cim.decoding import by_rank, choose_instances
+from stages.cim.network import CimNetwork
+from stages.cim.samples import RegionInputs, check_size, scaled_picture
+from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.regions import packed_fields
+from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.images.pictures import load_rgb
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.devices import torch_device
+from stages.core.networks.weights import load_weights, read_trained, weights_digest
+from stages.core.workflow import step
+from stages.ops.regions import Regions
+
+log = logging.getLogger(__name__)
+
+
+def predict_cim(
+    *,
+    images: Path,
+    proposals: Path,
+    weights: Path,
+    output: Path,
+    settings: CimPredictionSettings,
+    run: str,
+    device: str,
+) -> None:
+    """Score each picture's proposals and keep the best as instances; a picture without proposals has none.
+
+    The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
+    Raises ValueError where the weights are not of `train_cim` or of other classes.
+    """
+    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates:
+        network, trained, metadata = load_network(weights, pictures, device=device)
+        predictor = Predictor(network, trained=trained, settings=settings)
+        header = {
+            "classes": pictures.header["classes"],
+            "category_ids": pictures.header["category_ids"],
+            "run": run,
+            "method": "cim",
+            "supervision": metadata["supervision"],
+            "weights": weights_digest(weights),
+        }
+        provenance = Provenance("predict_cim", settings, None, {"images": pictures, "proposals": candidates})
+        counts = []
+        with create(output, Instances, header=header, provenance=provenance) as instances:
+            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
+                regions = candidates.find(picture).regions
+                check_size(pictures, candidates, picture, regions.shape)
+                record = predictor.instances(pictures[i], regions, root=pictures.header["root"])
+                instances.append(record)
+                counts.append(len(record.scores))
+        log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
+
+
+class Predictor:
+    """Scores proposals with test-time augmentation and chooses instances."""
+
+    def __init__(self, network: CimNetwork, *, trained: CimTrainingSettings, settings: CimPredictionSettings) -> None:
+        self.network, self.trained, self.settings = network.eval(), trained, settings
+        self.device = network.heads.weight.device
+
+    def instances(self, picture: Picture, regions: Regions, *, root: str) -> Instances:
+        """The instances of one picture among its proposals."""
+        if self.settings.max_proposals is not None:
+            regions = regions.select(slice(self.settings.max_proposals))
+        tags = picture.tags if self.settings.use_tags else None
+        scores = np.zeros((0, len(picture.tags)), np.float32)
+        if len(regions):
+            scores = by_rank(self.scores(load_rgb(picture, root), regions), scale=self.settings.rank_scale)
+        chosen, classes = choose_instances(regions, scores, tags=tags, settings=self.settings)
+        return Instances(
+            picture=picture.picture,
+            classes=classes.astype(np.int32),
+            scores=scores[chosen, classes],
+            **packed_fields(regions.select(chosen)),
+        )
+
+    @torch.no_grad()
+    def scores(self, rgb: np.ndarray, regions: Regions) -> np.ndarray:
+        """Scores (N, C) float32 of at least one proposal: the mean over scales, mirror images and branches.
+
+        A branch's score is the product of class probability and integrity (section 4.2).
+        """
+        inputs = self.trained.inputs
+        candidates = RegionInputs.of(regions, crop_size=self.trained.network.crop_size, settings=inputs)
+        passes = []
+        for side in self.settings.longer_sides:
+            for flip in (False, True) if self.settings.flip else (False,):
+                picture = torch.from_numpy(scaled_picture(rgb, side, flip=flip, settings=inputs)).to(self.device)
+                seen = candidates.flip(inputs) if flip else candidates
+                passes.append(self._score_pass(picture, seen, scale=side / max(rgb.shape[:2])))
+        return torch.stack(passes).mean(0).cpu().numpy()
+
+    def _score_pass(self, picture: Tensor, regions: RegionInputs, *, scale: float) -> Tensor:
+        features = self.network.features(picture)
+        boxes = torch.from_numpy(regions.boxes * np.float32(scale)).to(self.device)
+        crops = torch.from_numpy(np.ascontiguousarray(regions.crops)).to(self.device)
+        parts = []
+        for start in range(0, len(boxes), self.settings.proposal_chunk):
+            chunk = slice(start, start + self.settings.proposal_chunk)
+            refined = self.network.score(features, boxes[chunk], crops[chunk]).refined
+            parts.append(torch.stack([classes * whole for classes, whole in refined]).mean(0)[:, 1:])
+        return torch.cat(parts)
+
+
+def load_network(
+    weights: Path, images: Artifact[Picture], *, device: str
+) -> tuple[CimNetwork, CimTrainingSettings, dict[str, Any]]:
+    """The trained network, the settings that it was trained with, and the metadata of the weights file.
+
+    Raises ValueError where the weights are not of `train_cim`, do not fit, or know other classes than the images.
+    """
+    metadata = read_trained(weights, step="train_cim", classes=images.header["classes"], listed=images.path)
+    trained = CimTrainingSettings.model_validate(metadata["settings"])
+    backbone = build_backbone(trained.backbone, load=False)
+    network = CimNetwork(backbone, class_count=len(metadata["classes"]), settings=trained.network)
+    load_weights(weights, network)
+    return network.to(torch_device(device)), trained, metadata
+
+
+if __name__ == "__main__":
+    step.run(predict_cim)

@@ -1,0 +1,98 @@
+"""Step: trains CIM's network."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+from stages.cim.data import CimTask
+from stages.cim.network import CimNetwork
+from stages.cim.settings import CimTrainingSettings
+from stages.core.artifacts.cluster_labels import ClusterLabels
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.storage import Artifact, read
+from stages.core.networks.backbones import build_backbone, starting_weights
+from stages.core.training.identity import training_identity
+from stages.core.training.loop import TrainingOutputs, train
+from stages.core.workflow import step
+
+log = logging.getLogger(__name__)
+
+
+def train_cim(
+    *,
+    images: Path,
+    proposals: Path,
+    cluster_labels: Path | None,
+    backbone_weights: Path | None,
+    output_weights: Path,
+    output_curves: Path,
+    output_plot: Path,
+    settings: CimTrainingSettings,
+    device: str,
+) -> None:
+    """Train the network on tags, proposals and, unless `pseudo_labels` is none, AGPL's cluster labels.
+
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Pictures without tags or
+    proposals are listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
+    Raises ValueError where the labels belong to other proposals or classes, or are missing or not wanted.
+    """
+    with contextlib.ExitStack() as stack:
+        pictures = stack.enter_context(read(images, Picture))
+        candidates = stack.enter_context(read(proposals, Proposals))
+        labels = None if cluster_labels is None else stack.enter_context(read(cluster_labels, ClusterLabels))
+        _check_labels(labels, pictures, candidates, settings)
+        step.seed_everything(settings.seed)
+        backbone = build_backbone(settings.backbone, classifier=backbone_weights)
+        network = CimNetwork(backbone, class_count=len(pictures.header["classes"]), settings=settings.network)
+        task = CimTask(network, images=pictures, proposals=candidates, labels=labels, settings=settings)
+        log.info("training on %d of %d pictures", len(task.usable), len(pictures))
+        inputs = {"images": pictures, "proposals": candidates} | ({} if labels is None else {"cluster_labels": labels})
+        fingerprints = {name: artifact.fingerprint for name, artifact in inputs.items()}
+        metadata = {
+            "step": "train_cim",
+            "settings": settings.model_dump(mode="json"),
+            "inputs": fingerprints,
+            "classes": pictures.header["classes"],
+            "supervision": "image tags" if labels is None else labels.header["supervision"],
+        }
+        train(
+            task,
+            settings.training,
+            folder=output_weights.parent / "checkpoint",
+            identity=training_identity(
+                "stages.cim.train_cim",
+                settings,
+                inputs=fingerprints,
+                weights=starting_weights(settings.backbone, classifier=backbone_weights),
+            ),
+            seed=settings.seed,
+            device=device,
+            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+        )
+
+
+def _check_labels(
+    labels: Artifact[ClusterLabels] | None, images: Artifact[Picture], proposals: Artifact[Proposals],
+    settings: CimTrainingSettings,
+) -> None:  # fmt: skip
+    if (labels is None) != (settings.pseudo_labels == "none"):
+        given = "no cluster labels are" if labels is None else f"{labels.path} is"
+        raise ValueError(f"pseudo_labels is {settings.pseudo_labels!r}, but {given} given; change one of the two")
+    if labels is None:
+        return
+    if labels.header["classes"] != images.header["classes"]:
+        raise ValueError(
+            f"{labels.path} holds classes {labels.header['classes']}, {images.path} holds {images.header['classes']}; "
+            "remake the labels"
+        )
+    made_from = labels.provenance["inputs"]["proposals"]["fingerprint"]
+    if made_from != proposals.fingerprint:
+        raise ValueError(
+            f"{labels.path} labels other proposals ({made_from}) than those of {proposals.path} "
+            f"({proposals.fingerprint}); remake the labels"
+        )
+
+
+if __name__ == "__main__":
+    step.run(train_cim)

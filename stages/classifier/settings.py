@@ -1,0 +1,131 @@
+"""Settings of the classifiers that are trained on tags, and of the cues that are read from them."""
+
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from stages.core.config.section import Section
+from stages.core.networks.settings import BackboneSettings
+from stages.core.training.settings import TrainingSettings
+
+S = TypeVar("S", bound=Section)
+Strength = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+class PeakHeadSettings(Section):
+    """PRM: the score of a class is the mean of its map's peaks (Zhou et al., CVPR 2018, equation 2)."""
+
+    kind: Literal["prm"]
+    upsampling: int = Field(ge=1, description="times the map is enlarged before peaks are sought")
+    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the enlarged map")
+    divide_gradient: bool = Field(
+        description="gradient of the mean; false: each peak gets the whole gradient, as in PRM's released code"
+    )
+
+    @model_validator(mode="after")
+    def _window_has_a_middle(self) -> Self:
+        return _check_odd(self, "window")
+
+
+class AverageHeadSettings(Section):
+    """CAM: the score of a class is the mean of its map."""
+
+    kind: Literal["cam"]
+
+
+class AttentionHeadSettings(Section):
+    """PAM: extra layers with peak attention, then the mean of the map (BESTIE, CVPR 2022, section 3.2)."""
+
+    kind: Literal["pam"]
+    layers: int = Field(ge=1, description="extra 3x3 convolutions (BESTIE: 3)")
+    channels: int = Field(ge=1, description="of each extra convolution (BESTIE: 512)")
+    attention: Literal["last", "all"] = Field(
+        description="which extra layers have peak attention: last (best in the paper), all (released code)"
+    )
+    alpha: float = Field(ge=0, le=1, description="activations below alpha times their channel's maximum become 0")
+
+
+class AugmentationSettings(Section):
+    """How a training picture is changed, in this order."""
+
+    input_size: Side = Field(description="pixels; side of the square that the picture is squashed to")
+    flip: float = Field(ge=0, le=1, description="probability")
+    brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
+    contrast: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
+    saturation: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
+    hue: float = Field(ge=0, le=0.5, description="shift drawn from -x to x, in turns of the hue circle; 0: off")
+    crop_size: Side | None = Field(description="pixels; side of a random crop; null: the whole square")
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop_size is not None and self.crop_size > self.input_size:
+            raise ValueError(f"crop_size {self.crop_size} is above input_size {self.input_size}")
+        return self
+
+
+class ClassifierTrainingSettings(Section):
+    """The network and how it is trained."""
+
+    seed: int = Field(ge=0)
+    head: Annotated[PeakHeadSettings | AverageHeadSettings | AttentionHeadSettings, Field(discriminator="kind")]
+    backbone: BackboneSettings
+    augmentation: AugmentationSettings
+    batch: int = Field(ge=1, description="pictures a forward pass; an update sees batch x accumulate")
+    training: TrainingSettings
+
+
+class WindowPeaksSettings(Section):
+    """Peaks as PRM and AGPL take them: maxima of the enlarged map that reach its median and a threshold."""
+
+    kind: Literal["window"]
+    upsampling: int = Field(ge=1, description="times the response map is enlarged (PRM: 8)")
+    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the enlarged map (PRM: 3)")
+    threshold: float = Field(description="response above which a peak counts; a class without one keeps its best peak")
+    relative: bool = Field(
+        description="the threshold is a share of the class's largest response in the picture; false: a logit (CIM: 10)"
+    )
+
+    @model_validator(mode="after")
+    def _window_has_a_middle(self) -> Self:
+        if self.relative and not 0 <= self.threshold < 1:
+            raise ValueError(f"threshold is {self.threshold}; a relative one is a share, from 0 to below 1")
+        return _check_odd(self, "window")
+
+
+class PooledPeaksSettings(Section):
+    """Peaks as BESTIE takes them: maxima of the smoothed map at the picture's size, normalised to 0..1."""
+
+    kind: Literal["pooled"]
+    smoothing: int = Field(ge=1, description="odd side of the averaging window, pixels of the picture (BESTIE: 3)")
+    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the picture (BESTIE: 15)")
+    limit: int = Field(ge=1, description="peaks a class, the highest (BESTIE: 25)")
+    threshold: float = Field(ge=0, le=1, description="lowest value of a peak (BESTIE: 0.1)")
+
+    @model_validator(mode="after")
+    def _windows_have_a_middle(self) -> Self:
+        return _check_odd(_check_odd(self, "window"), "smoothing")
+
+
+class CuesSettings(Section):
+    """How response maps and peaks are read from a trained classifier."""
+
+    input_sizes: list[Side] = Field(
+        min_length=1, description="pixels; the picture is squashed to squares of these sides, the answers are averaged"
+    )
+    flip: bool = Field(description="average with the answer for the mirrored picture")
+    batch: int = Field(ge=1, description="pictures a forward pass")
+    peaks: Annotated[WindowPeaksSettings | PooledPeaksSettings, Field(discriminator="kind")]
+
+
+class ClassifierSettings(Section):
+    """One classifier: how it is trained, and how its cues are read."""
+
+    train: ClassifierTrainingSettings
+    cues: CuesSettings
+
+
+def _check_odd(section: S, name: str) -> S:
+    if getattr(section, name) % 2 == 0:
+        raise ValueError(f"{name} is {getattr(section, name)}, expected an odd number, so that it has a middle")
+    return section

@@ -1,0 +1,68 @@
+"""Step: trains a classifier on image tags."""
+
+import logging
+from pathlib import Path
+
+from stages.classifier.network import Classifier
+from stages.classifier.samples import ClassifierTask
+from stages.classifier.settings import ClassifierTrainingSettings
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.storage import read
+from stages.core.networks.backbones import build_backbone, starting_weights
+from stages.core.training.identity import training_identity
+from stages.core.training.loop import TrainingOutputs, train
+from stages.core.workflow import step
+
+log = logging.getLogger(__name__)
+
+
+def train_classifier(
+    *,
+    images: Path,
+    output_weights: Path,
+    output_curves: Path,
+    output_plot: Path,
+    settings: ClassifierTrainingSettings,
+    device: str,
+) -> None:
+    """Train on the tags of `images`; pictures without tags are listed in the log and left out.
+
+    A checkpoint in the folder `checkpoint` beside the weights lets a killed training go on. The weights' metadata hold
+    the settings and classes, from which the network can be built again.
+    """
+    if settings.backbone.weights == "classifier":
+        raise ValueError("a classifier's backbone cannot start from a classifier; set weights to timm, none or a file")
+    with read(images, Picture) as pictures:
+        step.seed_everything(settings.seed)
+        network = Classifier(
+            build_backbone(settings.backbone), class_count=len(pictures.header["classes"]), settings=settings
+        )
+        task = ClassifierTask(network, images=pictures, settings=settings)
+        seen = settings.batch * settings.training.accumulate * settings.training.steps
+        log.info("training on %d pictures, %.1f times each", len(task.usable), seen / len(task.usable))
+        inputs = {"images": pictures.fingerprint}
+        metadata = {
+            "step": "train_classifier",
+            "settings": settings.model_dump(mode="json"),
+            "inputs": inputs,
+            "classes": pictures.header["classes"],
+            "supervision": "image tags",
+        }
+        train(
+            task,
+            settings.training,
+            folder=output_weights.parent / "checkpoint",
+            identity=training_identity(
+                "stages.classifier.train_classifier",
+                settings,
+                inputs=inputs,
+                weights=starting_weights(settings.backbone),
+            ),
+            seed=settings.seed,
+            device=device,
+            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+        )
+
+
+if __name__ == "__main__":
+    step.run(train_classifier)

@@ -1,0 +1,212 @@
+"""Step `evaluate_instances`: predicted against annotated instances, by all presets at once."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core.artifacts.files import write_json
+from stages.core.artifacts.ground_truth import GroundTruth
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.storage import Artifact, read
+from stages.core.workflow import step
+from stages.evaluation.average_precision import AveragePrecision, average_precision, preset
+from stages.evaluation.best_overlap import (
+    average_best_overlap,
+    best_overlaps,
+    class_average_best_overlap,
+    concatenated,
+    mean_average_best_overlap,
+)
+from stages.evaluation.coco import CocoEvaluation, CocoSummary
+from stages.evaluation.curves import plot_precision_recall
+from stages.evaluation.matching import Rule, counts_as_positive
+from stages.evaluation.overlaps import Overlaps, overlaps_with_truth
+from stages.evaluation.pairing import annotated_pictures, check_same_classes, check_same_pictures
+from stages.evaluation.settings import MaskMetricsSettings
+from stages.evaluation.wording import percent, shown, treatment
+
+log = logging.getLogger(__name__)
+THRESHOLD_PRESETS = ("voc", "cim", "sds")  # reported at the settings' thresholds; `coco` has its own
+
+
+@dataclasses.dataclass(frozen=True)
+class BestOverlaps:
+    """Of all instances that count: best overlap with a prediction of its class (n,), and class (n,)."""
+
+    best: np.ndarray
+    classes: np.ndarray
+
+
+def evaluate_instances(
+    *,
+    instances: Path,
+    images: Path,
+    ground_truth: Path,
+    output_metrics: Path,
+    output_plot: Path,
+    settings: MaskMetricsSettings,
+) -> None:
+    """Measure predicted instances against the annotated ones.
+
+    Args:
+        instances: instances.h5 of a run.
+        images: images.h5 of the same split.
+        ground_truth: ground_truth.h5 of the same split; pictures whose masks are not known are left out and counted.
+        output_metrics: JSON; every number in percent, null where nothing is there to measure.
+        output_plot: PNG with precision-recall curves.
+        settings: thresholds and treatment of void and difficult.
+
+    Raises:
+        ValueError: the artifacts differ in pictures or classes, or masks in size; scores that are not finite.
+    """
+    with (
+        read(instances, Instances) as found,
+        read(images, Picture) as pictures,
+        read(ground_truth, GroundTruth) as truth,
+    ):
+        classes = check_same_classes(found, truth)
+        check_same_classes(pictures, truth)
+        check_same_pictures(found, truth)
+        check_same_pictures(pictures, truth)
+        overlaps, coco = _measured(found, truth, settings, len(classes))
+        about = _about(found, pictures, truth, overlaps, settings)
+        best = _best_overlaps(overlaps, settings)
+    rules = {name: preset(name, void=settings.void, difficult=settings.difficult) for name in THRESHOLD_PRESETS}
+    results = {
+        name: average_precision(overlaps, class_count=len(classes), thresholds=settings.thresholds, rule=rule)
+        for name, rule in rules.items()
+    }
+    metrics = about | {
+        "presets": {name: dataclasses.asdict(rule) for name, rule in (rules | {"coco": preset("coco")}).items()},
+        "masks": _overall(results, coco, best, settings, len(classes)),
+        "per_class": _per_class(results, coco, best, settings, classes),
+    }
+    write_json(output_metrics, metrics)
+    title = f"{about['run']} on {about['dataset']} {about['split']}, supervision: {about['supervision']}"
+    plot_precision_recall(output_plot, results=results, classes=classes, settings=settings, title=title)
+    _report(metrics)
+
+
+def _measured(
+    found: Artifact[Instances], truth: Artifact[GroundTruth], settings: MaskMetricsSettings, class_count: int
+) -> tuple[list[Overlaps], CocoSummary]:
+    """Overlaps of every picture whose masks are known, and COCO's own numbers."""
+    known = annotated_pictures(truth)
+    coco = CocoEvaluation(class_count)
+    overlaps = []
+    for picture in step.progress(known, total=len(known), label="pictures measured"):
+        predicted, annotated = found.find(picture), truth.find(picture)
+        overlaps.append(overlaps_with_truth(predicted, annotated, void=settings.void))
+        coco.add(predicted, annotated, void=settings.void)
+    return overlaps, coco.summary()
+
+
+def _about(
+    found: Artifact[Instances],
+    pictures: Artifact[Picture],
+    truth: Artifact[GroundTruth],
+    overlaps: list[Overlaps],
+    settings: MaskMetricsSettings,
+) -> dict[str, Any]:
+    """What was measured: run, data, supervision, counts and treatment of unusual annotations."""
+    rule = _counting(settings)
+    return {
+        "run": found.header["run"],
+        "method": found.header["method"],
+        "supervision": found.header["supervision"],
+        "dataset": pictures.header["name"],
+        "split": pictures.header["split"],
+        "units": "percent",
+        "n_images": len(overlaps),
+        "n_images_left_out": len(truth) - len(overlaps),
+        "n_instances": sum(int(counts_as_positive(o, rule).sum()) for o in overlaps),
+        "n_crowds": sum(int(o.crowd.sum()) for o in overlaps),
+        "n_difficult": sum(int(o.difficult.sum()) for o in overlaps),
+        "n_predictions": sum(len(o.scores) for o in overlaps),
+        "treatment": treatment(settings),
+        "inputs": {"instances": found.fingerprint, "ground_truth": truth.fingerprint},
+    }
+
+
+def _counting(settings: MaskMetricsSettings) -> Rule:
+    """A rule that tells which instances count; in that all presets agree."""
+    return preset("voc", void=settings.void, difficult=settings.difficult)
+
+
+def _best_overlaps(overlaps: list[Overlaps], settings: MaskMetricsSettings) -> BestOverlaps:
+    counting = [counts_as_positive(o, _counting(settings)) for o in overlaps]
+    best = concatenated(best_overlaps(o)[c] for o, c in zip(overlaps, counting, strict=True))
+    labels = concatenated((o.truth_classes[c] for o, c in zip(overlaps, counting, strict=True)), np.int64)
+    return BestOverlaps(best, labels)
+
+
+def metric_name(prefix: str, threshold: float) -> str:
+    """Name of an average precision at a threshold: 0.5 gives AP50 or mAP50."""
+    return f"{prefix}{round(100 * threshold)}"
+
+
+def _overall(
+    results: dict[str, AveragePrecision],
+    coco: CocoSummary,
+    best: BestOverlaps,
+    settings: MaskMetricsSettings,
+    class_count: int,
+) -> dict[str, Any]:
+    masks: dict[str, Any] = {
+        name: {
+            metric_name("mAP", threshold): percent(mean)
+            for threshold, mean in zip(settings.thresholds, result.mean, strict=True)
+        }
+        for name, result in results.items()
+    }
+    masks["coco"] = {name: percent(value) for name, value in coco.overall.items()}
+    masks["ABO"] = percent(average_best_overlap(best.best))
+    masks["MABO"] = percent(mean_average_best_overlap(best.best, best.classes, class_count))
+    return masks
+
+
+def _per_class(
+    results: dict[str, AveragePrecision],
+    coco: CocoSummary,
+    best: BestOverlaps,
+    settings: MaskMetricsSettings,
+    classes: list[str],
+) -> dict[str, Any]:
+    overlap = class_average_best_overlap(best.best, best.classes, len(classes))
+    return {
+        label: {
+            "n_instances": int((best.classes == i).sum()),
+            "ABO": percent(overlap[i]),
+            "coco": {name: percent(value) for name, value in coco.per_class[i].items()},
+            **{
+                name: {
+                    metric_name("AP", threshold): percent(value)
+                    for threshold, value in zip(settings.thresholds, result.per_class[i], strict=True)
+                }
+                for name, result in results.items()
+            },
+        }
+        for i, label in enumerate(classes)
+    }
+
+
+def _report(metrics: dict[str, Any]) -> None:
+    """Log the numbers; each names its preset."""
+    log.info(
+        "%d pictures with %d instances measured, %d pictures without known masks left out",
+        metrics["n_images"], metrics["n_instances"], metrics["n_images_left_out"],
+    )  # fmt: skip
+    if not metrics["n_images"]:
+        log.warning("no picture of this split has known masks: there are predictions, but nothing to measure them by")
+    masks = metrics["masks"]
+    for name in (*THRESHOLD_PRESETS, "coco"):
+        log.info("preset %s: %s", name, ", ".join(f"{key} {shown(value)}" for key, value in masks[name].items()))
+    log.info("ABO over instances %s, over classes %s", shown(masks["ABO"]), shown(masks["MABO"]))
+
+
+if __name__ == "__main__":
+    step.run(evaluate_instances)

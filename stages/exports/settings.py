@@ -1,0 +1,82 @@
+"""Settings of what leaves tagmask: exported masks, overlays, packed models."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.core.config.section import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SelectionSettings(Section):
+    """Which instances of a picture are exported. Instances without a pixel never are."""
+
+    score_threshold: float = Field(ge=0, description="least score of an instance")
+    top_k: int | None = Field(ge=1, description="most instances of a picture, best first; null: all")
+    tagged_only: bool = Field(description="only classes that the picture is tagged with")
+
+
+class CocoFormSettings(Section):
+    """How masks stand in COCO instances JSON."""
+
+    segmentation: Literal["rle", "polygons"] = Field(
+        description="rle: exact, compact; polygons: what annotation tools edit; a hole is cut in from the outline"
+    )
+    polygon_tolerance: float = Field(
+        ge=0, description="pixels that a polygon may lie beside the mask's outline; 0: the same pixels"
+    )
+
+
+class CocoExportSettings(Section):
+    """What `export_coco` reads."""
+
+    selection: SelectionSettings
+    form: CocoFormSettings
+
+
+class OverlayFormSettings(Section):
+    """How an overlay looks."""
+
+    longer_side: int | None = Field(ge=64, description="pixels of the drawn picture; null: those of the picture")
+    jpeg_quality: int = Field(ge=10, le=100, description="larger is better and heavier")
+    opacity: Share = Field(description="of painted masks; their outlines are solid")
+
+
+class OverlaySettings(Section):
+    """What `export_overlays` reads."""
+
+    selection: SelectionSettings
+    form: OverlayFormSettings
+
+
+class PackSettings(Section):
+    """What `pack_model` reads: where the model comes from, and what it needs elsewhere."""
+
+    dataset: str = Field(min_length=1, description="name of the data set that the model was trained on")
+    run: str = Field(min_length=1, description="name of the run; with /mask_rcnn: of the network trained on its masks")
+    part: Literal["network", "mask_rcnn"] = Field(description="which key of `trained` takes the weights")
+    trained_by: str = Field(min_length=1, description="step that wrote the weights")
+    semantics: str | None = Field(description="source of the semantic maps that were learned from; null: none were")
+    train_split: str = Field(min_length=1, description="split that was trained on")
+    splits: list[str] = Field(min_length=1, description="splits of the metrics, in the order of the files")
+    code: dict[str, str] = Field(description="digests of the code that trained the network and that predicts with it")
+    overlay: dict[str, Any] = Field(description="segment.yaml but for the classes, which the weights know")
+
+
+class ExportsSettings(Section):
+    """All exports."""
+
+    predictions: SelectionSettings
+    pseudo_masks: SelectionSettings
+    results: SelectionSettings
+    coco: CocoFormSettings
+    overlays: OverlayFormSettings
+
+    def coco_of(self, kind: Literal["predictions", "pseudo_masks"]) -> CocoExportSettings:
+        """What `export_coco` reads for predictions or pseudo masks."""
+        return CocoExportSettings(selection=getattr(self, kind), form=self.coco)
+
+    def overlays_of(self, kind: Literal["predictions", "pseudo_masks"]) -> OverlaySettings:
+        """What `export_overlays` reads for predictions or pseudo masks."""
+        return OverlaySettings(selection=getattr(self, kind), form=self.overlays)

@@ -1,0 +1,104 @@
+"""Step: trains a Mask R-CNN on pseudo masks."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.instances import Instances, check_pseudo_masks
+from stages.core.artifacts.storage import Artifact, read
+from stages.core.networks.backbones import starting_weights
+from stages.core.training.identity import training_identity
+from stages.core.training.loop import TrainingOutputs, train
+from stages.core.workflow import step
+from stages.mask_rcnn.data import MaskRcnnTask
+from stages.mask_rcnn.network import MaskRcnn
+from stages.mask_rcnn.settings import MaskRcnnTrainingSettings
+
+log = logging.getLogger(__name__)
+
+
+def train_mask_rcnn(
+    *,
+    images: Path,
+    pseudo_masks: Path,
+    backbone_weights: Path | None,
+    output_weights: Path,
+    output_curves: Path,
+    output_plot: Path,
+    settings: MaskRcnnTrainingSettings,
+    device: str,
+) -> None:
+    """Train the network on the pictures that the pseudo masks list; those that they leave out are not seen.
+
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
+    weights lets a killed training go on.
+    Raises ValueError where the pseudo masks are of other pictures or classes, or where scores are to be weights but
+    most of them lie outside [0, 1].
+    """
+    with read(images, Picture) as pictures, read(pseudo_masks, Instances) as masks:
+        _check(pictures, masks, settings)
+        step.seed_everything(settings.seed)
+        network = MaskRcnn(settings, class_count=len(pictures.header["classes"]), classifier=backbone_weights)
+        task = MaskRcnnTask(network, images=pictures, pseudo_masks=masks, settings=settings)
+        log.info("training on %d of %d pictures", len(masks), len(pictures))
+        fingerprints = {"images": pictures.fingerprint, "pseudo_masks": masks.fingerprint}
+        metadata = {
+            "step": "train_mask_rcnn",
+            "settings": settings.model_dump(mode="json"),
+            "inputs": fingerprints,
+            "classes": pictures.header["classes"],
+            "supervision": masks.header["supervision"],
+            "method": f"{masks.header['method']} + mask_rcnn",
+        }
+        train(
+            task,
+            settings.training,
+            folder=output_weights.parent / "checkpoint",
+            identity=training_identity(
+                "stages.mask_rcnn.train_mask_rcnn",
+                settings,
+                inputs=fingerprints,
+                weights=starting_weights(settings.backbone.plain, classifier=backbone_weights),
+            ),
+            seed=settings.seed,
+            device=device,
+            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+        )
+
+
+def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
+    check_pseudo_masks(masks)
+    if masks.header["classes"] != pictures.header["classes"]:
+        raise ValueError(
+            f"{masks.path} holds classes {masks.header['classes']}, {pictures.path} holds "
+            f"{pictures.header['classes']}; remake the pseudo masks"
+        )
+    strangers = sorted(set(masks.ids) - set(pictures.ids))
+    if strangers:
+        raise ValueError(
+            f"{masks.path} has {len(strangers)} pictures that {pictures.path} lacks, such as {strangers[:3]}; remake "
+            "the pseudo masks from this list of pictures"
+        )
+    scores = np.concatenate([np.zeros(0, np.float32), *(masks.field(i, "scores") for i in range(len(masks)))])
+    if not len(scores):
+        raise ValueError(f"{masks.path} holds no pseudo mask; lower mask_rcnn.pseudo_masks.score_threshold")
+    if settings.loss_weights == "scores":
+        _check_weights(scores, masks)
+
+
+def _check_weights(scores: np.ndarray, masks: Artifact[Instances]) -> None:
+    """Scores outside [0, 1] are limited to it, see `scaled_target`; where most are, they are no confidences."""
+    outside = int(((scores < 0) | (scores > 1)).sum())
+    if 2 * outside > len(scores):
+        raise ValueError(
+            f"{masks.path} holds scores from {scores.min():g} to {scores.max():g}, {outside} of {len(scores)} outside "
+            "[0, 1], and loss_weights is 'scores', for which most must lie in it; set it to 'ones'"
+        )
+    if outside:
+        log.info("%d of %d scores lie outside [0, 1] and are limited to it as weights", outside, len(scores))
+
+
+if __name__ == "__main__":
+    step.run(train_mask_rcnn)

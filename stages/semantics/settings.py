@@ -1,0 +1,169 @@
+"""Settings of the semantics stage: where semantic maps come from, by named sources."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.core.config.crf import CrfSettings
+from stages.core.config.section import Section
+from stages.core.networks.settings import BackboneSettings
+from stages.core.training.settings import TrainingSettings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=32, le=8192)]
+Strength = Annotated[float, Field(ge=0, lt=1)]
+TRAINING = "training"  # stands for the split that is trained on, whatever its name
+Splits = Annotated[list[str], Field(description="names of splits; training: the one that is trained on")]
+
+
+class LabelSettings(Section):
+    """Labels of pixels from class response maps (IRNet, CVPR 2019, section 3.4; cam_to_ir_label.py).
+
+    Maps of the picture's classes compete with background at a bar, once a high one for confident foreground and once a
+    low one for confident background; a dense CRF follows each. Pixels between are uncertain.
+    """
+
+    foreground_bar: Share = Field(description="share of a class's largest response; above: foreground (IRNet: 0.30)")
+    background_bar: Share = Field(description="share of it; below: background (IRNet: 0.05)")
+    certainty: float = Field(
+        gt=0.5, lt=1, description="probability with which the CRF takes the winner in a pixel to be right (IRNet: 0.7)"
+    )
+    longer_side: Side | None = Field(
+        description="pixels; larger pictures are labelled at this size, which saves time; null: at their own (IRNet)"
+    )
+    crf: CrfSettings
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.background_bar > self.foreground_bar:
+            raise ValueError(f"background_bar {self.background_bar} is above foreground_bar {self.foreground_bar}")
+        return self
+
+
+class PyramidPoolingSettings(Section):
+    """What stands on the backbone: atrous spatial pyramid pooling, with or without a finer stage (DeepLab-v3+)."""
+
+    rates: list[Count] = Field(description="dilations of the 3x3 branches, features (DeepLab-v3: 6, 12, 18)")
+    image_pooling: bool = Field(description="one more branch: the mean of the whole picture (DeepLab-v3: true)")
+    channels: Count = Field(description="of each branch and of the layers after them (DeepLab-v3: 256)")
+    low_stage: int | None = Field(
+        ge=0, description="earlier stage whose finer features are added (timm's index; DeepLab-v3+: 1); null: none"
+    )
+    low_channels: Count = Field(description="to which its features are reduced (DeepLab-v3+: 48); low_stage only")
+    dropout: float = Field(ge=0, lt=1, description="before the last layer (DeepLab-v3+: 0.1)")
+
+
+class SegmentationDataSettings(Section):
+    """What one forward pass sees. The augmentations apply in this order."""
+
+    longer_side: Side | None = Field(description="pixels that the longer side is scaled to; null: its own (DeepLab)")
+    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
+        min_length=1, description="one is drawn and multiplies the size (DeepLab: 0.5 to 1.5)"
+    )
+    crop: Side = Field(description="side of a random crop, pixels; smaller pictures are padded (DeepLab: 321)")
+    flip: Share = Field(description="probability that the crop is mirrored (DeepLab: 0.5)")
+    brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (DeepLab)")
+    contrast: Strength = Field(description="likewise")
+    batch: int = Field(ge=2, description="pictures a forward pass; an update sees batch x accumulate")
+
+
+class SegmentationTrainingSettings(Section):
+    """The segmentation network and how it is trained."""
+
+    seed: int = Field(ge=0, description="of all that is random: first weights, order of pictures, augmentation")
+    backbone: BackboneSettings
+    head: PyramidPoolingSettings
+    data: SegmentationDataSettings
+    training: TrainingSettings
+
+    @model_validator(mode="after")
+    def _low_stage_is_lower(self) -> Self:
+        if self.head.low_stage is not None and self.head.low_stage >= self.backbone.stage:
+            raise ValueError(
+                f"head.low_stage is {self.head.low_stage}, not below backbone.stage {self.backbone.stage}; lower it, "
+                "or set null"
+            )
+        return self
+
+
+class SegmentationPredictionSettings(Section):
+    """From the network to maps."""
+
+    longer_side: Side | None = Field(description="pixels that the longer side is scaled to; null: its own")
+    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
+        min_length=1, description="factors on the size; the probabilities of all are averaged (IRNet: 0.5, 1, 1.5, 2)"
+    )
+    flip: bool = Field(description="average with the mirrored picture's probabilities at each scale")
+    tagged_on: Splits = Field(
+        description="splits on which only classes of a picture's tags may win: those whose tags are known beforehand"
+    )
+    crf: CrfSettings
+
+
+class NetworkSource(Section):
+    """A segmentation network trained on labels of pixels that come from a classifier's response maps."""
+
+    kind: Literal["network"]
+    cues: str = Field(min_length=1, description="name of a head in `classifier`")
+    labels: LabelSettings
+    train: SegmentationTrainingSettings
+    predict: SegmentationPredictionSettings
+
+
+class CuesSource(Section):
+    """The labels of pixels themselves as maps, without a network; uncertain pixels stay uncertain."""
+
+    kind: Literal["cues"]
+    cues: str = Field(min_length=1, description="name of a head in `classifier`")
+    labels: LabelSettings
+    tagged_on: Splits = Field(
+        description="splits on which the classes are those of the tags; on others those with a score above 0"
+    )
+
+
+class PngSource(Section):
+    """Import of maps that another method has made: `<picture id>.png`, 8 bits a pixel."""
+
+    kind: Literal["png"]
+    folders: dict[str, Annotated[str, Field(min_length=1)]] = Field(description="folder of the maps of each split")
+    class_values: dict[str, Annotated[int, Field(ge=1, le=254)]] | None = Field(
+        description="value of each class of the data set in the maps; other values from 1 to 254 become background;"
+        " null: 1, 2, ... in the order of the classes. 0 is background, 255 uncertain"
+    )
+    supervision: str = Field(
+        min_length=1, description="what labels the maps have seen; shown with the metrics of all that is made of them"
+    )
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> Self:
+        values = list((self.class_values or {}).values())
+        if len(set(values)) < len(values):
+            raise ValueError(f"class_values gives one value to several classes: {self.class_values}")
+        return self
+
+
+class OracleSource(Section):
+    """The annotated maps. What is made of them is supervised by masks, and says so: an upper bound, no method."""
+
+    kind: Literal["oracle"]
+
+
+SemanticsSettings = Annotated[NetworkSource | CuesSource | PngSource | OracleSource, Field(discriminator="kind")]
+
+
+class LabelPixelsSettings(Section):
+    """What the step `label_pixels` reads."""
+
+    labels: LabelSettings
+    tagged_on: Splits = Field(
+        description="splits on which the classes are those of the tags; on others those with a score above 0"
+    )
+
+
+class PngImportSettings(Section):
+    """What the step `import_semantics` reads: a source as one split needs it."""
+
+    folder: str = Field(min_length=1, description="holds <picture id>.png")
+    class_values: dict[str, int] | None = Field(description="as in PngSource")
+    supervision: str = Field(min_length=1, description="as in PngSource")

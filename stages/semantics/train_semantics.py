@@ -1,0 +1,76 @@
+"""Step: trains a segmentation network on labels of pixels."""
+
+import logging
+from pathlib import Path
+
+from stages.core.artifacts.images import Picture
+from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.storage import read
+from stages.core.networks.backbones import build_backbone, starting_weights
+from stages.core.training.identity import training_identity
+from stages.core.training.loop import TrainingOutputs, train
+from stages.core.workflow import step
+from stages.semantics.data import SegmentationTask
+from stages.semantics.maps import check_maps
+from stages.semantics.network import SegmentationNetwork
+from stages.semantics.settings import SegmentationTrainingSettings
+
+log = logging.getLogger(__name__)
+
+
+def train_semantics(
+    *,
+    images: Path,
+    labels: Path,
+    backbone_weights: Path | None,
+    output_weights: Path,
+    output_curves: Path,
+    output_plot: Path,
+    settings: SegmentationTrainingSettings,
+    device: str,
+) -> None:
+    """Train on the pixels that `labels` decide; pictures without any are listed in the log and left out.
+
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
+    weights lets a killed training go on. The weights' metadata hold settings and classes, from which the network can be
+    built again.
+    Raises ValueError where the labels are of other pictures or classes, or all uncertain.
+    """
+    with read(images, Picture) as pictures, read(labels, SemanticMaps) as maps:
+        check_maps(maps, pictures)
+        step.seed_everything(settings.seed)
+        network = SegmentationNetwork(
+            build_backbone(settings.backbone, classifier=backbone_weights),
+            stage=settings.backbone.stage,
+            class_count=len(pictures.header["classes"]),
+            settings=settings.head,
+        )
+        task = SegmentationTask(network, images=pictures, labels=maps, settings=settings)
+        seen = settings.data.batch * settings.training.accumulate * settings.training.steps
+        log.info("training on %d pictures, %.1f times each", len(task.usable), seen / len(task.usable))
+        inputs = {"images": pictures.fingerprint, "labels": maps.fingerprint}
+        metadata = {
+            "step": "train_semantics",
+            "settings": settings.model_dump(mode="json"),
+            "inputs": inputs,
+            "classes": pictures.header["classes"],
+            "supervision": maps.header["supervision"],
+        }
+        train(
+            task,
+            settings.training,
+            folder=output_weights.parent / "checkpoint",
+            identity=training_identity(
+                "stages.semantics.train_semantics",
+                settings,
+                inputs=inputs,
+                weights=starting_weights(settings.backbone, classifier=backbone_weights),
+            ),
+            seed=settings.seed,
+            device=device,
+            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+        )
+
+
+if __name__ == "__main__":
+    step.run(train_semantics)

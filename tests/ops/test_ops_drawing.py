@@ -1,0 +1,112 @@
+"""Drawing: arrays in, arrays out."""
+
+import base64
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.ops.drawing import (
+    heat,
+    hexadecimal,
+    jpeg_uri,
+    mark,
+    number,
+    outline,
+    paint,
+    palette,
+    small_masks,
+    thickest_point,
+)
+from stages.ops.regions import Regions
+
+GREY = np.full((20, 30, 3), 100, np.uint8)
+
+
+def square(y0: int, y1: int, x0: int, x1: int, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def test_painted_inside_is_blended_outline_solid_and_outside_untouched() -> None:
+    colour = np.array([[200, 0, 0]], np.uint8)
+    painted = paint(GREY, square(4, 12, 4, 12)[None], colour, opacity=0.5)
+    assert painted[8, 8].tolist() == [150, 50, 50]
+    assert painted[4, 8].tolist() == [200, 0, 0]
+    assert painted[0, 0].tolist() == [100, 100, 100]
+
+
+def test_the_first_mask_lies_on_top() -> None:
+    masks = np.stack([square(4, 12, 4, 12), square(0, 20, 0, 30)])
+    painted = paint(GREY, masks, np.array([[255, 0, 0], [0, 0, 255]], np.uint8), opacity=1.0)
+    assert painted[8, 8].tolist() == [255, 0, 0]
+    assert painted[18, 28].tolist() == [0, 0, 255]
+
+
+def test_nothing_painted_leaves_the_picture() -> None:
+    none = np.zeros((0, 20, 30), bool)
+    for drawn in (paint(GREY, none, palette(0), opacity=0.5), number(GREY, none), number(GREY, none[:0])):
+        np.testing.assert_array_equal(drawn, GREY)
+    np.testing.assert_array_equal(mark(GREY, np.zeros((0, 2), int), palette(0)), GREY)
+
+
+def test_outline_is_the_rim_of_the_mask_and_not_that_of_the_picture() -> None:
+    rim = outline(square(0, 5, 0, 5))
+    assert rim.sum() == 9
+    assert not rim[0, 0]
+    assert not outline(np.ones((4, 4), bool)).any()
+
+
+def test_heat_is_dark_where_there_is_no_response_and_bright_at_its_maximum() -> None:
+    response = np.full((4, 6), -3.0)
+    response[2, 3] = 5.0
+    drawn = heat(np.zeros((40, 60, 3), np.uint8), response, opacity=1.0)
+    assert drawn[0, 0].sum() < 20
+    assert drawn[20:30, 30:40].max() > 200
+
+
+def test_heat_of_a_flat_map_is_dark() -> None:
+    assert heat(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 2)), opacity=1.0).max() < 10
+
+
+def test_a_mark_shows_its_colour_and_may_lie_on_the_rim() -> None:
+    marked = mark(GREY, np.array([[10, 15], [0, 0]]), np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+    assert marked[10, 15].tolist() == [1, 2, 3]
+    assert marked[0, 0].tolist() == [4, 5, 6]
+
+
+def test_numbers_are_written_where_a_mask_is_thickest_and_empty_masks_get_none() -> None:
+    shape = (80, 100)
+    picture = np.full((*shape, 3), 100, np.uint8)
+    masks = np.stack([square(0, 60, 40, 100, shape), np.zeros(shape, bool)])
+    y, x = thickest_point(masks[0])
+    assert (abs(y - 29.5) <= 1, abs(x - 69.5) <= 1) == (True, True)
+    changed = (number(picture, masks) != picture).any(axis=2)
+    assert changed[y - 4 : y + 5, x - 4 : x + 5].all()
+    assert not changed[60:].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), height=st.integers(1, 30), width=st.integers(1, 30))
+def test_small_masks_are_nearest_pixels_of_the_large_ones(seed: int, height: int, width: int) -> None:
+    generator = np.random.default_rng(seed)
+    masks = generator.random((3, 11, 13)) < 0.5
+    small = small_masks(Regions.from_masks(masks), np.array([2, 0]), height, width)
+    rows, columns = (np.arange(height) * 2 + 1) * 11 // (2 * height), (np.arange(width) * 2 + 1) * 13 // (2 * width)
+    np.testing.assert_array_equal(small, masks[[2, 0]][:, rows][:, :, columns])
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_colours_are_distinct_and_do_not_depend_on_their_number(count: int) -> None:
+    colours = palette(count)
+    assert len({hexadecimal(colour) for colour in colours}) == count
+    np.testing.assert_array_equal(colours, palette(80)[:count])
+
+
+def test_uri_holds_the_picture() -> None:
+    uri = jpeg_uri(GREY, quality=90)
+    data = np.frombuffer(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")), np.uint8)
+    assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - GREY).max() <= 2
