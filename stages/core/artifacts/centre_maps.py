@@ -18,7 +18,7 @@ class CentreMaps(Record):
     KIND: ClassVar[str] = "centre maps"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
+    picture: str = text(about="id of the picture")
     heat: np.ndarray = array(
         "float16", "rows", "columns", about="highest heat of a centre of any class in each cell; about 1 at a centre"
     )

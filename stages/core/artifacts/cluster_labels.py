@@ -15,6 +15,6 @@ class ClusterLabels(Record):
     KIND: ClassVar[str] = "cluster_labels"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
+    picture: str = text(about="id of the picture")
     clusters: np.ndarray = array("int32", "regions", about="cluster id from 1 on; 0: the proposal is ignored")
     cluster_classes: np.ndarray = array("int32", "regions", about="class; -1: background, or ignored")

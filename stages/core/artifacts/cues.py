@@ -19,7 +19,7 @@ class Cues(Record):
     KIND: ClassVar[str] = "cues"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
+    picture: str = text(about="id of the picture")
     responses: np.ndarray = array(
         "float32", "classes", "rows", "columns",
         about="class response maps (logits) that cover the whole picture, at the network's resolution; points: 0 rows",

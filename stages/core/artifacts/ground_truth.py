@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from stages.core.artifacts.records import Record, array, text
-from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
+from stages.core.artifacts.regions import atom_count_field, atoms_field, membership_field, unpacked_regions
 from stages.core.artifacts.semantic_maps import UNCERTAIN
 from stages.ops.regions import Regions
 
@@ -18,11 +18,11 @@ class GroundTruth(Record):
     KIND: ClassVar[str] = "ground_truth"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
+    picture: str = text(about="id of the picture")
     annotated: bool = array("bool", about="false: no masks are known for this picture, so that it must be left out")
-    atoms: np.ndarray = array("uint32", "height", "width", about=ATOMS)
-    membership: np.ndarray = array("uint8", "instances", "membership_bytes", about=membership_about("instances"))
-    atom_count: int = array("int32", about=ATOM_COUNT)
+    atoms: np.ndarray = atoms_field()
+    membership: np.ndarray = membership_field("instances")
+    atom_count: int = atom_count_field()
     void: np.ndarray = array("uint8", "void_bytes", about="which atoms are void (unlabelled), bits packed; or empty")
     classes: np.ndarray = array("int32", "instances", about="class of each instance")
     crowd: np.ndarray = array("bool", "instances", about="the mask covers a crowd: matches with it do not count")

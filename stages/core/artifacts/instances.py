@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from stages.core.artifacts.records import Record, array, text
-from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
+from stages.core.artifacts.regions import atom_count_field, atoms_field, membership_field, unpacked_regions
 from stages.core.artifacts.storage import Artifact
 from stages.ops.regions import Regions
 
@@ -21,10 +21,10 @@ class Instances(Record):
     KIND: ClassVar[str] = "instances"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
-    atoms: np.ndarray = array("uint32", "height", "width", about=ATOMS)
-    membership: np.ndarray = array("uint8", "instances", "membership_bytes", about=membership_about("instances"))
-    atom_count: int = array("int32", about=ATOM_COUNT)
+    picture: str = text(about="id of the picture")
+    atoms: np.ndarray = atoms_field()
+    membership: np.ndarray = membership_field("instances")
+    atom_count: int = atom_count_field()
     classes: np.ndarray = array("int32", "instances", about="class of each instance")
     scores: np.ndarray = array("float32", "instances", about="confidence of each instance, descending")
 

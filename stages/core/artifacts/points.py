@@ -15,6 +15,6 @@ class Points(Record):
     KIND: ClassVar[str] = "points"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
+    picture: str = text(about="id of the picture")
     points: np.ndarray = array("int32", "points", 2, about="(y, x) in pixels; empty: none are known")
     classes: np.ndarray = array("int32", "points", about="class of each point")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from stages.core.artifacts.records import Record, array, text
-from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, unpacked_regions
+from stages.core.artifacts.regions import atom_count_field, atoms_field, membership_field, unpacked_regions
 from stages.ops.regions import Regions
 
 Supervision = Literal["label-free", "class-agnostic boundaries", "class-agnostic masks"]
@@ -23,10 +23,10 @@ class Proposals(Record):
     KIND: ClassVar[str] = "proposals"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
-    atoms: np.ndarray = array("uint32", "height", "width", about=ATOMS)
-    membership: np.ndarray = array("uint8", "regions", "membership_bytes", about=membership_about("regions"))
-    atom_count: int = array("int32", about=ATOM_COUNT)
+    picture: str = text(about="id of the picture")
+    atoms: np.ndarray = atoms_field()
+    membership: np.ndarray = membership_field("regions")
+    atom_count: int = atom_count_field()
     scores: np.ndarray = array("float32", "regions", about="the source's own score of each region, descending")
 
     @property

@@ -20,7 +20,8 @@ def array(dtype: str, *axes: str | int, about: str) -> Any:
 
     `axes` are names (the length differs from picture to picture; fields that name the same axis have the same length
     within a picture) or integers (fixed). Without axes the field is one number per picture. `about` says what the
-    values are, their unit, and what empty means; it is written into the file.
+    values are, their unit, and what empty means. It is written into the file, but into neither its fingerprint nor the
+    digest of the code: an edited description reruns nothing, and a file keeps the words that it was made with.
     """
     return dataclasses.field(metadata={"dtype": dtype, "axes": axes, "about": about})
 

@@ -7,7 +7,13 @@ import numpy as np
 
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.records import Record, array, text
-from stages.core.artifacts.regions import ATOM_COUNT, ATOMS, membership_about, packed_fields, unpacked_regions
+from stages.core.artifacts.regions import (
+    atom_count_field,
+    atoms_field,
+    membership_field,
+    packed_fields,
+    unpacked_regions,
+)
 from stages.ops.regions import Regions
 
 
@@ -22,10 +28,10 @@ class RefinedLabels(Record):
     KIND: ClassVar[str] = "refined labels"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
-    atoms: np.ndarray = array("uint32", "height", "width", about=ATOMS)
-    membership: np.ndarray = array("uint8", "instances", "membership_bytes", about=membership_about("instances"))
-    atom_count: int = array("int32", about=ATOM_COUNT)
+    picture: str = text(about="id of the picture")
+    atoms: np.ndarray = atoms_field()
+    membership: np.ndarray = membership_field("instances")
+    atom_count: int = atom_count_field()
     classes: np.ndarray = array("int32", "instances", about="class of each instance")
     scores: np.ndarray = array(
         "float32", "instances", about="weight of the instance's pixels in the loss, 0 to 1 (equation 2); points: 1"

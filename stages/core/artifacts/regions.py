@@ -4,15 +4,33 @@ from typing import Any
 
 import numpy as np
 
+from stages.core.artifacts.records import array
 from stages.ops.regions import Regions
 
-ATOMS = "index of the atom that each pixel belongs to; an atom is a largest piece that no region cuts"
-ATOM_COUNT = "number of atoms of the picture"
+
+def atoms_field() -> Any:
+    """Declare the field `atoms` of a record that holds regions."""
+    return array(
+        "uint32",
+        "height",
+        "width",
+        about="index of the atom that each pixel belongs to; an atom is a largest piece that no region cuts",
+    )
 
 
-def membership_about(axis: str) -> str:
-    """Description of a membership field over `axis`."""
-    return f"which atoms each of the {axis} holds: bits over atoms, packed by np.packbits(axis=1)"
+def membership_field(axis: str) -> Any:
+    """Declare the field `membership` of a record whose regions lie along `axis`."""
+    return array(
+        "uint8",
+        axis,
+        "membership_bytes",
+        about=f"which atoms each of the {axis} holds: bits over atoms, packed by np.packbits(axis=1)",
+    )
+
+
+def atom_count_field() -> Any:
+    """Declare the field `atom_count` of a record that holds regions."""
+    return array("int32", about="number of atoms of the picture")
 
 
 def packed_fields(regions: Regions) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class SemanticMaps(Record):
     KIND: ClassVar[str] = "semantic maps"
     SCHEMA: ClassVar[int] = 1
 
-    picture: str = text("id of the picture")
+    picture: str = text(about="id of the picture")
     labels: np.ndarray = array(
         "uint8", "height", "width",
         about="0: background; 1 + k: class k; 255: uncertain; the size is that of the picture",
