@@ -21,7 +21,8 @@ def packing(wildcards):
     """Settings of `pack_model`."""
     stage = project.stage_of(wildcards.run)
     steps = {
-        step: code_digest(f"stages.{stage}.{step}") for step in ("train", "predict")
+        step: code_digest(f"stages.{stage}.{step}_{stage}")
+        for step in ("train", "predict")
     }
     names = {"runs": config["runs"], "splits": config["images"]["folder"]["splits"]}
     return pack_settings(project, wildcards.run, code=steps, **names).canonical()

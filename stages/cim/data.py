@@ -184,9 +184,11 @@ def usable_pictures(images: Artifact[Picture], proposals: Artifact[Proposals]) -
             empty.append(picture)
         else:
             usable.append(i)
-    for what, which in (("without tags", untagged), ("without proposals", empty)):
-        if which:
-            log.warning("%d of %d pictures %s are not trained on: %s", len(which), len(images), what, ", ".join(which))
+    total = len(images)
+    if untagged:
+        log.warning("%d of %d pictures without tags are not trained on: %s", len(untagged), total, ", ".join(untagged))
+    if empty:
+        log.warning("%d of %d pictures without proposals are not trained on: %s", len(empty), total, ", ".join(empty))
     if not usable:
         raise ValueError(
             f"{images.path}: none of {len(images)} pictures has both tags and proposals; nothing to train on"

@@ -50,8 +50,11 @@ def make_pseudo_masks(*, images: Path, instances: Path, output: Path, settings: 
         _write(output, chosen, predictions, settings, counts, pictures)
     log.info("%d pseudo masks in %d of %d pictures", counts["masks"], len(chosen), counts["pictures"])
     log.info("%d pictures are untagged and left out", counts["untagged"])
-    fate = "stay as pictures without objects" if settings.empty == "negative" else "are left out"
-    log.info("%d pictures have no pseudo mask and %s", counts["empty"], fate)
+    log.info(
+        "%d pictures have no pseudo mask and %s",
+        counts["empty"],
+        "stay as pictures without objects" if settings.empty == "negative" else "are left out",
+    )
 
 
 def _chosen(record: Instances, tags: np.ndarray, settings: PseudoMaskSettings) -> np.ndarray:

@@ -18,7 +18,7 @@ from stages.core.artifacts.images import Picture
 from stages.ops import rle
 from stages.proposals.imported import MaskList
 
-KNOWN = (
+_KNOWN = (
     "a list of annotations of one picture (SAM), {image, annotations} (SA-1B), a list of results with image_id (COCO "
     "results, CutLER), or {images, annotations} (COCO data set)"
 )
@@ -83,7 +83,7 @@ def mask_list(annotations: Sequence[Annotation], picture: Picture, name: str) ->
     for i, annotation in enumerate(annotations):
         if not isinstance(annotation, dict) or "segmentation" not in annotation:
             found = sorted(annotation) if isinstance(annotation, dict) else type(annotation).__name__
-            raise ValueError(f"{name}: annotation {i} holds {found}, expected a `segmentation`; expected {KNOWN}")
+            raise ValueError(f"{name}: annotation {i} holds {found}, expected a `segmentation`; expected {_KNOWN}")
     size = int(picture.height), int(picture.width)
     scores = [_score(annotation) for annotation in annotations]
     known = [score for score in scores if score is not None]
@@ -146,4 +146,4 @@ def _decode(segmentation: Any, size: tuple[int, int], name: str) -> np.ndarray:
 
 def _unknown(path: Path, content: Any) -> ValueError:
     found = f"an object with {sorted(content)[:8]}" if isinstance(content, dict) else f"a {type(content).__name__}"
-    return ValueError(f"{path} holds {found}, which is no known layout; expected {KNOWN}")
+    return ValueError(f"{path} holds {found}, which is no known layout; expected {_KNOWN}")

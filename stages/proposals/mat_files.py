@@ -13,7 +13,7 @@ from scipy.io.matlab import MatReadError
 
 from stages.proposals.imported import MaskList, SuperpixelList
 
-LAYOUTS = (
+_LAYOUTS = (
     "`maskmat` (cell of masks, or array regions x height x width), "
     "`superpixels` with `labels` (cell of 1-based ids) and perhaps `scores`, at the top or in a struct `proposals`, "
     "or `masks` (array height x width x regions)"
@@ -42,7 +42,7 @@ def read_mat(path: Path) -> MaskList | SuperpixelList:
     if "masks" in inside:
         return _from_stack(np.moveaxis(_array(inside["masks"], "masks", 3, path), 2, 0), inside)
     raise ValueError(
-        f"{path} has the variables {_outline(variables)}, which is no known layout; expected {LAYOUTS}: "
+        f"{path} has the variables {_outline(variables)}, which is no known layout; expected {_LAYOUTS}: "
         "save the proposals in one of these"
     )
 
@@ -88,7 +88,7 @@ def _scores(variables: dict[str, Any]) -> np.ndarray | None:
 def _array(value: Any, name: str, axes: int, path: Path) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.ndim != axes or value.dtype.kind not in "buif":
         found = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise ValueError(f"{path}: {name} is {found}, expected numbers with {axes} axes; expected {LAYOUTS}")
+        raise ValueError(f"{path}: {name} is {found}, expected numbers with {axes} axes; expected {_LAYOUTS}")
     return value
 
 

@@ -131,7 +131,7 @@ def test_one_setting_reruns_what_depends_on_it_and_nothing_else(project, overlay
         pytest.param("cim/losses.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="losses"),
         pytest.param("cim/decoding.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING, id="decoding"),
         pytest.param("cim/agpl.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
-        pytest.param("inspection/overlays.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery"}, id="overlays"),
+        pytest.param("inspection/panels.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery"}, id="panels"),
     ],
 )  # fmt: skip
 def test_one_edited_function_reruns_the_steps_that_import_it(project, file, old, new, expected):

@@ -246,13 +246,10 @@ def _load_backbone(path: Path, backbone: Backbone, name: str) -> None:
             f"{path} lacks {len(missing)} of the {len(needed)} tensors of {name}, such as {missing[:3]}; "
             "give complete weights, or use fewer stages"
         )
-    unlike = [
-        f"{key} {tuple(found[key].shape)}, not {tuple(own[key].shape)}"
-        for key in matching
-        if found[key].shape != own[key].shape
-    ]
+    unlike = sorted(key for key in matching if found[key].shape != own[key].shape)
     if unlike:
-        raise ValueError(f"{path} has other shapes than {name}: {sorted(unlike)[:3]}; give weights of {name}")
+        shapes = [f"{key} {tuple(found[key].shape)}, not {tuple(own[key].shape)}" for key in unlike[:3]]
+        raise ValueError(f"{path} has other shapes than {name}: {shapes}; give weights of {name}")
     backbone.network.load_state_dict({key: found[key] for key in matching}, strict=False)
     left_over = found.keys() - own.keys()
     log.info("backbone %s: %d tensors from %s, %d others there not used", name, len(matching), path, len(left_over))

@@ -41,9 +41,9 @@ def load_tensors(tensors: Mapping[str, torch.Tensor], module: torch.nn.Module, p
     own = module.state_dict()
     missing, left_over = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     unlike = [name for name in sorted(own.keys() & tensors.keys()) if own[name].shape != tensors[name].shape]
-    problems = {"missing": missing, "not in the network": left_over, "of another shape": unlike}
-    found = "; ".join(f"{len(names)} {what}, such as {names[:3]}" for what, names in problems.items() if names)
-    if found:
+    if missing or left_over or unlike:
+        problems = {"missing": missing, "not in the network": left_over, "of another shape": unlike}
+        found = "; ".join(f"{len(names)} {what}, such as {names[:3]}" for what, names in problems.items() if names)
         raise ValueError(f"{path} does not fit the network: {found}; it was made under other settings: train again")
     module.load_state_dict(tensors)
 

@@ -1,17 +1,20 @@
-"""What a step's code is: a digest over the syntax trees of its module and of all of ours that it imports.
+"""What a step's code is: a digest over the code of its module and of all of ours that it imports, without prose.
 
-Comments, layout and touched files leave the digest as it is; an edited function changes it for the steps that import
-its module, and for no others. The versions of the libraries that decide the numbers are part of it. Imports are read
-from the source, so that nothing heavy is loaded.
+Comments, layout, messages, descriptions, settings that are declared (prose.py has the rules) and touched files leave
+the digest as it is; an edited function changes it for the steps that import its module, and for no others. The versions
+of the libraries that decide the numbers are part of it. Imports are read from the source, so that nothing heavy is
+loaded.
 """
 
 import ast
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from stages.core.workflow.prose import without_prose
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = "stages"
@@ -21,92 +24,116 @@ DISTRIBUTIONS = {
     "numpy": "numpy", "PIL": "pillow", "pycocotools": "pycocotools", "pydensecrf": "pydensecrf2", "scipy": "scipy",
     "skimage": "scikit-image", "timm": "timm", "torch": "torch", "torchvision": "torchvision",
 }  # fmt: skip
+SETTINGS = f"{PACKAGE}.core.config"  # holds settings, as do all modules named `settings`
+Reader = Callable[[str], bytes | None]
 
 
 def code_digest(module: str) -> str:
     """Digest of a module's code, of the code of ours that it imports, and of the libraries that these import."""
-    digest = hashlib.sha256()
-    libraries: set[str] = set()
-    for name in import_closure(module):
-        source = _source(name)
-        libraries |= source.libraries
-        digest.update(f"{name}\0{source.code}\0".encode())
-    for library in sorted(libraries):
-        digest.update(f"{library}=={importlib.metadata.version(DISTRIBUTIONS[library])}\0".encode())
-    return digest.hexdigest()[:16]
+    return _project().digest(module)
+
+
+def read_project(path: str) -> bytes | None:
+    """A file of the project, by its path there; None where there is none."""
+    file = ROOT / path
+    return file.read_bytes() if file.is_file() else None
 
 
 @cache
-def import_closure(module: str) -> tuple[str, ...]:
-    """Names of all modules of this package that `module` imports, directly or not, and its own; sorted."""
-    if not _path(module).is_file():
-        raise ModuleNotFoundError(f"no module {module} in {ROOT}; a rule names a step that does not exist")
-    seen: set[str] = set()
-    todo = [*_with_parents(module)]
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            todo += [parent for target in _source(name).imports for parent in _with_parents(target)]
-    return tuple(sorted(seen))
+def _project() -> "Sources":
+    return Sources(read_project)
 
 
-def _with_parents(module: str) -> list[str]:
+class Sources:
+    """The package's modules as `read` gives them from paths such as stages/ops/nms.py; each is read once."""
+
+    def __init__(self, read: Reader) -> None:
+        self._read = read
+        self._modules: dict[str, _Module | None] = {}
+
+    def digest(self, module: str) -> str:
+        """See `code_digest`."""
+        digest = hashlib.sha256()
+        modules = [(name, self._module(name)) for name in self.import_closure(module)]
+        for name, found in modules:
+            if found.code:
+                digest.update(f"{name}\0{found.code}\0".encode())
+        for library in sorted(set().union(*(found.libraries for _, found in modules))):
+            digest.update(f"{library}=={_version(library)}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def import_closure(self, module: str) -> tuple[str, ...]:
+        """Names of all modules of the package that `module` imports, directly or not, and its own; sorted.
+
+        Raises ModuleNotFoundError where there is no such module.
+        """
+        if self._module(module) is None:
+            raise ModuleNotFoundError(f"no module {module} in {ROOT}; a rule names a step that does not exist")
+        seen: set[str] = set()
+        todo = [module]
+        while todo:
+            name = todo.pop()
+            found = self._module(name)
+            if name not in seen and found is not None:
+                seen.add(name)
+                todo += [*found.imports, *_parents(name)]
+        return tuple(sorted(seen))
+
+    def _module(self, name: str) -> "_Module | None":
+        """A module; None where there is none, as where a name that is imported is a function."""
+        if name not in self._modules:
+            self._modules[name] = self._find(name)
+        return self._modules[name]
+
+    def _find(self, name: str) -> "_Module | None":
+        parent, path = name.rpartition(".")[0], name.replace(".", "/")
+        if parent and (package := self._module(parent)) is not None and not package.is_package:
+            return None
+        for file, is_package in ((f"{path}.py", False), (f"{path}/__init__.py", True)):
+            source = self._read(file)
+            if source is not None:
+                return _parsed(name, source, is_package)
+        return None
+
+
+def _parents(module: str) -> list[str]:
     parts = module.split(".")
-    return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-def _path(module: str) -> Path:
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+@cache
+def _version(library: str) -> str:
+    return importlib.metadata.version(DISTRIBUTIONS[library])
 
 
 @dataclass(frozen=True)
-class _Source:
-    code: str  # digest of the syntax tree without docstrings
-    imports: tuple[str, ...]  # modules of ours
+class _Module:
+    code: str  # digest of its code without prose; empty where it has none
+    imports: frozenset[str]  # of ours: modules, and names in them
     libraries: frozenset[str]  # of DISTRIBUTIONS
+    is_package: bool
 
 
 @cache
-def _source(module: str) -> _Source:
-    tree = ast.parse(_path(module).read_bytes())
-    imports = tuple(_own_imports(module, tree))
-    libraries = frozenset(DISTRIBUTIONS.keys() & set(_imported(tree)))
-    _drop_docstrings(tree)
-    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, libraries)
+def _parsed(name: str, source: bytes, is_package: bool) -> _Module:
+    code = without_prose(source, settings=name.endswith(".settings") or name.startswith(f"{SETTINGS}."))
+    package = name if is_package else name.rpartition(".")[0]
+    imported = {target for node in code.imports for target in _targets(node, package)}
+    tops = {target: target.split(".")[0] for target in imported}
+    return _Module(
+        code=hashlib.sha256(code.text.encode()).hexdigest() if code.text else "",
+        imports=frozenset(target for target, top in tops.items() if top == PACKAGE),
+        libraries=frozenset(DISTRIBUTIONS.keys() & set(tops.values())),
+        is_package=is_package,
+    )
 
 
-def _drop_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """First parts of the names of the libraries that a module imports."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0]
-
-
-def _own_imports(module: str, tree: ast.Module) -> Iterator[str]:
-    package = module if _path(module).name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            source = ".".join([*parts, *([node.module] if node.module else [])])
-            names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] == PACKAGE and _path(name).is_file())
+def _targets(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[str]:
+    """Full names of all that a statement in a module of `package` imports: modules, and names that may be modules."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+    source = ".".join([*parts, *([node.module] if node.module else [])])
+    yield source
+    yield from (f"{source}.{alias.name}" for alias in node.names)
