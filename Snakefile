@@ -14,6 +14,8 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
+from stages.project import graph, semantic_sources
+from stages.project.methods import METHODS
 from stages.project.packing import pack_settings
 from stages.project.project import ConfigError, load_project
 from stages.core.workflow.digest import code_digest
@@ -47,27 +49,10 @@ scattergather:
 wildcard_constraints:
     dataset=re.escape(DATASET),  # files of another data set, such as its weights, are only read
     split="|".join(map(re.escape, project.images.splits)),
-    run=r"[\w-]+(/mask_rcnn)?",
+    run="|".join(map(re.escape, [*project.runs, *project.measured])),  # runs, and <run>/<part>
     source=r"[\w-]+",
     head=r"[\w-]+",
     scatteritem=r"\d+-of-\d+",
-
-
-localrules:
-    all,
-    images,
-    proposals,
-    classifier,
-    cues,
-    semantics,
-    cim,
-    prm,
-    bestie,
-    mask_rcnn,
-    evaluation,
-    inspection,
-    exports,
-    segment,
 
 
 def runs_of(method):
@@ -100,10 +85,6 @@ def weights_of(part, made):
     return path
 
 
-def cues_of_run(wildcards):
-    return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
-
-
 def classifier_to_start_from(wildcards, backbone, head):
     """The weights of the classifier `head` where a backbone starts from them, else nothing."""
     if backbone.weights != "classifier":
@@ -127,10 +108,13 @@ include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
 include: "rules/semantics.smk"
-include: "rules/cim.smk"
-include: "rules/prm.smk"
-include: "rules/bestie.smk"
-include: "rules/mask_rcnn.smk"
+
+
+for name in METHODS:
+
+    include: f"rules/{name}.smk"
+
+
 include: "rules/evaluation.smk"
 include: "rules/inspection.smk"
 include: "rules/exports.smk"
@@ -141,6 +125,7 @@ rule all:
     input:
         rules.evaluation.input,
         rules.inspection.input,
+    localrule: True
 
 
 onsuccess:

@@ -19,10 +19,6 @@ def refining():
     ]
 
 
-def semantics_of_run(wildcards):
-    return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{project.runs[wildcards.run].semantics}.h5"
-
-
 def instances_to_iterate(wildcards):
     before = project.runs[wildcards.run].iterates
     return f"results/{wildcards.dataset}/{before}/{wildcards.split}/instances.h5"
@@ -36,6 +32,7 @@ rule bestie:
             run=predicted_here("bestie"),
             split=project.splits.evaluate,
         ),
+    localrule: True
 
 
 rule transfer_semantics:

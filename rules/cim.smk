@@ -1,18 +1,9 @@
 # CIM (IJCAI 2023): AGPL labels proposals from cues, the network mines complete instances, prediction picks proposals.
 
 
-def proposals_of_run(wildcards):
-    return f"results/{wildcards.dataset}/{wildcards.split}/proposals/{project.runs[wildcards.run].proposals}.h5"
-
-
 def runs_with_labels():
     """Names of the runs that train on AGPL's labels."""
-    return [
-        name
-        for name in runs_of("cim")
-        if project.runs[name].trains
-        and project.runs[name].cim.train.pseudo_labels == "agpl"
-    ]
+    return graph.runs_that_make(project, "{run}/cluster_labels/{split}.h5")
 
 
 def labels_of_run(wildcards):
@@ -20,11 +11,6 @@ def labels_of_run(wildcards):
     if wildcards.run not in runs_with_labels():
         return []
     return f"results/{wildcards.dataset}/{wildcards.run}/cluster_labels/{project.splits.train}.h5"
-
-
-def training_proposals_of_run(wildcards):
-    source = project.runs[wildcards.run].proposals
-    return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{source}.h5"
 
 
 rule cim:
@@ -35,6 +21,7 @@ rule cim:
             run=predicted_here("cim"),
             split=project.splits.evaluate,
         ),
+    localrule: True
 
 
 rule label_clusters:

@@ -8,8 +8,11 @@ def heads_in_use():
 
 def cues_in_use():
     """Names of the cues of the runs that bring no weights, and of the sources of semantic maps in use."""
-    own = {run.cues for run in project.runs.values() if run.trains}
-    return sorted(own | set(project.semantic_heads))
+    return graph.cues_in_use(project)
+
+
+def cues_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
 
 
 rule classifier:
@@ -19,6 +22,7 @@ rule classifier:
             dataset=DATASET,
             head=heads_in_use(),
         ),
+    localrule: True
 
 
 rule cues:
@@ -35,6 +39,7 @@ rule cues:
             split=project.all_splits,
             head=heads_in_use(),
         ),
+    localrule: True
 
 
 rule train_classifier:

@@ -1,6 +1,14 @@
 # Everything that compares with annotations: metrics of instances, proposals, cues and pseudo labels.
 
 
+def labels_to_report(wildcards):
+    """Artifacts with the masks that a run is trained on: those that they continue, then their own."""
+    own = "{run}/{labels}/{split}.h5".format(**wildcards)
+    before = graph.labels_before(project, wildcards.run, wildcards.labels)
+    paths = [own] if before is None else [before.format(**wildcards), own]
+    return [f"results/{wildcards.dataset}/{path}" for path in paths]
+
+
 rule evaluation:
     input:
         rules.proposals.input,
@@ -12,32 +20,9 @@ rule evaluation:
             run=project.measured,
             split=project.splits.evaluate,
         ),
-        expand(
-            "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.report.json",
-            dataset=DATASET,
-            run=project.refined_here,
-            split=project.splits.train,
-        ),
-        expand(
-            "results/{dataset}/{run}/cluster_labels/{split}.report.json",
-            dataset=DATASET,
-            run=runs_with_labels(),
-            split=project.all_splits,
-        ),
-        expand(
-            "results/{dataset}/{run}/pseudo_instances/{split}.report.json",
-            dataset=DATASET,
-            run=trained_here("bestie"),
-            split=project.all_splits,
-        ),
-        expand(
-            "results/{dataset}/{run}/refined_labels/{split}.{kind}",
-            dataset=DATASET,
-            run=refining(),
-            split=project.splits.evaluate,
-            kind=["report.json", "png"],
-        ),
+        [f"results/{DATASET}/{report}" for report in graph.reports_of_runs(project)],
         f"results/{DATASET}/comparison.md",
+    localrule: True
 
 
 rule evaluate_instances:
@@ -155,7 +140,7 @@ rule report_cluster_labels:
     benchmark:
         "results/{dataset}/benchmarks/{run}/report_cluster_labels.{split}.tsv"
     wildcard_constraints:
-        run=one_of(runs_with_labels()),
+        run=one_of(graph.reported_by(project, "cluster_labels")[0]),
     threads: 1
     resources:
         mem_mb=2000,
@@ -169,79 +154,31 @@ rule report_cluster_labels:
         " --settings {params.settings:q} --log {log}"
 
 
-rule report_pseudo_masks:
+# Masks that a run is trained on, whoever made them: components, pseudo masks, refined labels.
+rule report_masks:
     input:
-        pseudo_masks="results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+        labels=labels_to_report,
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.report.json",
+        report="results/{dataset}/{run}/{labels}/{split}.report.json",
+        plot="results/{dataset}/{run}/{labels}/{split}.png",
     log:
-        "results/{dataset}/logs/{run}/report_pseudo_masks.{split}.log",
+        "results/{dataset}/logs/{run}/report_masks.{labels}.{split}.log",
     benchmark:
-        "results/{dataset}/benchmarks/{run}/report_pseudo_masks.{split}.tsv"
+        "results/{dataset}/benchmarks/{run}/report_masks.{labels}.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here),
+        run=one_of(graph.reported_by(project, "masks")[0]),
+        labels=one_of(graph.reported_by(project, "masks")[1]),
     threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
     params:
         settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
-        code=code_digest("stages.evaluation.report_pseudo_masks"),
+        code=code_digest("stages.evaluation.report_masks"),
     shell:
-        "python -m stages.evaluation.report_pseudo_masks --pseudo-masks {input.pseudo_masks}"
-        " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
-
-
-rule report_pseudo_instances:
-    input:
-        pseudo_instances="results/{dataset}/{run}/pseudo_instances/{split}.h5",
-        ground_truth="results/{dataset}/{split}/ground_truth.h5",
-    output:
-        "results/{dataset}/{run}/pseudo_instances/{split}.report.json",
-    log:
-        "results/{dataset}/logs/{run}/report_pseudo_instances.{split}.log",
-    benchmark:
-        "results/{dataset}/benchmarks/{run}/report_pseudo_instances.{split}.tsv"
-    wildcard_constraints:
-        run=one_of(trained_here("bestie")),
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=120,
-    params:
-        settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
-        code=code_digest("stages.evaluation.report_pseudo_instances"),
-    shell:
-        "python -m stages.evaluation.report_pseudo_instances --pseudo-instances {input.pseudo_instances}"
-        " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
-
-
-rule report_refined_labels:
-    input:
-        refined_labels="results/{dataset}/{run}/refined_labels/{split}.h5",
-        pseudo_instances="results/{dataset}/{run}/pseudo_instances/{split}.h5",
-        ground_truth="results/{dataset}/{split}/ground_truth.h5",
-    output:
-        report="results/{dataset}/{run}/refined_labels/{split}.report.json",
-        plot="results/{dataset}/{run}/refined_labels/{split}.png",
-    log:
-        "results/{dataset}/logs/{run}/report_refined_labels.{split}.log",
-    benchmark:
-        "results/{dataset}/benchmarks/{run}/report_refined_labels.{split}.tsv"
-    wildcard_constraints:
-        run=one_of(refining()),
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=120,
-    params:
-        settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
-        code=code_digest("stages.evaluation.report_refined_labels"),
-    shell:
-        "python -m stages.evaluation.report_refined_labels --refined-labels {input.refined_labels}"
-        " --pseudo-instances {input.pseudo_instances} --ground-truth {input.ground_truth} --output {output.report}"
-        " --output-plot {output.plot} --settings {params.settings:q} --log {log}"
+        "python -m stages.evaluation.report_masks --labels {input.labels} --ground-truth {input.ground_truth}"
+        " --output {output.report} --output-plot {output.plot} --settings {params.settings:q} --log {log}"
 
 
 rule compare_runs:

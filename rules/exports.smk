@@ -1,10 +1,8 @@
 # Masks for other programs, and finished networks in one folder. Nothing here reads annotations or belongs to `all`.
 
 
-def packed_runs():
-    """Names of the networks that are trained here."""
-    refined = [f"{name}/mask_rcnn" for name in project.refined_here]
-    return [*trained_here("cim"), *trained_here("bestie"), *refined]
+# Labels that are exported: run or part, and the name of their folder.
+LABELS = graph.exported_labels(project)
 
 
 def exports_of(files, runs, splits):
@@ -31,7 +29,7 @@ def packing(wildcards):
 def proposals_of_packed_run(wildcards):
     """The proposals that the run's network chose among, else nothing."""
     run = project.runs[wildcards.run.partition("/")[0]]
-    if not run.uses_proposals:
+    if not run.uses("proposals"):
         return []
     return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{run.proposals}.h5"
 
@@ -41,6 +39,7 @@ rule segment:
         exports_of(
             ["coco.json", "overlays", "ids"], project.measured, project.splits.evaluate
         ),
+    localrule: True
 
 
 rule exports:
@@ -53,18 +52,17 @@ rule exports:
             project.measured,
             project.splits.evaluate,
         ),
-        expand(
-            "results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.{form}",
-            dataset=DATASET,
-            run=project.refined_here,
-            split=project.splits.train,
-            form=["coco.json", "voc"],
-        ),
+        [
+            f"results/{DATASET}/{run}/{labels}/exports/{project.splits.train}.{form}"
+            for run, labels in LABELS
+            for form in ("coco.json", "voc")
+        ],
         expand(
             "results/{dataset}/{run}/model/weights.safetensors",
             dataset=DATASET,
-            run=packed_runs(),
+            run=project.packed,
         ),
+    localrule: True
 
 
 rule export_coco:
@@ -92,15 +90,16 @@ rule export_coco:
 use rule export_coco as export_pseudo_coco with:
     input:
         images="results/{dataset}/{split}/images.h5",
-        instances="results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+        instances="results/{dataset}/{run}/{labels}/{split}.h5",
     output:
-        "results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.coco.json",
+        "results/{dataset}/{run}/{labels}/exports/{split}.coco.json",
     log:
-        "results/{dataset}/logs/{run}/export_pseudo_coco.{split}.log",
+        "results/{dataset}/logs/{run}/export_pseudo_coco.{labels}.{split}.log",
     benchmark:
-        "results/{dataset}/benchmarks/{run}/export_pseudo_coco.{split}.tsv"
+        "results/{dataset}/benchmarks/{run}/export_pseudo_coco.{labels}.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here),
+        run=one_of([run for run, _ in LABELS]),
+        labels=one_of({labels for _, labels in LABELS}),
     params:
         settings=lambda wildcards: project.exports.coco_of("pseudo_masks").canonical(),
         code=code_digest("stages.exports.export_coco"),
@@ -153,15 +152,16 @@ rule export_voc:
 use rule export_voc as export_pseudo_voc with:
     input:
         images="results/{dataset}/{split}/images.h5",
-        instances="results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
+        instances="results/{dataset}/{run}/{labels}/{split}.h5",
     output:
-        directory("results/{dataset}/{run}/mask_rcnn/pseudo_masks/exports/{split}.voc"),
+        directory("results/{dataset}/{run}/{labels}/exports/{split}.voc"),
     log:
-        "results/{dataset}/logs/{run}/export_pseudo_voc.{split}.log",
+        "results/{dataset}/logs/{run}/export_pseudo_voc.{labels}.{split}.log",
     benchmark:
-        "results/{dataset}/benchmarks/{run}/export_pseudo_voc.{split}.tsv"
+        "results/{dataset}/benchmarks/{run}/export_pseudo_voc.{labels}.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here),
+        run=one_of([run for run, _ in LABELS]),
+        labels=one_of({labels for _, labels in LABELS}),
     params:
         settings=lambda wildcards: project.exports.pseudo_masks.canonical(),
         code=code_digest("stages.exports.export_voc"),
@@ -232,7 +232,7 @@ rule pack_model:
     benchmark:
         "results/{dataset}/benchmarks/{run}/pack_model.tsv"
     wildcard_constraints:
-        run=one_of(packed_runs()),
+        run=one_of(project.packed),
     threads: 1
     resources:
         mem_mb=2000,

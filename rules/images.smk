@@ -8,6 +8,7 @@ rule images:
             dataset=DATASET,
             split=project.all_splits,
         ),
+    localrule: True
 
 
 rule list_images:

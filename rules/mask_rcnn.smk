@@ -6,9 +6,10 @@ rule mask_rcnn:
         expand(
             "results/{dataset}/{run}/mask_rcnn/{split}/instances.h5",
             dataset=DATASET,
-            run=project.refined,
+            run=project.refined("mask_rcnn"),
             split=project.splits.evaluate,
         ),
+    localrule: True
 
 
 rule make_pseudo_masks:
@@ -22,7 +23,7 @@ rule make_pseudo_masks:
     benchmark:
         "results/{dataset}/benchmarks/{run}/make_pseudo_masks.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here),
+        run=one_of(project.refined_here("mask_rcnn")),
     threads: 1
     resources:
         mem_mb=2000,
@@ -51,7 +52,7 @@ rule train_mask_rcnn:
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_mask_rcnn.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here),
+        run=one_of(project.refined_here("mask_rcnn")),
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -84,7 +85,7 @@ rule predict_mask_rcnn:
     benchmark:
         "results/{dataset}/benchmarks/{run}/predict_mask_rcnn.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined),
+        run=one_of(project.refined("mask_rcnn")),
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

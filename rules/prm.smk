@@ -9,6 +9,7 @@ rule prm:
             run=predicted_here("prm"),
             split=project.splits.evaluate,
         ),
+    localrule: True
 
 
 rule retrieve_prm:

@@ -3,7 +3,7 @@
 
 def sources_in_use():
     return sorted(
-        {run.proposals for run in project.runs.values() if run.uses_proposals}
+        {run.proposals for run in project.runs.values() if run.uses("proposals")}
     )
 
 
@@ -15,6 +15,15 @@ def sources_of_kind(*kinds):
 
 def source_settings(wildcards):
     return project.proposals[wildcards.source].canonical()
+
+
+def proposals_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/proposals/{project.runs[wildcards.run].proposals}.h5"
+
+
+def training_proposals_of_run(wildcards):
+    source = project.runs[wildcards.run].proposals
+    return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{source}.h5"
 
 
 rule proposals:
@@ -31,6 +40,7 @@ rule proposals:
             split=project.all_splits,
             source=sources_in_use(),
         ),
+    localrule: True
 
 
 rule generate_proposals:

@@ -3,7 +3,7 @@
 
 
 def semantics_in_use():
-    return project.semantics_in_use
+    return semantic_sources.semantics_in_use(project)
 
 
 def semantics_of_kind(*kinds):
@@ -35,6 +35,10 @@ def backbone_of_source(wildcards):
     return classifier_to_start_from(wildcards, source.train.backbone, source.cues)
 
 
+def semantics_of_run(wildcards):
+    return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{project.runs[wildcards.run].semantics}.h5"
+
+
 rule semantics:
     input:
         expand(
@@ -49,6 +53,7 @@ rule semantics:
             dataset=DATASET,
             source=semantics_trained_here(),
         ),
+    localrule: True
 
 
 rule label_pixels:
@@ -68,7 +73,9 @@ rule label_pixels:
         mem_mb=2000,
         runtime=720,
     params:
-        settings=lambda wildcards: project.labelling(wildcards.source).canonical(),
+        settings=lambda wildcards: semantic_sources.labelling(
+            project, wildcards.source
+        ).canonical(),
         code=code_digest("stages.semantics.label_pixels"),
     shell:
         "python -m stages.semantics.label_pixels --images {input.images} --cues {input.cues} --output {output}"
@@ -139,7 +146,9 @@ rule predict_semantics:
         mem_mb=8000,
         runtime=1440,
     params:
-        settings=lambda wildcards: project.map_prediction(wildcards.source).canonical(),
+        settings=lambda wildcards: semantic_sources.map_prediction(
+            project, wildcards.source
+        ).canonical(),
         code=code_digest("stages.semantics.predict_semantics"),
     shell:
         "python -m stages.semantics.predict_semantics --images {input.images} --weights {input.weights} --output {output}"
@@ -163,8 +172,8 @@ rule import_semantics:
         mem_mb=2000,
         runtime=240,
     params:
-        settings=lambda wildcards: project.imported(
-            wildcards.source, wildcards.split
+        settings=lambda wildcards: semantic_sources.imported_maps(
+            project, wildcards.source, wildcards.split
         ).canonical(),
         code=code_digest("stages.semantics.import_semantics"),
     shell:

@@ -19,16 +19,21 @@ def check_same_classes(first: Artifact, second: Artifact) -> list[str]:
     return ours
 
 
+def check_listed(part: Artifact, whole: Artifact) -> None:
+    """Raise ValueError where `part` has a picture that `whole` lacks."""
+    known = set(whole.ids)
+    missing = [picture for picture in part.ids if picture not in known]
+    if missing:
+        raise ValueError(
+            f"{whole.path} lacks {len(missing)} of the {len(part)} pictures of {part.path}, such as "
+            f"{', '.join(map(repr, missing[:SHOWN]))}; make both from the same split's images.h5"
+        )
+
+
 def check_same_pictures(first: Artifact, second: Artifact) -> None:
     """Raise ValueError where one artifact has a picture that the other lacks; their order may differ."""
-    for one, other in ((first, second), (second, first)):
-        known = set(other.ids)
-        missing = [picture for picture in one.ids if picture not in known]
-        if missing:
-            raise ValueError(
-                f"{other.path} lacks {len(missing)} of the {len(one)} pictures of {one.path}, such as "
-                f"{', '.join(map(repr, missing[:SHOWN]))}; make both from the same split's images.h5"
-            )
+    check_listed(first, second)
+    check_listed(second, first)
 
 
 def annotated_pictures(ground_truth: Artifact[GroundTruth]) -> list[str]:

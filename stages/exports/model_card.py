@@ -10,11 +10,6 @@ from stages.exports.settings import PackSettings
 
 PRESETS = ("voc", "cim", "sds", "coco")
 WITHOUT_MASKS = {"image tags", "points"}  # kinds of supervision in which nobody draws a mask
-METHODS = {
-    "train_cim": "CIM (Complete Instances Mining, Li et al., IJCAI 2023): scores proposals",
-    "train_bestie": "BESTIE (Kim et al., CVPR 2022): finds centres of instances and each pixel's offset to its own",
-    "train_mask_rcnn": "Mask R-CNN (He et al., ICCV 2017) trained on the run's own masks",
-}
 USAGE = """\
 TAGMASK_MODEL=path/of/this/folder TAGMASK_PICTURES=path/of/pictures \\
     snakemake segment -c2 --configfile path/of/this/folder/segment.yaml
@@ -62,7 +57,7 @@ def _head(facts: Facts) -> str:
 
 Segments instances of {len(classes)} classes: {", ".join(classes)}.
 
-* Method: {METHODS[facts.metadata["step"]]}.
+* Method: {settings.method}.
 * Supervision: {"; ".join(supervision)}. At use it needs {needs}.
 * Weights: weights.safetensors, SHA-256 {facts.digest}.
 * Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see

@@ -54,8 +54,9 @@ class PackSettings(Section):
     """What `pack_model` reads: where the model comes from, and what it needs elsewhere."""
 
     dataset: str = Field(min_length=1, description="name of the data set that the model was trained on")
-    run: str = Field(min_length=1, description="name of the run; with /mask_rcnn: of the network trained on its masks")
-    part: Literal["network", "mask_rcnn"] = Field(description="which key of `trained` takes the weights")
+    run: str = Field(min_length=1, description="name of the run; <run>/<part>: of what is trained on top of it")
+    part: str = Field(min_length=1, description="which key of `trained` takes the weights")
+    method: str = Field(min_length=1, description="what the network is and who published it, for the model card")
     trained_by: str = Field(min_length=1, description="step that wrote the weights")
     semantics: str | None = Field(description="source of the semantic maps that were learned from; null: none were")
     train_split: str = Field(min_length=1, description="split that was trained on")

@@ -1,16 +1,14 @@
-"""Panels of what BESTIE's runs are made of: semantic maps, accepted components, refined labels, centres and offsets."""
+"""Panels of maps: semantic maps, accepted components, refined labels, centres and offsets."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from stages.core.artifacts.centre_maps import CentreMaps
-from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
-from stages.inspection.panels import Note, Panel, counted, predictions_panel, scaled_points
-from stages.inspection.settings import GallerySettings
+from stages.inspection.panels import Note, Panel, View, counted, predictions_panel, scaled_points
 from stages.ops.drawing import (
     directions,
     hatch,
@@ -25,10 +23,9 @@ from stages.ops.resize import nearest
 GREY = np.array([150, 150, 150], np.uint8)  # of what is not decided
 
 
-def semantics_panel(
-    rgb: np.ndarray, semantics: SemanticMaps, *, classes: Sequence[str], settings: GallerySettings
-) -> Panel:
-    """The semantic map, one colour a class, with each class's share of the picture; uncertain pixels are hatched."""
+def semantics_panel(view: View, semantics: SemanticMaps, _: dict[str, Any]) -> list[Panel]:
+    """The semantic map, one colour per class, with each class's share of the picture; uncertain pixels are hatched."""
+    rgb, classes, settings = view.rgb, view.classes, view.settings
     labels, colours = nearest(semantics.labels, *rgb.shape[:2]), palette(len(classes))
     counts = np.bincount(semantics.labels.reshape(-1), minlength=UNCERTAIN + 1)
     present = np.flatnonzero(counts[1 : 1 + len(classes)])
@@ -38,13 +35,12 @@ def semantics_panel(
     notes = [Note(f"{classes[label]} {shares[1 + label]:.1f} %", hexadecimal(colours[label])) for label in present]
     if counts[UNCERTAIN]:
         notes.append(Note(f"uncertain {shares[UNCERTAIN]:.1f} %", hexadecimal(GREY)))
-    return Panel("semantics", drawn, notes or [Note("background alone")])
+    return [Panel("semantics", drawn, notes or [Note("background alone")])]
 
 
-def pseudo_instances_panel(
-    rgb: np.ndarray, pseudo: PseudoInstances, *, classes: Sequence[str], settings: GallerySettings
-) -> Panel:
+def pseudo_instances_panel(view: View, pseudo: PseudoInstances, _: dict[str, Any]) -> list[Panel]:
     """The accepted components and the cues, each in the colour of its class."""
+    rgb, classes, settings = view.rgb, view.classes, view.settings
     count, colours = len(pseudo.classes), palette(len(classes))
     masks = nearest(pseudo.instances, *rgb.shape[:2]) == np.arange(1, count + 1)[:, None, None]
     points = scaled_points(pseudo.points, pseudo.instances.shape, rgb.shape[:2])
@@ -55,26 +51,22 @@ def pseudo_instances_panel(
         notes.append(
             Note(f"{classes[label]}: {accepted} accepted, {counted(cues, 'cue')}", hexadecimal(colours[label]))
         )
-    return Panel("accepted", mark(drawn, points, colours[pseudo.point_classes]), notes)
+    return [Panel("accepted", mark(drawn, points, colours[pseudo.point_classes]), notes)]
 
 
-def refined_panels(
-    rgb: np.ndarray, labels: RefinedLabels, truth: GroundTruth, *, updates: Sequence[int], classes: Sequence[str],
-    settings: GallerySettings,
-) -> list[Panel]:  # fmt: skip
+def refined_panels(view: View, labels: RefinedLabels, header: dict[str, Any]) -> list[Panel]:
     """The refined labels after each update, drawn as predictions are; none is too weak to be painted."""
-    every = settings.model_copy(update={"score_threshold": 0.0})
     return [
         predictions_panel(
-            rgb, labels.after(update), truth, title=f"refined after {counted(update, 'update')}", classes=classes,
-            settings=every,
+            view, labels.after(update), title=f"refined after {counted(update, 'update')}", score_threshold=0.0
         )
-        for update in updates
-    ]  # fmt: skip
+        for update in header["updates"]
+    ]
 
 
-def centre_panels(rgb: np.ndarray, maps: CentreMaps, settings: GallerySettings) -> list[Panel]:
+def centre_panels(view: View, maps: CentreMaps, _: dict[str, Any]) -> list[Panel]:
     """The heat of centres over the picture, and the offsets as colours: direction as hue, length as saturation."""
+    rgb, settings = view.rgb, view.settings
     offsets = maps.offsets.astype(np.float32)
     longest = float(np.hypot(*offsets).max())
     return [

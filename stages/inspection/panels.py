@@ -1,7 +1,7 @@
-"""The panels of a gallery's row: what each artifact says about a picture, drawn and described."""
+"""Panels of a gallery's row: what the artifacts of proposals, cues, labels and instances say, drawn and described."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.records import Record
 from stages.inspection.choice import same_class_iou
 from stages.inspection.settings import GallerySettings
 from stages.ops.drawing import heat, hexadecimal, mark, number, paint, palette, small_masks
@@ -33,14 +34,39 @@ class Panel:
     notes: list[Note]
 
 
-def proposals_panel(rgb: np.ndarray, proposals: Proposals, settings: GallerySettings) -> Panel:
+@dataclass(frozen=True)
+class View:
+    """What a panel is drawn on, and what it may look at.
+
+    Attributes:
+        rgb: the picture at the size of the page, (h, w, 3) uint8.
+        shape: height and width of the picture itself, in which points and masks are given.
+        tags: (C,) bool, the picture's tags.
+        classes: names of the C classes.
+        settings: how panels are drawn.
+        ground_truth: annotated instances.
+        records: the first record of each kind that the gallery shows of the picture.
+    """
+
+    rgb: np.ndarray
+    shape: tuple[int, int]
+    tags: np.ndarray
+    classes: list[str]
+    settings: GallerySettings
+    ground_truth: GroundTruth
+    records: dict[str, Record]
+
+
+def proposals_panel(view: View, proposals: Proposals, _: dict[str, Any]) -> list[Panel]:
     """The best proposals, each in a colour of its own; smaller ones lie on top of larger ones."""
+    rgb, settings = view.rgb, view.settings
     regions = proposals.regions
     best = np.arange(min(len(regions), settings.proposals))
     smallest_first = np.argsort(regions.areas()[best], kind="stable")
     masks = small_masks(regions, best[smallest_first], *rgb.shape[:2])
     notes = [Note(counted(len(regions), "proposal")), Note(f"the best {len(best)} are painted")]
-    return Panel("proposals", paint(rgb, masks, palette(len(best))[smallest_first], opacity=settings.opacity), notes)
+    drawn = paint(rgb, masks, palette(len(best))[smallest_first], opacity=settings.opacity)
+    return [Panel("proposals", drawn, notes)]
 
 
 def counted(count: int, noun: str) -> str:
@@ -48,15 +74,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def cue_panels(
-    rgb: np.ndarray, cues: Cues, tags: np.ndarray, *, head: str, classes: Sequence[str], shape: tuple[int, int],
-    settings: GallerySettings,
-) -> list[Panel]:  # fmt: skip
+def cue_panels(view: View, cues: Cues, header: dict[str, Any]) -> list[Panel]:
     """A response map with its peaks for each tagged class, then for those that are only predicted.
 
-    `head` is the kind of the classifier's head, or points; `shape` the picture's height and width in pixels, in which
-    peaks are given. Cues from points have no maps.
+    The header's `head` is the kind of the classifier's head, or points. Cues from points have no maps.
     """
+    rgb, tags, classes, settings, head = view.rgb, view.tags, view.classes, view.settings, header["head"]
     has_maps = cues.responses.shape[1] > 0
     tagged = np.flatnonzero(tags)
     predicted = np.flatnonzero(~tags & (cues.class_scores > 0)) if has_maps else np.zeros(0, int)
@@ -66,7 +89,7 @@ def cue_panels(
     for label in [*tagged, *predicted][: settings.responses]:
         own = np.flatnonzero(cues.peak_classes == label)
         own = own[np.argsort(-cues.peak_scores[own], kind="stable")]
-        points = scaled_points(cues.peaks[own], shape, rgb.shape[:2])
+        points = scaled_points(cues.peaks[own], view.shape, rgb.shape[:2])
         drawn = heat(rgb, cues.responses[label], opacity=settings.opacity) if has_maps else rgb
         marked = mark(drawn, points, np.tile(colours[label], (len(own), 1)))
         kind = head.upper() if has_maps else head
@@ -89,10 +112,12 @@ def scaled_points(points: np.ndarray, shape: tuple[int, int], drawn: tuple[int, 
     return np.clip(((points + 0.5) * factors).astype(int), 0, np.array(drawn) - 1)
 
 
-def clusters_panel(
-    rgb: np.ndarray, labels: ClusterLabels, proposals: Proposals, *, classes: Sequence[str], settings: GallerySettings
-) -> Panel:
+def clusters_panel(view: View, labels: ClusterLabels, _: dict[str, Any]) -> list[Panel]:
     """Each foreground cluster: the pixels that at least half of its proposals hold."""
+    rgb, classes, settings = view.rgb, view.classes, view.settings
+    proposals = view.records.get(Proposals.KIND)
+    if proposals is None:
+        raise ValueError(f"picture {labels.picture!r} has cluster labels, but no proposals are given; give them too")
     regions = proposals.regions
     if len(labels.clusters) != len(regions):
         raise ValueError(
@@ -111,16 +136,21 @@ def clusters_panel(
     background = int(((labels.clusters > 0) & (labels.cluster_classes < 0)).sum())
     notes.append(Note(f"background {background}, ignored {int((labels.clusters == 0).sum())}"))
     drawn = np.stack(masks) if masks else np.zeros((0, *rgb.shape[:2]), bool)
-    return Panel("AGPL labels", _numbered(rgb, drawn, colours, settings), notes)
+    return [Panel("AGPL labels", _numbered(rgb, drawn, colours, settings), notes)]
 
 
-def predictions_panel(
-    rgb: np.ndarray, instances: Instances, truth: GroundTruth, *, classes: Sequence[str], settings: GallerySettings,
-    title: str = "predictions",
-) -> Panel:  # fmt: skip
-    """The best predictions with class and score and, where masks are known, IoU with an instance of their class."""
+def instances_panel(view: View, instances: Instances, header: dict[str, Any]) -> list[Panel]:
+    """The best predictions of a run, or of the part of it that the header names."""
+    part = header["run"].partition("/")[2]
+    return [predictions_panel(view, instances, title=f"predictions, {part}" if part else "predictions")]
+
+
+def predictions_panel(view: View, instances: Instances, *, title: str, score_threshold: float | None = None) -> Panel:
+    """The best instances with class and score and, where masks are known, IoU with an instance of their class."""
+    rgb, truth, classes, settings = view.rgb, view.ground_truth, view.classes, view.settings
+    least = settings.score_threshold if score_threshold is None else score_threshold
     order = np.argsort(-instances.scores, kind="stable")
-    shown = order[instances.scores[order] >= settings.score_threshold][: settings.predictions]
+    shown = order[instances.scores[order] >= least][: settings.predictions]
     masks, colours = small_masks(instances.regions, shown, *rgb.shape[:2]), palette(len(shown))
     overlap = same_class_iou(instances, truth).max(axis=1, initial=0.0) if truth.annotated else None
     notes = [
@@ -136,16 +166,12 @@ def predictions_panel(
     return Panel(title, _numbered(rgb, masks, colours, settings), notes or [Note("none")])
 
 
-def truth_panel(
-    rgb: np.ndarray,
-    truth: GroundTruth,
-    *,
-    proposals: Proposals | None,
-    instances: Instances,
-    classes: Sequence[str],
-    settings: GallerySettings,
-) -> Panel:
-    """The annotated instances, and the best IoU that a proposal, if any, and a prediction of their class reach."""
+def truth_panels(view: View) -> list[Panel]:
+    """The annotated instances, where there are any, and the best IoU that a proposal and a prediction reach."""
+    rgb, truth, classes, settings = view.rgb, view.ground_truth, view.classes, view.settings
+    if not truth.annotated:
+        return []
+    proposals, instances = view.records.get(Proposals.KIND), view.records[Instances.KIND]
     regions = truth.regions
     masks, colours = small_masks(regions, np.arange(len(regions)), *rgb.shape[:2]), palette(len(regions))
     proposed = None if proposals is None else proposals.regions.iou(regions).max(axis=0, initial=0.0)
@@ -155,7 +181,7 @@ def truth_panel(
         kind = " (crowd)" if truth.crowd[i] else " (difficult)" if truth.difficult[i] else ""
         reached = ("" if proposed is None else f"proposal {proposed[i]:.2f}, ") + f"found {predicted[i]:.2f}"
         notes.append(Note(f"{i + 1} {classes[truth.classes[i]]}{kind}: {reached}", hexadecimal(colours[i])))
-    return Panel("truth", _numbered(rgb, masks, colours, settings), notes or [Note("no instance")])
+    return [Panel("truth", _numbered(rgb, masks, colours, settings), notes or [Note("no instance")])]
 
 
 def _numbered(rgb: np.ndarray, masks: np.ndarray, colours: np.ndarray, settings: GallerySettings) -> np.ndarray:

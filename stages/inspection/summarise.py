@@ -6,7 +6,7 @@ from stages.core.artifacts.files import read_json
 from stages.core.workflow import step
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 
-METRICS = ("*/*/metrics.json", "*/mask_rcnn/*/metrics.json")  # of runs, and of refined runs
+METRICS = ("*/*/metrics.json", "*/*/*/metrics.json")  # of runs, and of their parts
 PACKED = "model"  # folder of a packed model, whose metrics are copies
 HEADLINE = ("voc", "mAP50")  # preset and metric of the closing lines; metrics.json has all
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stages.core.workflow.method import SOURCES, Method
 from stages.exports.settings import PackSettings
-from stages.project.project import Project
-from stages.project.run import REFINED
+from stages.project.methods import METHODS
+from stages.project.project import ProjectBase
+from stages.project.run import NETWORK, NOTHING, RunBase
 
 SPLIT = "new"
 DATASET = "new_pictures"
@@ -15,32 +17,34 @@ PROPOSALS = "${TAGMASK_PROPOSALS}"
 
 
 def pack_settings(
-    project: Project, run: str, *, code: Mapping[str, str], runs: Iterable[str], splits: Iterable[str]
+    project: ProjectBase, run: str, *, code: Mapping[str, str], runs: Iterable[str], splits: Iterable[str]
 ) -> PackSettings:
     """What `pack_model` reads for a run.
 
     Args:
         project: the whole configuration.
-        run: name of a run, or of its Mask R-CNN (`<run>/mask_rcnn`).
+        run: name of a run, or of what is trained on top of it (`<run>/mask_rcnn`).
         code: digests of the code that trained the network and that predicts with it.
         runs: names of all runs of the configuration, null ones too; the others are set to null.
         splits: names of the splits of `images.folder`, which are set to null.
     """
-    base, stage = run.partition("/")[0], project.stage_of(run)
-    part = REFINED if stage == REFINED else "network"
+    base, method = run.partition("/")[0], METHODS[project.stage_of(run)]
+    part = method.name if method.on_top else NETWORK
     used = project.runs[base]
+    sources = [] if method.on_top else method.predicts_from
     overlay = {
         "splits": {"train": SPLIT, "evaluate": [SPLIT]},
-        "runs": {**{name: None for name in sorted(runs) if name != base}, base: _run(project, base, part)},
+        "runs": {**{name: None for name in sorted(runs) if name != base}, base: _run(used, method, part)},
         "images": _images(project, splits),
     }
-    if part == "network" and used.uses_proposals:
+    if "proposals" in sources:
         overlay["proposals"] = {used.proposals: _source(project, used.proposals)}
     return PackSettings(
         dataset=project.dataset,
         run=run,
         part=part,
-        trained_by=f"train_{stage}",
+        method=f"{method.title} {method.does}" if method.on_top else f"{method.title}: {method.does}",
+        trained_by=f"train_{method.name}",
         semantics=used.semantics,
         train_split=project.splits.train,
         splits=project.splits.evaluate,
@@ -49,28 +53,21 @@ def pack_settings(
     )
 
 
-def _run(project: Project, name: str, part: str) -> dict[str, Any]:
-    run = project.runs[name]
+def _run(run: RunBase, method: Method, part: str) -> dict[str, Any]:
     # What only training takes is null: a run of the same name may have it in the configuration that this is laid over.
-    entry = {"method": run.method, "proposals": None, "semantics": None, "iterates": None, "cues": run.cues}
-    entry["trained"] = {part: WEIGHTS}
-    if part == REFINED:
-        predict = run.mask_rcnn.predict.model_dump(mode="json")
-        return {**entry, "refinement": REFINED, "mask_rcnn": {"predict": predict}}
-    if run.uses_proposals:
-        entry["proposals"] = run.proposals
-    # New pictures have no tags: with use_tags nothing would be found.
-    predict = {**getattr(run, run.method).predict.model_dump(mode="json"), "use_tags": False}
-    return {**entry, "refinement": "none", run.method: {"predict": predict}}
+    entry: dict[str, Any] = {"method": run.method, **dict.fromkeys(SOURCES), "cues": run.cues}
+    entry |= {source: getattr(run, source) for source in method.predicts_from}
+    entry |= {"trained": {part: WEIGHTS}, "refinement": part if method.on_top else NOTHING}
+    return {**entry, method.name: method.packed(getattr(run, method.name))}
 
 
-def _images(project: Project, splits: Iterable[str]) -> dict[str, Any]:
+def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
     new = {"pictures": PICTURES, "tags": None, "masks": None, "points": None}
     listed = {**{name: None for name in sorted(splits) if name != SPLIT}, SPLIT: new}
     return {"name": DATASET, "kind": "folder", "verify": project.images.verify, "folder": {"splits": listed}}
 
 
-def _source(project: Project, name: str) -> dict[str, Any]:
+def _source(project: ProjectBase, name: str) -> dict[str, Any]:
     """The source's settings; imported proposals of new pictures are the user's to bring."""
     settings = project.proposals[name].model_dump(mode="json")
     return {**settings, "path": PROPOSALS} if "path" in settings else settings

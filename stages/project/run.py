@@ -1,132 +1,134 @@
-"""One run of the project: a method with its settings, what it takes from upstream, and whether it is refined."""
+"""One run of the project: a method with its settings, what it takes from upstream, and what is trained on top of it."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from stages.bestie.settings import BestieSettings
-from stages.cim.settings import CimSettings
 from stages.core.config.section import Section
-from stages.mask_rcnn.settings import MaskRcnnSettings
-from stages.prm.settings import PrmSettings
+from stages.core.workflow.method import SOURCES, Made, Method, Source
+from stages.project.methods import ALONE, METHODS, ON_TOP
 
-POINTS = "points"
-REFINED = "mask_rcnn"  # folder of a run's refinement
-OVERRIDDEN = ("cim", "prm", "bestie", "mask_rcnn")  # sections of which a run may override parts
+POINTS = "points"  # cues that people have clicked, in place of a classifier's
+NETWORK = "network"  # key of `trained` for the run's own network, and the folder of its weights
+NOTHING = "none"  # `refinement` of a run with nothing on top
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Refinement = Annotated[
-    Literal["none", "mask_rcnn"], Field(description="mask_rcnn: a Mask R-CNN is trained on the run's own masks")
-]
+File = Annotated[str | None, Field(min_length=1)]
+# The section of each method; one that no run uses may be left out.
+SECTIONS: dict[str, Any] = {name: (method.settings | None, ...) for name, method in METHODS.items()}
+
+TrainedWeights = create_model(
+    "TrainedWeights",
+    __base__=Section,
+    __doc__="Weights that a run brings in place of training: safetensors files that the training steps wrote.",
+    **{name: (File, ...) for name in (NETWORK, *ON_TOP)},
+)
 
 
-class TrainedWeights(Section):
-    """Weights that a run brings in place of training: safetensors files that the training steps wrote."""
+class RunBase(Section):
+    """One run: a method, what it takes from upstream, and the settings of all methods after its overrides."""
 
-    network: str | None = Field(min_length=1, description="file of the run's network; null: none is brought")
-    mask_rcnn: str | None = Field(min_length=1, description="file of its Mask R-CNN; null: none is brought")
-
-
-class Run(Section):
-    """One run: a method, what it takes from upstream, and the method's settings after its overrides."""
-
-    method: Literal["cim", "prm", "bestie"] = Field(description="how instances are found")
-    proposals: Name | None = Field(description="name of a source in `proposals`; null: none are used (bestie)")
-    semantics: Name | None = Field(description="name of a source in `semantics`; bestie only")
+    method: Name = Field(description="how instances are found, one of the methods in stages/project/methods.py")
+    proposals: Name | None = Field(description="name of a source in `proposals`; null: none are used")
+    semantics: Name | None = Field(description="name of a source in `semantics`; null: none are used")
     iterates: Name | None = Field(
-        description="bestie only: name of a run whose predictions on the training split are the pseudo instances, in"
-        " place of semantic knowledge transfer (table 5); null: none"
+        description="name of a run whose predictions on the training split are the pseudo instances, in place of"
+        " semantic knowledge transfer (BESTIE table 5); null: none"
     )
-    cues: Name = Field(description="name of a head in `classifier`, or points (point supervision)")
-    refinement: Refinement
-    cim: CimSettings
-    prm: PrmSettings
-    bestie: BestieSettings
-    mask_rcnn: MaskRcnnSettings
-    trained: TrainedWeights
+    cues: Name | None = Field(description="name of a head in `classifier`, or points (point supervision)")
+    refinement: Name = Field(description="what is trained on top, on the run's own masks; none: nothing")
+    trained: TrainedWeights  # type: ignore[valid-type]
+
+    @property
+    def described(self) -> Method:
+        """The run's method."""
+        return METHODS[self.method]
+
+    @property
+    def settings(self) -> Any:
+        """The section of the run's method."""
+        return getattr(self, self.method)
 
     @property
     def trains(self) -> bool:
         """Whether the run's network is trained here: it brings no weights."""
-        return self.trained.network is None and self.trained.mask_rcnn is None
+        return all(getattr(self.trained, name) is None for name in (NETWORK, *ON_TOP))
+
+    @property
+    def refined(self) -> bool:
+        """Whether there is a network on top of the run, trained here or brought."""
+        return self.refinement != NOTHING
 
     @property
     def refines(self) -> bool:
-        """Whether a Mask R-CNN is trained here on the run's masks."""
-        return self.refinement == REFINED and self.trained.mask_rcnn is None
-
-    @property
-    def uses_classifier(self) -> bool:
-        """Whether something is trained here that may take the cues of the run or their classifier."""
-        return self.trains or (self.refines and self.mask_rcnn.train.backbone.weights == "classifier")
+        """Whether a network is trained here on the run's own masks."""
+        return self.refined and getattr(self.trained, self.refinement) is None
 
     @property
     def predicts(self) -> bool:
-        """Whether the run's own instances are made: a brought Mask R-CNN alone needs neither them nor proposals."""
-        return self.trains or self.trained.network is not None
+        """Whether the run's own instances are made: a brought network on top needs neither them nor their sources."""
+        return self.trains or self.brought(NETWORK)
 
-    @property
-    def uses_proposals(self) -> bool:
-        """Whether the run chooses among proposals."""
-        return self.predicts and self.method != "bestie"
+    def brought(self, part: str) -> bool:
+        """Whether the run brings the weights of a part."""
+        return getattr(self.trained, part) is not None
 
-    @property
-    def uses_semantics(self) -> bool:
-        """Whether something is trained here on semantic maps."""
-        return self.trains and self.method == "bestie"
+    def uses(self, source: Source) -> bool:
+        """Whether something that is made here stands on the source that the run names."""
+        method = self.described
+        if source == "cues" and self.refines and _starts_from_classifier(METHODS[self.refinement], self):
+            return True
+        return (source in method.takes and self.trains) or (source in method.predicts_from and self.predicts)
 
-    def problems(self, *, sources: list[str], heads: list[str], semantics: list[str]) -> list[str]:
-        """What cannot be, as ends of sentences that begin with the run's path; given the names that exist."""
-        points, trains_cim = self.cues == POINTS, self.method == "cim" and self.trains
-        bestie = self.method == "bestie"
-        rules = [
-            (
-                self.uses_proposals and self.proposals not in sources,
-                f".proposals is {self.proposals!r}; there are {sources}",
-            ),
-            (
-                self.uses_semantics and self.semantics not in semantics,
-                f".semantics is {self.semantics!r}; there are {semantics}",
-            ),
-            (
-                not bestie and self.semantics is not None,
-                f".semantics is set, but method {self.method} uses no semantic maps; leave it out",
-            ),
-            (
-                not bestie and self.iterates is not None,
-                f".iterates is set, but method {self.method} cannot; leave it out",
-            ),
-            (
-                points and bestie and self.trains and self.bestie.train.backbone.weights == "classifier",
-                ": cues are points, so bestie.train.backbone.weights cannot be 'classifier'",
-            ),
-            (
-                self.uses_classifier and self.cues not in heads,
-                f".cues is {self.cues!r}; there are {heads}",
-            ),
-            (
-                self.method == "prm" and points,
-                ": method prm needs a classifier's response maps, not points",
-            ),
-            (
-                self.method == "prm" and self.trained.network is not None,
-                ".trained.network: method prm has no network of its own; leave it out",
-            ),
-            (
-                self.refinement != REFINED and self.trained.mask_rcnn is not None,
-                ".trained.mask_rcnn is set, but refinement is not mask_rcnn; set both",
-            ),
-            (
-                points and trains_cim and self.cim.agpl.votes == "response",
-                ": cues are points, which have no response maps; set cim.agpl.votes: equal",
-            ),
-            (
-                points and trains_cim and self.cim.train.backbone.weights == "classifier",
-                ": cues are points, so backbone.weights cannot be 'classifier'",
-            ),
-            (
-                points and self.refines and self.mask_rcnn.train.backbone.weights == "classifier",
-                ": cues are points, so mask_rcnn.train.backbone.weights cannot be 'classifier'",
-            ),
-        ]
-        return [text for broken, text in rules if broken]
+    def makes(self) -> list[tuple[str, Made]]:
+        """What the run and what is on top of it make where they are trained: part ("" for the run's own), artifact."""
+        made = [("", one) for one in self.described.makes(self.settings)] if self.trains else []
+        if self.refines:
+            made += [(self.refinement, one) for one in METHODS[self.refinement].makes(getattr(self, self.refinement))]
+        return made
+
+    def parts(self) -> list[str]:
+        """Names of what has instances of its own: "" for the run itself, its method's parts, what is on top."""
+        own = ["", *self.described.parts(self.settings)] if self.predicts else []
+        return own + ([self.refinement] if self.refined else [])
+
+    def problems(self, names: Mapping[Source, list[str]]) -> Iterator[str]:
+        """What cannot be, without the `runs.<name>` in front; `names` are those that there are of each source."""
+        method = self.described
+        for source in SOURCES:
+            name = getattr(self, source)
+            if source in names and self.uses(source) and name not in names[source]:
+                yield f".{source} is {name!r}; there are {names[source]}"
+            elif name is not None and source not in method.takes and not self.uses(source):
+                yield f".{source} is set, but method {self.method} takes none; leave it out"
+        if not method.trains and self.brought(NETWORK):
+            yield f".trained.{NETWORK}: method {self.method} has no network of its own; leave it out"
+        for name in ON_TOP:
+            if self.brought(name) and self.refinement != name:
+                yield f".trained.{name} is set, but refinement is not {name}; set both"
+        trained_here = [method.name] * self.trains + [self.refinement] * self.refines
+        for one in map(METHODS.__getitem__, trained_here):
+            if self.cues == POINTS and _starts_from_classifier(one, self):
+                yield f": cues are points, so {one.name}.train.backbone.weights cannot be 'classifier'"
+        yield from method.problems(self)
+
+    def unknown(self) -> Iterator[str]:
+        """Names that stand for no method, as `problems` says them; asked first, since the rest needs them."""
+        if self.method not in ALONE:
+            yield f".method is {self.method!r}; there are {list(ALONE)}"
+        elif self.settings is None:
+            yield f" is of method {self.method}, but the configuration has no section {self.method!r}; add it"
+        if self.refinement not in (NOTHING, *ON_TOP):
+            yield f".refinement: expected one of {[NOTHING, *ON_TOP]}, found {self.refinement!r}"
+        elif self.refined and getattr(self, self.refinement) is None:
+            yield f" has {self.refinement} on top, but the configuration has no section {self.refinement!r}; add it"
+
+
+def _starts_from_classifier(method: Method, run: RunBase) -> bool:
+    if method.backbone is None:
+        return False
+    return method.backbone(getattr(run, method.name)).weights == "classifier"
+
+
+Run = create_model("Run", __base__=RunBase, **SECTIONS)

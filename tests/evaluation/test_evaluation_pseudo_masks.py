@@ -1,4 +1,4 @@
-"""The report on the masks that a refinement trains on."""
+"""The report on the pseudo masks that a network on top of a run trains on."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from stages.core.artifacts.instances import Instances
-from stages.evaluation.report_pseudo_masks import report_pseudo_masks
+from stages.evaluation.report_masks import report_masks
 from stages.evaluation.settings import PseudoMaskReportSettings
 
 LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
@@ -19,15 +19,19 @@ COUNTS = {"pictures": 3, "untagged": 0, "empty": 1, "masks": 2}
 def report(write, tmp_path):
     def report(masks, truths, *, settings=SETTINGS, **header):
         found = write(*masks, kind=Instances, counts=COUNTS, **header)
-        output = tmp_path / "report.json"
-        report_pseudo_masks(pseudo_masks=found, ground_truth=write(*truths), output=output, settings=settings)
+        output, plot = tmp_path / "report.json", tmp_path / "plot.png"
+        truth = write(*truths)
+        report_masks(labels=[found], ground_truth=truth, output=output, output_plot=plot, settings=settings)
+        assert plot.read_bytes().startswith(b"\x89PNG")
         return json.loads(output.read_text())
 
     return report
 
 
 def numbers(report, threshold, name=None):
-    found = report["thresholds"][threshold]
+    (entry,) = report["labels"]
+    assert (entry["labels"], entry["update"]) == ("pseudo masks", 0)
+    found = entry["thresholds"][threshold]
     found = found if name is None else found["per_class"][name]
     return tuple(found[kind] for kind in ("true_positives", "false_positives", "misses", "ignored"))
 
@@ -40,10 +44,10 @@ def test_true_positives_false_positives_and_misses(report, records):
     assert numbers(found, "0.5", "cat") == (1, 2, 0, 0)
     assert numbers(found, "0.5", "dog") == (0, 0, 1, 0)
     assert numbers(found, "0.8") == (1, 2, 1, 0)  # the second mask fits exactly
-    of_threshold = found["thresholds"]["0.5"]
+    of_threshold = found["labels"][0]["thresholds"]["0.5"]
     assert (of_threshold["precision"], of_threshold["recall"]) == (pytest.approx(100 / 3), 50)
     assert of_threshold["per_class"]["dog"]["precision"] is None
-    assert (found["run"], found["supervision"], found["made"]) == ("cim", "image tags", COUNTS)
+    assert (found["run"], found["supervision"], found["made"]) == ("cim", "image tags", {"instances": COUNTS})
 
 
 def test_pictures_that_are_left_out_or_empty_have_only_misses(report, records):
@@ -52,7 +56,8 @@ def test_pictures_that_are_left_out_or_empty_have_only_misses(report, records):
     truths = [records.truth(p, [LEFT, RIGHT], annotated=p != "d") for p in "abcd"]
     found = report(masks, truths)
     assert numbers(found, "0.5") == (1, 0, 5, 0)
-    assert (found["n_images"], found["n_images_left_out"], found["n_images_without_pseudo_masks"]) == (3, 1, 2)
+    assert (found["n_images"], found["n_images_left_out"]) == (3, 1)
+    assert found["n_images_without_masks"] == {"instances": 2}
 
 
 def test_masks_in_crowds_and_difficult_instances_are_ignored(report, records):
@@ -73,7 +78,7 @@ def test_void_counts_as_the_settings_say(report, records):
 
 
 def test_nothing_to_measure_is_null(report, records):
-    found = report([records.instances("a")], [records.truth("a", annotated=False)])["thresholds"]["0.5"]
+    found = report([records.instances("a")], [records.truth("a", annotated=False)])["labels"][0]["thresholds"]["0.5"]
     assert found["precision"] is found["recall"] is None
 
 
@@ -92,7 +97,23 @@ def test_artifacts_that_do_not_fit_are_refused(report, records, masks, header, m
 def test_plain_predictions_are_no_pseudo_masks(write, records, tmp_path):
     found, truth = write(records.instances("a")), write(records.truth("a"))
     with pytest.raises(ValueError, match="holds plain predictions; give pseudo masks"):
-        report_pseudo_masks(pseudo_masks=found, ground_truth=truth, output=tmp_path / "report.json", settings=SETTINGS)
+        report_masks(
+            labels=[found],
+            ground_truth=truth,
+            output=tmp_path / "a.json",
+            output_plot=tmp_path / "a.png",
+            settings=SETTINGS,
+        )
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_an_artifact_without_masks_to_train_on_is_refused(write, records, tmp_path):
+    truth = write(records.truth("a"))
+    files = {"output": tmp_path / "a.json", "output_plot": tmp_path / "a.png"}
+    with pytest.raises(ValueError, match="of kind 'ground_truth', which holds no masks to train on"):
+        report_masks(labels=[truth], ground_truth=truth, settings=SETTINGS, **files)
+    with pytest.raises(ValueError, match="no labels given"):
+        report_masks(labels=[], ground_truth=truth, settings=SETTINGS, **files)
 
 
 def test_thresholds_lie_between_0_and_1():

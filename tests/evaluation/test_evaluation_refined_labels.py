@@ -8,8 +8,7 @@ import pytest
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.regions import packed_fields
-from stages.evaluation.report_pseudo_instances import report_pseudo_instances
-from stages.evaluation.report_refined_labels import report_refined_labels
+from stages.evaluation.report_masks import report_masks
 from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.ops.regions import Regions
 from tests.evaluation.conftest import SIZE, drawn
@@ -44,13 +43,10 @@ def refined(picture, *labels):
 @pytest.fixture
 def report(write, tmp_path):
     def report(labels, starts, truths, *, updates=(50, 100), settings=SETTINGS, run="bestie", **header):
-        paths = {
-            "refined_labels": write(*labels, kind=RefinedLabels, updates=list(updates), **header),
-            "pseudo_instances": write(*starts, kind=PseudoInstances, run=run),
-            "ground_truth": write(*truths),
-        }
-        output, plot = tmp_path / "report.json", tmp_path / "plot.png"
-        report_refined_labels(**paths, output=output, output_plot=plot, settings=settings)
+        refined_labels = write(*labels, kind=RefinedLabels, updates=list(updates), **header)
+        paths = [write(*starts, kind=PseudoInstances, run=run), refined_labels]
+        truth, output, plot = write(*truths), tmp_path / "report.json", tmp_path / "plot.png"
+        report_masks(labels=paths, ground_truth=truth, output=output, output_plot=plot, settings=settings)
         assert plot.read_bytes().startswith(b"\x89PNG")
         return json.loads(output.read_text())
 
@@ -60,7 +56,7 @@ def report(write, tmp_path):
 def numbers(report, threshold="0.5"):
     kinds = ("true_positives", "false_positives", "misses")
     return {
-        entry["update"]: tuple(entry["thresholds"][threshold][kind] for kind in kinds) for entry in report["updates"]
+        entry["update"]: tuple(entry["thresholds"][threshold][kind] for kind in kinds) for entry in report["labels"]
     }
 
 
@@ -70,7 +66,7 @@ def test_counts_over_the_updates_start_with_the_accepted_pseudo_instances(report
     found = report([labels], [pseudo("a", [HALF])], [records.truth("a", [LEFT, RIGHT], [0, 1])])
     assert numbers(found) == {0: (1, 0, 1), 50: (1, 1, 1), 100: (2, 0, 0)}
     assert numbers(found, "0.8") == {0: (0, 1, 2), 50: (1, 1, 1), 100: (2, 0, 0)}
-    assert [entry["labels"] for entry in found["updates"]] == ["accepted pseudo instances", *["refined labels"] * 2]
+    assert [entry["labels"] for entry in found["labels"]] == ["accepted components", *["refined labels"] * 2]
     assert (found["run"], found["supervision"], found["n_images"]) == ("bestie", "image tags", 1)
 
 
@@ -84,14 +80,14 @@ def test_updates_and_pictures_without_labels_count_with_their_misses(report, rec
 
 def test_nothing_annotated_gives_a_plot_and_no_shares(report, records):
     found = report([refined("a")], [pseudo("a")], [records.truth("a", annotated=False)])
-    assert found["updates"][0]["thresholds"]["0.5"]["precision"] is None
+    assert found["labels"][0]["thresholds"]["0.5"]["precision"] is None
 
 
 @pytest.mark.parametrize(
     ("header", "start", "message"),
     [
         pytest.param({"classes": ["dog", "cat"]}, "a", "has the classes", id="classes"),
-        pytest.param({"run": "other"}, "a", "is of run 'other', .* of 'bestie'; give both of one run", id="run"),
+        pytest.param({"run": "other"}, "a", "is of run 'other', .* of 'bestie'; give labels of one run", id="run"),
         pytest.param({}, "b", "lacks 1 of the 1 pictures", id="pictures"),
     ],
 )
@@ -104,12 +100,14 @@ def test_files_that_do_not_belong_together_are_refused(report, records, tmp_path
 def test_the_report_on_accepted_components_counts_what_there_was(write, records, tmp_path):
     starts, output = [pseudo("a", [LEFT, RIGHT], [0, 0]), pseudo("b", [LEFT])], tmp_path / "report.json"
     truths = [records.truth("a", [LEFT, RIGHT], [0, 1]), records.truth("b", annotated=False)]
-    report_pseudo_instances(
-        pseudo_instances=write(*starts, run="bestie"), ground_truth=write(*truths), output=output, settings=SETTINGS
-    )
+    report_masks(
+        labels=[write(*starts, run="bestie", cues="pam")], ground_truth=write(*truths), output=output,
+        output_plot=tmp_path / "plot.png", settings=SETTINGS,
+    )  # fmt: skip
     found = json.loads(output.read_text())
-    counts = found["thresholds"]["0.5"]
+    assert found["cues_from"] == "pam"
+    counts = found["labels"][0]["thresholds"]["0.5"]
     assert (counts["true_positives"], counts["false_positives"], counts["misses"]) == (1, 1, 1)
-    assert found["made"] == {
+    assert found["made"]["pseudo instances"] == {
         "cues": 4, "candidates": 5, "accepted": 3, "cues_measured": 2, "candidates_measured": 3, "accepted_measured": 2
     }  # fmt: skip

@@ -164,7 +164,7 @@ def test_bestie_is_packed_without_proposals_and_finds_instances_without_tags(arg
     run = project.runs["bestie"]
     assert project.measured == ["bestie"]
     assert (run.method, run.trained.network) == ("bestie", "/model/weights.safetensors")
-    assert (run.uses_proposals, run.uses_semantics, run.uses_classifier) == (False, False, False)
+    assert (run.uses("proposals"), run.uses("semantics"), run.uses("cues")) == (False, False, False)
     assert (run.bestie.predict.top_k, run.bestie.predict.use_tags) == (7, False)
     assert "proposals" not in yaml.safe_load(arguments["output_segment"].read_text())
     card = arguments["output_card"].read_text()

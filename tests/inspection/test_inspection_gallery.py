@@ -109,36 +109,39 @@ class World:
     def write(self, **changed: Any) -> dict[str, Any]:
         """Write all artifacts; returns the arguments of build_gallery. `changed`: header entries by artifact."""
         base = {"classes": self.classes, "category_ids": [1] * len(self.classes)}
-        kinds = {
+        tags = {"supervision": "image tags"}
+        kinds = {  # in the order of the panels
             "images": (self.pictures, {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0}),
             "proposals": (self.proposals, {"source": "heg", "supervision": "label-free"}),
-            "cues": (self.cues, {"head": "prm", "supervision": "image tags"}),
+            "semantics": (self.semantics, {"source": "cam", **tags}),
+            "semantic_cues": (self.semantic_cues, {"head": "cam", **tags}),
+            "cues": (self.cues, {"head": "prm", **tags}),
             "cluster_labels": (self.labels, {}),
-            "instances": (self.instances, {"run": "cim", "method": "cim", "supervision": "image tags"}),
-            "refined": (
-                self.refined,
-                {"run": "cim/mask_rcnn", "method": "cim + mask_rcnn", "supervision": "image tags"},
-            ),
+            "pseudo_instances": (self.pseudo_instances, {"run": "bestie", "cues": "pam", **tags}),
+            "refined_labels": (self.refined_labels, {"run": "bestie", "updates": [1, 50], **tags}),
+            "maps": (self.maps, {"run": "bestie", **tags}),
+            "instances": (self.instances, {"run": "cim", "method": "cim", **tags}),
+            "refined": (self.refined, {"run": "cim/mask_rcnn", "method": "cim + mask_rcnn", **tags}),
             "ground_truth": (self.truth, {}),
-            "semantics": (self.semantics, {"source": "cam", "supervision": "image tags"}),
-            "semantic_cues": (self.semantic_cues, {"head": "cam", "supervision": "image tags"}),
-            "pseudo_instances": (self.pseudo_instances, {"run": "bestie", "supervision": "image tags", "cues": "pam"}),
-            "refined_labels": (
-                self.refined_labels,
-                {"run": "bestie", "supervision": "image tags", "updates": [1, 50]},
-            ),
-            "maps": (self.maps, {"run": "bestie", "supervision": "image tags"}),
         }
-        arguments: dict[str, Any] = {"metrics": None, "output": self.folder / "index.html", "settings": SETTINGS}
+        arguments: dict[str, Any] = {
+            "artifacts": [],
+            "metrics": None,
+            "output": self.folder / "index.html",
+            "settings": SETTINGS,
+        }
         for name, (found, header) in kinds.items():
             if found is None:
-                arguments[name] = None
                 continue
-            arguments[name] = self.folder / f"{name}.h5"
+            path = self.folder / f"{name}.h5"
+            if name in ("images", "ground_truth"):
+                arguments[name] = path
+            else:
+                arguments["artifacts"].append(path)
             kind = type(next(iter(found.values())))
             header = base | header | changed.get(name, {})
             made_by = Provenance(step="test", settings=None, seed=None, inputs={})
-            with create(arguments[name], kind, header=header, provenance=made_by) as writer:
+            with create(path, kind, header=header, provenance=made_by) as writer:
                 for record in found.values():
                     writer.append(record)
         return arguments
@@ -256,10 +259,25 @@ def test_a_refined_run_has_a_panel_of_mask_rcnn_beside_its_predictions(world) ->
     toy.refined = {"a": toy.predicted("a", [RIGHT], [1], [0.75])}
     page = build(toy.write())
     assert len(page.images) == 8
-    assert page.titles[-3:] == ["predictions", "Mask R-CNN", "truth"]
+    assert page.titles[-3:] == ["predictions", "predictions, mask_rcnn", "truth"]
     assert "1 dog 0.75 (IoU 0.00)" in page.text
     assert "trained on the run's own masks" in page.text
-    assert "Mask R-CNN" not in build(world(("a",)).write()).text
+    assert "mask_rcnn" not in build(world(("a",)).write()).text
+
+
+def test_artifacts_without_a_panel_and_pages_without_predictions_are_refused(world) -> None:
+    arguments = world(("a",)).write()
+    with pytest.raises(ValueError, match=r"images\.h5 is an artifact of kind 'images', of which there is no panel"):
+        build(arguments, artifacts=[*arguments["artifacts"], arguments["images"]])
+    with pytest.raises(ValueError, match="no predictions are given"):
+        build(arguments, artifacts=[path for path in arguments["artifacts"] if path.name != "instances.h5"])
+
+
+def test_labels_of_proposals_need_the_proposals(world) -> None:
+    toy = world(("a",))
+    toy.proposals = None
+    with pytest.raises(ValueError, match="cluster labels, but no proposals are given"):
+        build(toy.write())
 
 
 def test_refined_predictions_of_other_pictures_or_sizes_are_refused(world) -> None:

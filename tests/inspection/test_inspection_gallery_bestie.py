@@ -1,5 +1,7 @@
 """The gallery of a run of BESTIE: no proposals, but semantic maps, two classifiers, accepted and refined labels, maps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.inspection.map_panels import centre_panels, pseudo_instances_panel, refined_panels, semantics_panel
+from stages.inspection.panels import View
 from stages.ops.drawing import directions, hatch, palette
 from tests.inspection.test_inspection_gallery import HEIGHT, LEFT, RIGHT, SETTINGS, WIDTH, World, build, regions_of
 
@@ -75,6 +78,11 @@ def world(tmp_path):
     return world
 
 
+TRUTH = World(Path(), ["a"], CLASSES).truth["a"]
+VIEW = View(
+    rgb=RGB, shape=(HEIGHT, WIDTH), tags=np.array([True, False]), classes=CLASSES, settings=SETTINGS,
+    ground_truth=TRUTH, records={},
+)  # fmt: skip
 RUN = {"instances": {"run": "bestie", "method": "bestie"}, "cues": {"head": "pam"}}
 TITLES = [
     "picture", "semantics", "CAM, tagged: cat", "PAM, tagged: cat", "CAM, predicted: dog", "PAM, predicted: dog",
@@ -97,7 +105,7 @@ def test_a_row_shows_every_stage_of_bestie(world):
 def test_the_page_speaks_of_what_there_is(world):
     text = build(world().write(**RUN)).text
     assert "proposal" not in text
-    assert "semantic maps cam (image tags), cues pam" in text
+    assert "semantic maps cam (image tags), cues cam, cues pam" in text
     for words in (
         "semantics The semantic map",
         "accepted The components",
@@ -161,9 +169,7 @@ def test_maps_of_another_size_are_refused(world):
 
 def test_shares_are_of_the_whole_picture_and_colours_of_the_classes():
     top = (0, 2, 0, 32)
-    panel = semantics_panel(
-        RGB, semantics_of("a", (2, RIGHT), (255, top)), classes=CLASSES, settings=SETTINGS
-    )  # fmt: skip
+    (panel,) = semantics_panel(VIEW, semantics_of("a", (2, RIGHT), (255, top)), {})
     assert [note.text for note in panel.notes] == [
         f"dog {100 * 14 * 12 / PIXELS:.1f} %",
         f"uncertain {100 * 64 / PIXELS:.1f} %",
@@ -175,7 +181,7 @@ def test_shares_are_of_the_whole_picture_and_colours_of_the_classes():
 
 def test_components_and_cues_have_the_colour_of_their_class():
     pseudo = pseudo_of("a", [(LEFT, 1), (RIGHT, 0)], [(3, 3, 0), (20, 30, 1), (21, 30, 1)], 5)
-    panel = pseudo_instances_panel(RGB, pseudo, classes=CLASSES, settings=SETTINGS)
+    (panel,) = pseudo_instances_panel(VIEW, pseudo, {})
     assert [note.text for note in panel.notes] == [
         "2 accepted of 5 components",
         "cat: 1 accepted, 1 cue",
@@ -185,14 +191,14 @@ def test_components_and_cues_have_the_colour_of_their_class():
     assert (panel.image[7, 7] == palette(2)[0]).all()  # the cue
 
 
-def test_each_update_has_a_panel(world):
-    toy, labels = world(), refined_of("a", (7, LEFT, 0, 0.5), (9, LEFT, 0, 0.9), (9, RIGHT, 0, 0.8))
-    panels = refined_panels(RGB, labels, toy.truth["a"], updates=[7, 8, 9], classes=CLASSES, settings=SETTINGS)
+def test_each_update_has_a_panel():
+    labels = refined_of("a", (7, LEFT, 0, 0.5), (9, LEFT, 0, 0.9), (9, RIGHT, 0, 0.8))
+    panels = refined_panels(VIEW, labels, {"updates": [7, 8, 9]})
     assert [len([note for note in panel.notes if note.colour]) for panel in panels] == [1, 0, 2]
 
 
 def test_heat_and_offsets_are_enlarged_to_the_picture():
-    assert [panel.image.shape for panel in centre_panels(RGB, maps_of("a"), SETTINGS)] == [RGB.shape] * 2
+    assert [panel.image.shape for panel in centre_panels(VIEW, maps_of("a"), {})] == [RGB.shape] * 2
 
 
 @pytest.mark.parametrize(

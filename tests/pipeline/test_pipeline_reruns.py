@@ -14,9 +14,9 @@ from tests.pipeline.conftest import planned, snakemake
 DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery"}
 DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
 DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_labels"}
-DOWNSTREAM_OF_BESTIE = DOWNSTREAM_OF_PREDICTION | {"predict_bestie", "refine_labels", "report_refined_labels"}
+DOWNSTREAM_OF_BESTIE = DOWNSTREAM_OF_PREDICTION | {"predict_bestie", "refine_labels", "report_masks"}
 DOWNSTREAM_OF_SEMANTICS = DOWNSTREAM_OF_BESTIE | {
-    "report_semantics", "transfer_semantics", "report_pseudo_instances", "train_bestie"
+    "report_semantics", "transfer_semantics", "report_masks", "train_bestie"
 }  # fmt: skip
 SEMANTICS_OF_CUES = {"label_pixels", "report_pixel_labels", "train_semantics", "predict_semantics"}
 DOWNSTREAM_OF_CUES = (
@@ -25,7 +25,7 @@ DOWNSTREAM_OF_CUES = (
     | DOWNSTREAM_OF_SEMANTICS
     | SEMANTICS_OF_CUES
 )
-REFINEMENT = {"make_pseudo_masks", "report_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"}
+REFINEMENT = {"make_pseudo_masks", "report_masks", "train_mask_rcnn", "predict_mask_rcnn"}
 DOWNSTREAM_OF_CLASSIFIER = DOWNSTREAM_OF_CUES | {"find_cues"}
 
 

@@ -7,6 +7,7 @@ import yaml
 
 from stages.project.overlays import merged
 from stages.project.project import ConfigError, load_files, load_project
+from stages.project.semantic_sources import semantics_in_use
 
 
 @pytest.fixture
@@ -67,8 +68,8 @@ def test_a_run_overrides_what_it_names_alone(project):
 )
 def test_what_a_run_takes_from_upstream(project, run, proposals, semantics):
     found = project(f"runs: {{b: {run}}}", without=("cim", "prm", "bestie"))
-    assert [r.proposals for r in found.runs.values() if r.uses_proposals] == proposals
-    assert found.semantics_in_use == semantics
+    assert [r.proposals for r in found.runs.values() if r.uses("proposals")] == proposals
+    assert semantics_in_use(found) == semantics
 
 
 def documented(page):
@@ -96,4 +97,4 @@ def test_documented_runs_of_bestie_are_valid(project_root, tmp_path, monkeypatch
         runs = load_files(project_root / "config.yaml", *files, tmp_path / "mine.yaml").runs
         found = [runs[name] for name in overlay["runs"] if runs[name].method == "bestie"]
         assert found
-        assert not any(run.uses_proposals for run in found)
+        assert not any(run.uses("proposals") for run in found)

@@ -9,6 +9,13 @@ import yaml
 
 from stages.project.overlays import merged
 from stages.project.project import ConfigError, load_files, load_project
+from stages.project.semantic_sources import (
+    classifiers_of_semantics,
+    imported_maps,
+    labelling,
+    map_prediction,
+    semantics_in_use,
+)
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -49,8 +56,8 @@ def data_folder(monkeypatch):
         pytest.param("runs: {cim: {cim: {train: {mining: {strategy: fast}}}}}", "runs.cim.cim.train.mining.strategy", id="value in a run"),
         pytest.param("runs: {cim: {metod: cim}}", "runs.cim.metod: unknown key", id="typo beside a run's method"),
         pytest.param("runs: {prm: {cues: points}}", "method prm needs a classifier's response maps", id="prm of points"),
-        pytest.param("runs: {cim: {cues: points}}", "cues are points, so backbone.weights", id="classifier's weights of points"),
-        pytest.param("runs: {cim: {refinement: yes please}}", "runs.cim.refinement: .*found 'yes please'", id="refinement of a run"),
+        pytest.param("runs: {cim: {cues: points}}", "cues are points, so cim.train.backbone.weights", id="classifier's weights of points"),
+        pytest.param("runs: {cim: {refinement: yes please}}", "runs.cim.refinement.*found 'yes please'", id="refinement of a run"),
         pytest.param("refinement: maybe", "refinement: .*found 'maybe'", id="refinement"),
         pytest.param("runs: {cim: {mask_rcnn: {trian: {}}}}", "runs.cim.mask_rcnn.trian: unknown key", id="typo in a run's refinement"),
         pytest.param("mask_rcnn: {train: {backbone: {stages: [1]}}}", "mask_rcnn.train: .*anchor_sizes has 3 lists", id="levels of the pyramid"),
@@ -115,7 +122,7 @@ def test_a_run_with_brought_weights_needs_no_cues():
 def test_a_run_with_a_brought_mask_rcnn_alone_needs_no_proposals():
     brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}")
     assert (brought.runs["cim"].trains, brought.runs["cim"].predicts) == (False, False)
-    assert (brought.measured, brought.refined_here) == (["cim/mask_rcnn", "bestie", "prm"], [])
+    assert (brought.measured, brought.refined_here("mask_rcnn")) == (["cim/mask_rcnn", "bestie", "prm"], [])
 
 
 def test_a_mask_rcnn_that_starts_from_the_classifier_needs_cues_though_the_network_is_brought():
@@ -133,7 +140,7 @@ def test_points_are_declared_in_the_run():
 
 def test_every_method_can_be_refined_with_overrides_of_its_own():
     project = load("{refinement: mask_rcnn, runs: {cim: {refinement: none}, prm: {mask_rcnn: {train: {seed: 8}}}}}")
-    assert project.refined == ["bestie", "prm"]
+    assert project.refined("mask_rcnn") == ["bestie", "prm"]
     assert project.measured == ["cim", "bestie", "bestie/mask_rcnn", "prm", "prm/mask_rcnn"]
     assert project.runs["prm"].mask_rcnn.train.seed == 8
     assert project.runs["cim"].mask_rcnn == project.mask_rcnn
@@ -255,7 +262,7 @@ PNG = "semantics: {irn: {kind: png, folders: {train: a, val: b}, class_values: n
 def test_problems_of_sources_of_semantic_maps_in_use(overlay, source, problems):
     overlay = merged(yaml.safe_load(overlay), {"runs": {"bestie": {"semantics": source}}})
     if not problems:
-        assert load(yaml.safe_dump(overlay)).semantics_in_use == [source]
+        assert semantics_in_use(load(yaml.safe_dump(overlay))) == [source]
         return
     with pytest.raises(ConfigError) as raised:
         load(yaml.safe_dump(overlay))
@@ -270,21 +277,21 @@ def test_a_source_needs_a_classifier_that_exists_and_an_unused_one_no_split():
 
 def test_sources_in_use_are_those_of_runs_that_train():
     project = load("{}")
-    assert (project.semantics_in_use, project.semantic_heads) == (["cam"], ["cam"])
-    assert load("runs: {bestie: {trained: {network: a.safetensors}}}").semantics_in_use == []
-    assert load(PNG[:-1] + "}\nruns: {bestie: {semantics: irn}}").semantic_heads == []
+    assert (semantics_in_use(project), classifiers_of_semantics(project)) == (["cam"], ["cam"])
+    assert semantics_in_use(load("runs: {bestie: {trained: {network: a.safetensors}}}")) == []
+    assert classifiers_of_semantics(load(PNG[:-1] + "}\nruns: {bestie: {semantics: irn}}")) == []
 
 
 def test_labels_of_a_network_are_of_the_tags_of_the_training_split():
     project = load("splits: {train: val, evaluate: [train]}")
-    assert project.labelling("cam").tagged_on == ["val"]
-    assert project.labelling("cam_labels").tagged_on == ["val"]
-    assert project.map_prediction("cam").tagged_on == ["val"]
-    assert project.labelling("cam").labels == project.semantics["cam"].labels
+    assert labelling(project, "cam").tagged_on == ["val"]
+    assert labelling(project, "cam_labels").tagged_on == ["val"]
+    assert map_prediction(project, "cam").tagged_on == ["val"]
+    assert labelling(project, "cam").labels == project.semantics["cam"].labels
 
 
 def test_an_import_reads_the_folder_of_its_split():
     project = load(PNG)
-    assert project.imported("irn", "val").folder == "b"
-    with pytest.raises(ConfigError, match="semantics.irn.folders has no folder of split 'test'; add one"):
-        project.imported("irn", "test")
+    assert imported_maps(project, "irn", "val").folder == "b"
+    with pytest.raises(ValueError, match="semantics.irn.folders has no folder of split 'test'; add one"):
+        imported_maps(project, "irn", "test")

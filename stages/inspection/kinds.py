@@ -1,0 +1,120 @@
+"""How a gallery shows each kind of artifact: the function that draws its panels, and how to read them.
+
+A kind that is not here has no panel. `cues` of several classifiers stand side by side.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from stages.core.artifacts.centre_maps import CentreMaps
+from stages.core.artifacts.cluster_labels import ClusterLabels
+from stages.core.artifacts.cues import Cues
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.pseudo_instances import PseudoInstances
+from stages.core.artifacts.refined_labels import RefinedLabels
+from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.inspection.map_panels import centre_panels, pseudo_instances_panel, refined_panels, semantics_panel
+from stages.inspection.panels import (
+    Panel,
+    View,
+    clusters_panel,
+    cue_panels,
+    instances_panel,
+    proposals_panel,
+)
+from stages.inspection.settings import GallerySettings
+
+# From a view, the picture's record and the header of its artifact.
+PANELS: dict[str, Callable[[View, Any, dict[str, Any]], list[Panel]]] = {
+    Proposals.KIND: proposals_panel,
+    SemanticMaps.KIND: semantics_panel,
+    Cues.KIND: cue_panels,
+    ClusterLabels.KIND: clusters_panel,
+    PseudoInstances.KIND: pseudo_instances_panel,
+    RefinedLabels.KIND: refined_panels,
+    CentreMaps.KIND: centre_panels,
+    Instances.KIND: instances_panel,
+}
+
+
+# What else is to be said of kinds of which a page shows several artifacts.
+BESIDE = {
+    Cues.KIND: " Side by side: the classifier that the semantic map comes from, and that of the run's own cues.",
+    Instances.KIND: " With a name: those of a part of the run, or of a network trained on the run's own masks.",
+}
+
+
+def legend(kinds: list[str], settings: GallerySettings) -> list[tuple[str, str]]:
+    """Titles of panels and how to read them, for the kinds that a page shows, in their order."""
+    texts = _texts(settings)
+    lines = [
+        (title, text + (BESIDE.get(kind, "") if kinds.count(kind) > 1 else ""))
+        for kind in dict.fromkeys(kinds)
+        for title, text in texts[kind]
+    ]
+    reached = "any proposal (proposal) and a prediction" if Proposals.KIND in kinds else "a prediction"
+    text = f"Annotated instances, where there are any, with the best IoU with {reached} of the same class (found)."
+    return [*lines, ("truth", text)]
+
+
+def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
+    return {
+        Proposals.KIND: [
+            ("proposals", f"The {settings.proposals} best proposals, each in a colour of its own, smaller ones on top.")
+        ],
+        SemanticMaps.KIND: [
+            (
+                "semantics",
+                "The semantic map that the run is trained on, each class in its colour, with its share of the picture;"
+                " what is not decided is hatched.",
+            )
+        ],
+        Cues.KIND: [
+            (
+                "tagged, predicted",
+                "A classifier's response to a class (dark: none, bright: strongest) and its peaks as discs; tagged"
+                " classes first, then those that are only predicted. A good cue is one disc per object.",
+            )
+        ],
+        ClusterLabels.KIND: [
+            (
+                "AGPL labels",
+                "The pseudo labels that training starts from: for each cluster the pixels that at least half of its"
+                " proposals hold.",
+            )
+        ],
+        PseudoInstances.KIND: [
+            (
+                "accepted",
+                "The components of the semantic map that hold exactly one cue of their class, which training starts"
+                " from, and all cues that count; both in the colour of their class.",
+            )
+        ],
+        RefinedLabels.KIND: [
+            (
+                "refined after",
+                "The labels that the network, after so many updates, makes of this picture's components for itself:"
+                " class, weight in the loss, and in brackets the best IoU with an annotated instance of the same class."
+                " Made with the picture's tags, to be looked at alone.",
+            )
+        ],
+        CentreMaps.KIND: [
+            (
+                "centres",
+                "The heat of instance centres, highest over the classes (bright: the highest of the picture).",
+            ),
+            (
+                "offsets",
+                "Where each pixel's instance centre lies: red to the right, green below, cyan to the left, violet"
+                " above; the stronger the colour, the farther; white: here. Outside of objects they mean nothing.",
+            ),
+        ],
+        Instances.KIND: [
+            (
+                "predictions",
+                f"The best predictions with score {settings.score_threshold} or more, at most {settings.predictions};"
+                " best first, each numbered. In brackets: the best IoU with an annotated instance of the same class.",
+            )
+        ],
+    }

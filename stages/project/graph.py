@@ -1,0 +1,72 @@
+"""Which files of the graph a run takes and makes, read from the descriptions of the methods."""
+
+from stages.core.workflow.method import Made
+from stages.project.project import ProjectBase
+from stages.project.semantic_sources import classifiers_of_semantics
+
+
+def made_of(project: ProjectBase) -> list[tuple[str, Made]]:
+    """All artifacts that the runs make on the way: name of the run or of its part, and the artifact."""
+    return [(f"{name}/{part}".rstrip("/"), made) for name, run in project.runs.items() for part, made in run.makes()]
+
+
+def runs_that_make(project: ProjectBase, path: str) -> list[str]:
+    """Names of the runs, or of their parts, that make the artifact with this pattern of a path."""
+    return [name for name, made in made_of(project) if made.path == path]
+
+
+def reports_of_runs(project: ProjectBase) -> list[str]:
+    """Reports on what the runs make on the way, below the data set's results."""
+    splits = {"train": [project.splits.train], "evaluate": project.splits.evaluate, "all": project.all_splits}
+    return [
+        made.path.format(run=name, split=split).removesuffix(".h5") + ".report.json"
+        for name, made in made_of(project)
+        if made.report is not None
+        for split in splits[made.measured]
+    ]
+
+
+def reported_by(project: ProjectBase, report: str) -> tuple[list[str], list[str]]:
+    """Runs or parts whose artifacts `report_<report>` reports on, and the names of the folders of these artifacts."""
+    found = [(name, made.path.split("/")[1]) for name, made in made_of(project) if made.report == report]
+    return sorted({name for name, _ in found}), sorted({folder for _, folder in found})
+
+
+def labels_before(project: ProjectBase, run: str, folder: str) -> str | None:
+    """Path pattern of the labels that those in `folder` of a run continue; None where they begin."""
+    return next(
+        (made.after for name, made in made_of(project) if name == run and made.path.split("/")[1] == folder), None
+    )
+
+
+def exported_labels(project: ProjectBase) -> list[tuple[str, str]]:
+    """Labels that are exported: name of the run or of its part, and the name of their folder."""
+    return [(name, made.path.split("/")[1]) for name, made in made_of(project) if made.exported]
+
+
+def shown_of_run(project: ProjectBase, run: str, split: str) -> list[str]:
+    """Artifacts of a split that a run's gallery shows, in the order of the graph, below the data set's results.
+
+    What the run takes from upstream, what it makes on the way, its own instances, and those of its parts.
+    """
+    settings = project.runs[run]
+    upstream = []
+    if settings.uses("proposals"):
+        upstream.append(f"{split}/proposals/{settings.proposals}.h5")
+    if settings.uses("semantics"):
+        upstream.append(f"{split}/semantics/{settings.semantics}.h5")
+        before = getattr(project.semantics[settings.semantics], "cues", settings.cues)
+        upstream += [] if before == settings.cues else [f"{split}/cues/{before}.h5"]
+    if settings.cues is not None:
+        upstream.append(f"{split}/cues/{settings.cues}.h5")
+    made = [
+        one.path.format(run=f"{run}/{part}".rstrip("/"), split=split) for part, one in settings.makes() if one.shown
+    ]
+    instances = [f"{run}/{part}".rstrip("/") + f"/{split}/instances.h5" for part in settings.parts()]
+    return [*upstream, *made, *instances]
+
+
+def cues_in_use(project: ProjectBase) -> list[str]:
+    """Names of the cues of the runs that bring no weights, and of the sources of semantic maps in use."""
+    own = {run.cues for run in project.runs.values() if run.trains and run.cues is not None}
+    return sorted(own | set(classifiers_of_semantics(project)))
