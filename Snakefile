@@ -31,7 +31,7 @@ except ConfigError as error:
 
 DATASET = project.dataset
 GPUS = 0 if project.device == "cpu" else project.gpus
-# A training step is one process, or one process a GPU.
+# A training step is one process, or one process per GPU.
 LAUNCH = (
     f"torchrun --standalone --nproc-per-node={GPUS} -m" if GPUS > 1 else "python -m"
 )
@@ -51,7 +51,7 @@ wildcard_constraints:
     split="|".join(map(re.escape, project.images.splits)),
     run="|".join(map(re.escape, [*project.runs, *project.measured])),  # runs, and <run>/<part>
     source=r"[\w-]+",
-    head=r"[\w-]+",
+    classifier=r"[\w-]+",
     scatteritem=r"\d+-of-\d+",
 
 
@@ -71,7 +71,7 @@ def predicted_here(method):
 
 
 def one_of(names):
-    """A wildcard's pattern: one of these names of runs (unrefined) or sources; without any it matches nothing."""
+    """A wildcard's pattern: one of these runs (without Mask R-CNN) or sources; without any it matches nothing."""
     return "|".join(names) or "(?!)"
 
 
@@ -85,11 +85,11 @@ def weights_of(part, made):
     return path
 
 
-def classifier_to_start_from(wildcards, backbone, head):
-    """The weights of the classifier `head` where a backbone starts from them, else nothing."""
+def classifier_to_start_from(wildcards, backbone, classifier):
+    """The weights of the classifier where a backbone starts from them, else nothing."""
     if backbone.weights != "classifier":
         return []
-    return f"results/{wildcards.dataset}/classifier/{head}/weights.safetensors"
+    return f"results/{wildcards.dataset}/classifier/{classifier}/weights.safetensors"
 
 
 def classifier_of_run(stage):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.mining
 
-The proposals are those of `benchmarks.regions`: 375 x 500 pixels, from a few pixels to most of the picture. Exits with
+The proposals are those of `benchmarks.regions`: 375 x 500 pixels, from a few pixels to most of the image. Exits with
 1 where a target is missed.
 """
 
@@ -25,7 +25,7 @@ from stages.cim.settings import AgplSettings, CimLossSettings, CimMiningSettings
 from stages.ops.regions import Regions
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
-ASSIGNMENT_TARGET, MINING_TARGET = 0.02, 0.05  # seconds a picture
+ASSIGNMENT_TARGET, MINING_TARGET = 0.02, 0.05  # seconds per image
 PEAKS, CLASSES, PRESENT, BRANCHES = 20, 20, 2, 3
 
 
@@ -40,7 +40,7 @@ def smooth_scores(regions: Regions, generator: np.random.Generator) -> Scores:
 
 
 def measure(count: int, cells: int, config: dict) -> tuple[int, float, float]:
-    """Atoms, seconds of AGPL's assignment, and seconds of overlaps, mining, targets and losses of one picture."""
+    """Atoms, seconds of AGPL's assignment, and seconds of overlaps, mining, targets and losses of one image."""
     generator = np.random.default_rng(0)
     regions = Regions.from_superpixels(*proposals(count, cells, generator))
     points = np.stack([generator.integers(0, side, PEAKS) for side in regions.shape], 1)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.proposals $TAGMASK_DATA/data/voc_animals/VOC2012 --split val
 
-prints a markdown table. Truth is read from SegmentationObject (255 = void, left out of every overlap); time is that of
-one core (CPU seconds), without reading pictures.
+prints a markdown table. Ground truth is read from SegmentationObject (255 = void, left out of every overlap); time is
+that of one core (CPU seconds), without reading images.
 """
 
 import argparse
@@ -28,25 +28,25 @@ VOID = 255
 
 
 class Scene(NamedTuple):
-    """A picture (H, W, 3) uint8 and its instances (H, W) uint8: 0 background, 255 void."""
+    """An image (H, W, 3) uint8 and its instances (H, W) uint8: 0 background, 255 void."""
 
     rgb: np.ndarray
     instances: np.ndarray
 
 
 class Result(NamedTuple):
-    """count -> (instances,) best overlap among the first so many proposals; proposals and seconds of each picture."""
+    """count -> (instances,) best overlap among the first so many proposals; proposals and seconds of each image."""
 
     best: dict[int, np.ndarray]
     proposals: np.ndarray
     seconds: np.ndarray
 
 
-def voc_pictures(folder: Path, split: str, limit: int | None) -> Iterator[Scene]:
-    """The first pictures of ImageSets/Segmentation/<split>.txt that have instance masks."""
-    for picture in (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()[:limit]:
-        rgb = np.array(Image.open(folder / "JPEGImages" / f"{picture}.jpg").convert("RGB"))
-        yield Scene(rgb, np.array(Image.open(folder / "SegmentationObject" / f"{picture}.png")))
+def voc_images(folder: Path, split: str, limit: int | None) -> Iterator[Scene]:
+    """The first images of ImageSets/Segmentation/<split>.txt that have instance masks."""
+    for image in (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()[:limit]:
+        rgb = np.array(Image.open(folder / "JPEGImages" / f"{image}.jpg").convert("RGB"))
+        yield Scene(rgb, np.array(Image.open(folder / "SegmentationObject" / f"{image}.png")))
 
 
 def best_overlaps(found: Candidates, instances: np.ndarray) -> np.ndarray:
@@ -86,11 +86,11 @@ def table(result: Result) -> str:
     for count, best in result.best.items():
         recalls = " | ".join(f"{np.mean(best >= threshold):.3f}" for threshold in (0.5, 0.7, 0.85))
         lines.append(f"| {count} | {best.mean():.3f} | {recalls} |")
-    pictures, instances = len(result.seconds), len(next(iter(result.best.values())))
+    images, instances = len(result.seconds), len(next(iter(result.best.values())))
     lines.append("")
     lines.append(
-        f"{pictures} pictures, {instances} instances, {result.proposals.mean():.0f} proposals a picture; one core, "
-        f"seconds a picture: mean {result.seconds.mean():.2f}, median {np.median(result.seconds):.2f}"
+        f"{images} images, {instances} instances, {result.proposals.mean():.0f} proposals per image; one core, "
+        f"seconds per image: mean {result.seconds.mean():.2f}, median {np.median(result.seconds):.2f}"
     )
     return "\n".join(lines)
 
@@ -99,13 +99,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of JPEGImages, SegmentationObject and ImageSets")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--limit", type=int, default=None, help="only the first so many pictures")
+    parser.add_argument("--limit", type=int, default=None, help="only the first so many images")
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 200, 500, 1000, 2000])
     parser.add_argument("--source", default="heg", help="name of the generator's section in config.yaml")
     arguments = parser.parse_args()
     section = yaml.safe_load(CONFIG.read_text())["proposals"][arguments.source]
     settings = HegSettings(**{**section, "count": max(arguments.counts)})
-    scenes = voc_pictures(arguments.folder, arguments.split, arguments.limit)
+    scenes = voc_images(arguments.folder, arguments.split, arguments.limit)
     print(table(measure(scenes, settings, counts=arguments.counts)))
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.refinement
 
 Four crops of 416 x 416 pixels whose semantic maps hold 4 or 40 components in all, two touching objects each. The plain
-implementation works as the released code does: for each component a max-pooling of the full crop and a full map of
-distances to each centre. Both must give equal labels. Outputs are as of a trained network, as of an untrained one, or
-noise with centres everywhere. Exits with 1 where labels differ or a target is missed. With a GPU the same is timed
+implementation works as the official code does: for each component a max-pooling of the full crop and a full map of
+distances to each center. Both must give equal labels. Outputs are as of a trained network, as of an untrained one, or
+noise with centers everywhere. Exits with 1 where labels differ or a target is missed. With a GPU the same is timed
 there, in wall seconds.
 """
 
@@ -23,17 +23,17 @@ from stages.bestie.components import Components, class_components, stacked
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets
 from stages.bestie.settings import RefinementSettings
-from stages.bestie.targets import Points, Targets, centre_map
+from stages.bestie.targets import Points, Targets, center_map
 from tests.bestie import reference
 
 CROPS, SIDE, CLASSES, SIGMA = 4, 416, 20, 6.0
 # Components, outputs, and how many times faster than plain on one core at least. 50 was aimed at throughout.
 CASES = ((4, "trained", 15), (40, "trained", 50), (4, "untrained", 15), (40, "untrained", 50), (4, "noise", 8))
-RELEASED = {  # settings of the released code
-    "enabled": True, "first_step": 0, "minimum_area": 50, "most_instances": 5, "weight": "centre_and_class",
+OFFICIAL = {  # settings of the official code
+    "enabled": True, "first_step": 0, "min_area": 50, "max_instances": 5, "weight": "center_and_class",
     "grouping": {
-        "centre_threshold": 0.3, "window": 41, "clustering": True, "cluster_magnitude": 2.5, "cluster_area": 21,
-        "cluster_tolerance": 3, "cluster_exclusive": True, "cluster_heat": 0.05, "cluster_distance": 100.0,
+        "center_threshold": 0.3, "window": 41, "clustering": True, "cluster_magnitude": 2.5, "cluster_area": 21,
+        "cluster_tolerance": 3, "cluster_exclusive": True, "cluster_threshold": 0.05, "cluster_distance": 100.0,
     },
 }  # fmt: skip
 
@@ -51,31 +51,33 @@ class Case:
         rows: list[tuple[int, int, int, int]] = []
         steps = np.zeros((CROPS, 2, SIDE, SIDE), np.float32)
         for number in range(components):
-            picture, cell = number % CROPS, number // CROPS
-            category = int(rng.integers(0, 2)) + 3 * picture
-            self.tags[picture, category] = True
+            image, cell = number % CROPS, number // CROPS
+            category = int(rng.integers(0, 2)) + 3 * image
+            self.tags[image, category] = True
             y, x = (step * (place + 0.5) for place in divmod(cell, cells))
             radius = 0.3 * step
-            self.labels[picture][((ys - y) / radius) ** 2 + ((xs - x) / radius) ** 2 < 1] = 1 + category
+            self.labels[image][((ys - y) / radius) ** 2 + ((xs - x) / radius) ** 2 < 1] = 1 + category
             pair = [(int(y), int(x + shift * radius / 2)) for shift in (-1, 1)]
-            mine = self.labels[picture] == 1 + category
+            mine = self.labels[image] == 1 + category
             mine &= (abs(ys - y) < radius + 1) & (abs(xs - x) < radius + 1)
             for (cy, cx), half in zip(pair, (xs < x, xs >= x), strict=True):
-                steps[picture, 0][mine & half], steps[picture, 1][mine & half] = (
+                steps[image, 0][mine & half], steps[image, 1][mine & half] = (
                     cy - ys[mine & half], cx - xs[mine & half],
                 )  # fmt: skip
-                rows.append((picture, category, cy, cx))
+                rows.append((image, category, cy, cx))
         self.outputs = getattr(self, f"_{outputs}")(rows, steps, torch.Generator().manual_seed(seed))
 
     def _trained(self, rows: list, steps: np.ndarray, generator: torch.Generator) -> Outputs:
-        """As a trained network gives: Gaussians at the centres, offsets to them, both with some noise."""
+        """As a trained network gives: Gaussians at the centers, offsets to them, both with some noise."""
         table = torch.tensor(rows)
         points = Points(table[:, 2:], table[:, 0], table[:, 1])
-        heat = centre_map(points, size=torch.Size((CROPS, CLASSES, SIDE, SIDE)), sigma=SIGMA)
+        heatmap = center_map(points, size=torch.Size((CROPS, CLASSES, SIDE, SIDE)), sigma=SIGMA)
         semantic = torch.zeros(CROPS, CLASSES + 1, SIDE, SIDE)
         semantic.scatter_(1, torch.from_numpy(self.labels.astype(np.int64))[:, None], 5.0)
-        noise = [torch.randn(values.shape, generator=generator) for values in (semantic, heat, torch.from_numpy(steps))]
-        return Outputs(semantic + 0.5 * noise[0], 0.8 * heat + 0.01 * noise[1], torch.from_numpy(steps) + noise[2])
+        noise = [
+            torch.randn(values.shape, generator=generator) for values in (semantic, heatmap, torch.from_numpy(steps))
+        ]
+        return Outputs(semantic + 0.5 * noise[0], 0.8 * heatmap + 0.01 * noise[1], torch.from_numpy(steps) + noise[2])
 
     def _untrained(self, rows: list, steps: np.ndarray, generator: torch.Generator) -> Outputs:
         """As at the first update: everything near 0."""
@@ -83,7 +85,7 @@ class Case:
         return Outputs(*(0.001 * torch.randn(shape, generator=generator) for shape in shapes))
 
     def _noise(self, rows: list, steps: np.ndarray, generator: torch.Generator) -> Outputs:
-        """Centres everywhere: the worst that training can meet."""
+        """Centers everywhere: the worst that training can meet."""
         shapes = [(CROPS, channels, SIDE, SIDE) for channels in (CLASSES + 1, CLASSES, 2)]
         return Outputs(*(torch.rand(shape, generator=generator) for shape in shapes))
 
@@ -91,7 +93,7 @@ class Case:
         """Connected parts of the tagged classes; the loader finds these while the network runs."""
         return stacked(
             [
-                class_components(part, wanted=tags, minimum_area=settings.minimum_area)
+                class_components(part, wanted=tags, min_area=settings.min_area)
                 for part, tags in zip(self.labels, self.tags, strict=True)
             ]
         )
@@ -122,7 +124,7 @@ def main() -> None:
     argparse.ArgumentParser(description="Speed of BESTIE's self-refinement.").parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    settings = RefinementSettings.model_validate(RELEASED)
+    settings = RefinementSettings.model_validate(OFFICIAL)
     print(f"{CROPS} crops of {SIDE} x {SIDE}, one core\n")
     print("| components | outputs | plain, s | ours, s | of that: components, s | times faster | target | GPU, s |")
     print("|---|---|---|---|---|---|---|---|")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.regions
 
-The proposals are synthetic but shaped like real ones: superpixels of a 375 x 500 picture, grown into 1000 connected
-regions from a few pixels to most of the picture. Exits with 1 where an answer differs or a target is missed.
+The proposals are synthetic but shaped like real ones: superpixels of a 375 x 500 image, grown into 1000 connected
+regions from a few pixels to most of the image. Exits with 1 where an answer differs or a target is missed.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Line:
 
 
 def superpixels(count: int, generator: np.random.Generator) -> np.ndarray:
-    """(H, W) label map of wavy cells around random centres."""
+    """(H, W) label map of wavy cells around random centers."""
     ys, xs = np.indices((HEIGHT, WIDTH), dtype=np.float32)
     ys, xs = ys + 6 * np.sin(xs / 17), xs + 6 * np.sin(ys / 13)
     best, labels = np.full((HEIGHT, WIDTH), np.inf, np.float32), np.zeros((HEIGHT, WIDTH), np.int32)

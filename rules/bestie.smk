@@ -1,4 +1,4 @@
-# BESTIE (CVPR 2022): components of semantic maps with one cue teach centres and offsets, which refine themselves.
+# BESTIE (CVPR 2022): components of semantic maps with one cue teach centers and offsets, which refine themselves.
 
 
 def iterating():

@@ -1,7 +1,7 @@
 # The classifier of the tags, and the cues (class response maps and peaks) that it gives; or cues from points.
 
 
-def heads_in_use():
+def classifiers_in_use():
     """Names of the classifiers that some run takes cues, a backbone or semantic maps from."""
     return sorted(set(cues_in_use()) - {"points"})
 
@@ -18,9 +18,9 @@ def cues_of_run(wildcards):
 rule classifier:
     input:
         expand(
-            "results/{dataset}/classifier/{head}/weights.safetensors",
+            "results/{dataset}/classifier/{classifier}/weights.safetensors",
             dataset=DATASET,
-            head=heads_in_use(),
+            classifier=classifiers_in_use(),
         ),
     localrule: True
 
@@ -28,16 +28,16 @@ rule classifier:
 rule cues:
     input:
         expand(
-            "results/{dataset}/{split}/cues/{head}.h5",
+            "results/{dataset}/{split}/cues/{classifier}.h5",
             dataset=DATASET,
             split=project.all_splits,
-            head=cues_in_use(),
+            classifier=cues_in_use(),
         ),
         expand(
-            "results/{dataset}/{split}/cues/{head}.report.json",
+            "results/{dataset}/{split}/cues/{classifier}.report.json",
             dataset=DATASET,
             split=project.all_splits,
-            head=heads_in_use(),
+            classifier=classifiers_in_use(),
         ),
     localrule: True
 
@@ -46,20 +46,22 @@ rule train_classifier:
     input:
         images=f"results/{{dataset}}/{project.splits.train}/images.h5",
     output:
-        weights="results/{dataset}/classifier/{head}/weights.safetensors",
-        curves="results/{dataset}/classifier/{head}/curves.json",
-        plot="results/{dataset}/classifier/{head}/curves.png",
+        weights="results/{dataset}/classifier/{classifier}/weights.safetensors",
+        curves="results/{dataset}/classifier/{classifier}/curves.json",
+        plot="results/{dataset}/classifier/{classifier}/curves.png",
     log:
-        "results/{dataset}/logs/train_classifier.{head}.log",
+        "results/{dataset}/logs/train_classifier.{classifier}.log",
     benchmark:
-        "results/{dataset}/benchmarks/train_classifier.{head}.tsv"
+        "results/{dataset}/benchmarks/train_classifier.{classifier}.tsv"
     threads: project.threads
     resources:
         gpu=GPUS,
         mem_mb=16000,
         runtime=1440,
     params:
-        settings=lambda wildcards: project.classifier[wildcards.head].train.canonical(),
+        settings=lambda wildcards: project.classifier[
+            wildcards.classifier
+        ].train.canonical(),
         code=code_digest("stages.classifier.train_classifier"),
     shell:
         LAUNCH
@@ -71,22 +73,24 @@ rule train_classifier:
 rule find_cues:
     input:
         images="results/{dataset}/{split}/images.h5",
-        weights="results/{dataset}/classifier/{head}/weights.safetensors",
+        weights="results/{dataset}/classifier/{classifier}/weights.safetensors",
     output:
-        "results/{dataset}/{split}/cues/{head}.h5",
+        "results/{dataset}/{split}/cues/{classifier}.h5",
     log:
-        "results/{dataset}/logs/find_cues.{split}.{head}.log",
+        "results/{dataset}/logs/find_cues.{split}.{classifier}.log",
     benchmark:
-        "results/{dataset}/benchmarks/find_cues.{split}.{head}.tsv"
+        "results/{dataset}/benchmarks/find_cues.{split}.{classifier}.tsv"
     wildcard_constraints:
-        head=r"(?!points\.)[\w-]+",
+        classifier=r"(?!points\.)[\w-]+",
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
         mem_mb=8000,
         runtime=720,
     params:
-        settings=lambda wildcards: project.classifier[wildcards.head].cues.canonical(),
+        settings=lambda wildcards: project.classifier[
+            wildcards.classifier
+        ].cues.canonical(),
         code=code_digest("stages.classifier.find_cues"),
     shell:
         "python -m stages.classifier.find_cues --images {input.images} --weights {input.weights} --output {output}"

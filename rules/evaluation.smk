@@ -75,14 +75,14 @@ rule report_proposals:
 rule report_cues:
     input:
         images="results/{dataset}/{split}/images.h5",
-        cues="results/{dataset}/{split}/cues/{head}.h5",
+        cues="results/{dataset}/{split}/cues/{classifier}.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        "results/{dataset}/{split}/cues/{head}.report.json",
+        "results/{dataset}/{split}/cues/{classifier}.report.json",
     log:
-        "results/{dataset}/logs/report_cues.{split}.{head}.log",
+        "results/{dataset}/logs/report_cues.{split}.{classifier}.log",
     benchmark:
-        "results/{dataset}/benchmarks/report_cues.{split}.{head}.tsv"
+        "results/{dataset}/benchmarks/report_cues.{split}.{classifier}.tsv"
     threads: 1
     resources:
         mem_mb=2000,

@@ -1,4 +1,4 @@
-# Pictures and tags of a split; annotations go to artifacts of their own (law 1).
+# Images and tags of a split; annotations go to artifacts of their own (law 1).
 
 
 rule images:

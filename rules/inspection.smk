@@ -1,4 +1,4 @@
-# Galleries: one page per run, one row per picture, from what it starts from to predictions and truth.
+# Galleries: one page per run, one row per image, from what it starts from to predictions and ground truth.
 
 GALLERY_SPLIT = project.splits.evaluate[0]
 

@@ -1,4 +1,4 @@
-# Refinement: a Mask R-CNN trained on a run's own masks of the training split. Its instances stand under <run>/mask_rcnn.
+# Retraining: a Mask R-CNN trained on a run's own masks of the training split. Its instances stand under <run>/mask_rcnn.
 
 
 rule mask_rcnn:
@@ -6,7 +6,7 @@ rule mask_rcnn:
         expand(
             "results/{dataset}/{run}/mask_rcnn/{split}/instances.h5",
             dataset=DATASET,
-            run=project.refined("mask_rcnn"),
+            run=project.retrained("mask_rcnn"),
             split=project.splits.evaluate,
         ),
     localrule: True
@@ -23,7 +23,7 @@ rule make_pseudo_masks:
     benchmark:
         "results/{dataset}/benchmarks/{run}/make_pseudo_masks.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here("mask_rcnn")),
+        run=one_of(project.retrained_here("mask_rcnn")),
     threads: 1
     resources:
         mem_mb=2000,
@@ -52,7 +52,7 @@ rule train_mask_rcnn:
     benchmark:
         "results/{dataset}/benchmarks/{run}/train_mask_rcnn.tsv"
     wildcard_constraints:
-        run=one_of(project.refined_here("mask_rcnn")),
+        run=one_of(project.retrained_here("mask_rcnn")),
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -85,7 +85,7 @@ rule predict_mask_rcnn:
     benchmark:
         "results/{dataset}/benchmarks/{run}/predict_mask_rcnn.{split}.tsv"
     wildcard_constraints:
-        run=one_of(project.refined("mask_rcnn")),
+        run=one_of(project.retrained("mask_rcnn")),
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

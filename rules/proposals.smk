@@ -1,4 +1,4 @@
-# Candidate regions: generated or imported in shards, side by side, then merged into one artifact a split.
+# Candidate regions: generated or imported in shards, side by side, then merged into one artifact per split.
 
 
 def sources_in_use():

@@ -23,8 +23,8 @@ def cues_of_source(split):
 
     def path(wildcards):
         of = split or wildcards.split
-        head = project.semantics[wildcards.source].cues
-        return f"results/{wildcards.dataset}/{of}/cues/{head}.h5"
+        classifier = project.semantics[wildcards.source].cues
+        return f"results/{wildcards.dataset}/{of}/cues/{classifier}.h5"
 
     return path
 

@@ -1,4 +1,4 @@
-"""What a picture, its maps and its cues look like to the network: colours, size, crop and mirror image together."""
+"""What an image, its maps and its cues look like to the network: colours, size, crop and mirror image together."""
 
 import math
 from typing import NamedTuple
@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 
 from stages.bestie.settings import BestieDataSettings
-from stages.core.images.pictures import IMAGENET_MEAN
+from stages.core.images.loading import IMAGENET_MEAN
 from stages.ops import resize as resizing
 
-MEAN_GREY = np.round(255 * IMAGENET_MEAN).astype(np.uint8)  # where a crop reaches beyond the picture
+MEAN_GREY = np.round(255 * IMAGENET_MEAN).astype(np.uint8)  # where a crop reaches beyond the image
 
 
 class View(NamedTuple):
-    """A picture with what is known of its pixels.
+    """An image with what is known of its pixels.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -30,9 +30,9 @@ class View(NamedTuple):
 
 
 def augmented(view: View, settings: BestieDataSettings, generator: np.random.Generator) -> tuple[View, np.ndarray]:
-    """A random view of settings.crop pixels a side, and which of the points lie in it, (P,) bool; all are kept.
+    """A random view of settings.crop pixels per side, and which of the points lie in it, (P,) bool; all are kept.
 
-    Differs from the released code: a picture is resampled once, not twice; points become whole pixels before they are
+    Differs from the official code: an image is resampled once, not twice; points become whole pixels before they are
     mirrored, not after, which would move them by one.
     """
     rgb = jitter(view.rgb, settings, generator)
@@ -49,7 +49,7 @@ def augmented(view: View, settings: BestieDataSettings, generator: np.random.Gen
 def scaled_size(height: int, width: int, settings: BestieDataSettings) -> tuple[int, int]:
     """Height and width with the longer side at `longer_side`, the other rounded up to a multiple of the step plus 1.
 
-    With a step of 1 the other side is rounded. The released code's rounding changes the proportions a little.
+    With a step of 1 the other side is rounded. The official code's rounding changes the proportions a little.
     """
     longer, step = settings.longer_side, settings.side_step
     scale = longer / max(height, width)
@@ -60,9 +60,9 @@ def scaled_size(height: int, width: int, settings: BestieDataSettings) -> tuple[
 
 
 def jitter(rgb: np.ndarray, settings: BestieDataSettings, generator: np.random.Generator) -> np.ndarray:
-    """The picture uint8 (H, W, 3) with brightness, contrast and hue changed, each with probability 1/2.
+    """The image uint8 (H, W, 3) with brightness, contrast and hue changed, each with probability 1/2.
 
-    Contrast comes before or after hue, with equal probability, as in the released code.
+    Contrast comes before or after hue, with equal probability, as in the official code.
     """
     shift, factor, turn, first = (
         generator.uniform(-settings.brightness, settings.brightness) * (generator.random() < 0.5),
@@ -86,20 +86,20 @@ def _turned(values: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def resized(view: View, height: int, width: int) -> View:
-    """The view at another size: the picture smoothly, maps by nearest pixel centres."""
+    """The view at another size: the image smoothly, maps by nearest pixel centers."""
     factors = np.array([height, width]) / view.labels.shape
     maps = (resizing.nearest(numbers, height, width) for numbers in (view.labels, view.instances))
     return View(resizing.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
 
 
 def cropped(view: View, side: int, generator: np.random.Generator) -> View:
-    """A square at a random place; a smaller picture is laid at a random place, with mean grey and background around.
+    """A square at a random place; a smaller image is laid at a random place, with mean grey and background around.
 
     Points are moved along; those outside lie beyond the square.
     """
     height, width = view.labels.shape
     spare = np.array([side - height, side - width])
-    # Positive spare: where the picture lies in the square; negative: where the square lies in the picture.
+    # Positive spare: where the image lies in the square; negative: where the square lies in the image.
     places = np.sign(spare) * [generator.integers(abs(int(s)) + 1) for s in spare]
     rgb = np.empty((side, side, 3), np.uint8)
     rgb[:] = MEAN_GREY

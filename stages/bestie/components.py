@@ -16,15 +16,15 @@ from stages.ops.components import label_components
 
 
 class Components(NamedTuple):
-    """N connected parts of the maps of B pictures.
+    """N connected parts of the maps of B images.
 
     Attributes:
         ids: (B, H, W) int32; 0: none, 1 + n: part n of the batch. A part may have no pixel (cut off by a crop).
-        pictures, classes: (N,) int64, of each part.
+        images, classes: (N,) int64, of each part.
     """
 
     ids: Tensor
-    pictures: Tensor
+    images: Tensor
     classes: Tensor
 
     def to(self, device: torch.device) -> "Components":
@@ -33,28 +33,28 @@ class Components(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """All P pixels of the parts of a batch, row by row, picture by picture; all (P,) int64.
+    """All P pixels of the parts of a batch, row by row, image by image; all (P,) int64.
 
     Attributes:
         places: ascending index into the flattened (B, H, W) map.
         owners: the part that the pixel belongs to.
-        pictures, ys, xs: where it is.
+        images, ys, xs: where it is.
     """
 
     places: Tensor
     owners: Tensor
-    pictures: Tensor
+    images: Tensor
     ys: Tensor
     xs: Tensor
 
 
-def class_components(labels: np.ndarray, *, wanted: np.ndarray, minimum_area: int) -> tuple[np.ndarray, np.ndarray]:
-    """8-connected parts of one picture's classes (BESTIE section 3.3).
+def class_components(labels: np.ndarray, *, wanted: np.ndarray, min_area: int) -> tuple[np.ndarray, np.ndarray]:
+    """8-connected parts of one image's classes (BESTIE section 3.3).
 
     Args:
         labels: (H, W) uint8, 0 background, 1 + k class k, 255 uncertain.
-        wanted: (C,) bool, classes that count (the picture's tags).
-        minimum_area: pixels; smaller parts are left out.
+        wanted: (C,) bool, classes that count (the image's tags).
+        min_area: pixels; smaller parts are left out.
 
     Returns:
         ids: (H, W) int32; 0: none, 1 + n: part n. classes: (N,) int32 ascending; within a class by first pixel, row by
@@ -68,7 +68,7 @@ def class_components(labels: np.ndarray, *, wanted: np.ndarray, minimum_area: in
         mask = labels == 1 + number
         (ys, xs) = (mask.any(axis).nonzero()[0] for axis in (1, 0))
         box = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-        found, count = label_components(mask[box], connectivity=8, min_area=minimum_area)
+        found, count = label_components(mask[box], connectivity=8, min_area=min_area)
         np.copyto(ids[box], found + len(classes), where=found > 0)
         classes += [number] * int(count)
     return ids, np.array(classes, np.int32)
@@ -96,7 +96,7 @@ def _present_classes(labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def stacked(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Components:
-    """The parts (ids, classes) of pictures of one size, as `class_components` gives them, as one batch."""
+    """The parts (ids, classes) of images of one size, as `class_components` gives them, as one batch."""
     counts = [len(classes) for _, classes in parts]
     starts = np.cumsum([0, *counts[:-1]])
     ids = np.stack([part for part, _ in parts])
@@ -104,7 +104,7 @@ def stacked(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Components:
         np.add(plane, start, out=plane, where=plane > 0, casting="same_kind")
     return Components(
         ids=torch.from_numpy(ids),
-        pictures=torch.from_numpy(np.repeat(np.arange(len(parts)), counts)),
+        images=torch.from_numpy(np.repeat(np.arange(len(parts)), counts)),
         classes=torch.from_numpy(np.concatenate([classes for _, classes in parts]).astype(np.int64)),
     )
 
@@ -115,15 +115,15 @@ def pixels_of(components: Components) -> Pixels:
     flat = components.ids.reshape(-1)
     places = flat.nonzero()[:, 0]
     owners = flat.index_select(0, places).long() - 1
-    pictures = components.pictures.index_select(0, owners)
+    images = components.images.index_select(0, owners)
     rows = places.div(width, rounding_mode="floor")
-    return Pixels(places, owners, pictures, rows - pictures * height, places - rows * width)
+    return Pixels(places, owners, images, rows - images * height, places - rows * width)
 
 
 def values_at(maps: Tensor, planes: Tensor, pixels: Pixels) -> Tensor:
     """Values (P,) float32 of maps (B, C, H, W) at the pixels, each in the plane that its part has in `planes` (N,)."""
     area, channels = maps.shape[-2] * maps.shape[-1], maps.shape[1]
-    starts = pixels.pictures * ((channels - 1) * area) + planes.index_select(0, pixels.owners) * area
+    starts = pixels.images * ((channels - 1) * area) + planes.index_select(0, pixels.owners) * area
     return maps.reshape(-1).index_select(0, starts + pixels.places).float()
 
 
@@ -134,7 +134,7 @@ def offsets_at(offsets: Tensor, components: Components, pixels: Pixels) -> tuple
 
 
 def centroids(pixels: Pixels, count: int) -> Tensor:
-    """Mean pixel index (y, x) of each part, cut to whole numbers as in the released code, (count, 2) int64.
+    """Mean pixel index (y, x) of each part, cut to whole numbers as in the official code, (count, 2) int64.
 
     Zeros for a part without pixels.
     """

@@ -14,10 +14,10 @@ from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.settings import BestieTrainingSettings
 from stages.bestie.targets import Points, Targets, pseudo_targets, transfer
-from stages.core.artifacts.images import Picture, tagged_pictures
+from stages.core.artifacts.images import ImageRecord, tagged_images
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
-from stages.core.images.pictures import load_rgb, normalise
+from stages.core.images.loading import load_rgb, normalise
 from stages.core.training.order import EpochOrder
 
 
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
     Attributes:
         step: number of the update, from 0.
-        pictures: (B, 3, s, s) float32, normalised.
+        images: (B, 3, s, s) float32, normalised.
         labels: (B, s, s) uint8, semantic maps.
         accepted: parts that pseudo labels say are instances.
         candidates: what refined labels are made for: parts of tagged classes; with points all of a class as one.
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """
 
     step: int
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
     accepted: Components
     candidates: Components
@@ -42,21 +42,21 @@ class Batch(NamedTuple):
 
 
 class BestieTask:
-    """Trains a `BestieNetwork` on the pictures that have tags.
+    """Trains a `BestieNetwork` on the images that have tags.
 
     They are passed in a random order, another one each epoch; batches go on from one epoch to the next. The order
     depends on the seed alone, all else on the generator given.
     """
 
     def __init__(
-        self, network: BestieNetwork, *, images: Artifact[Picture], pseudo: Artifact[PseudoInstances],
+        self, network: BestieNetwork, *, images: Artifact[ImageRecord], pseudo: Artifact[PseudoInstances],
         settings: BestieTrainingSettings,
     ) -> None:  # fmt: skip
         self.network = network
         self.images, self.pseudo, self.settings = images, pseudo, settings
         self.class_count = len(images.header["classes"])
         self.by_points = pseudo.header["cues"] == POINTS
-        self.usable = tagged_pictures(images)
+        self.usable = tagged_images(images)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
@@ -68,13 +68,13 @@ class BestieTask:
         counts = [len(part) for part in classes]
         return Batch(
             step=step,
-            pictures=torch.from_numpy(np.stack([normalise(view.rgb) for view in views])),
+            images=torch.from_numpy(np.stack([normalise(view.rgb) for view in views])),
             labels=torch.from_numpy(np.stack([view.labels for view in views])),
             accepted=stacked(accepted),
             candidates=stacked(candidates),
             points=Points(
                 places=torch.from_numpy(np.concatenate([view.points for view in views]).astype(np.int64)),
-                pictures=torch.from_numpy(np.repeat(np.arange(size), counts)),
+                images=torch.from_numpy(np.repeat(np.arange(size), counts)),
                 classes=torch.from_numpy(np.concatenate(classes).astype(np.int64)),
             ),
         )
@@ -82,7 +82,7 @@ class BestieTask:
     def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
         """The weighted terms of one batch."""
         settings = self.settings
-        outputs = self.network(batch.pictures)
+        outputs = self.network(batch.images)
         drawn = {"class_count": self.class_count, "sigma": settings.data.sigma}
         pseudo = pseudo_targets(batch.accepted, points=batch.points if self.by_points else None, **drawn)
         refined = None
@@ -100,7 +100,7 @@ class BestieTask:
         return refined_targets(outputs, batch.candidates, sigma=settings.data.sigma, settings=settings.refinement)
 
     def entry(self, number: int) -> int:
-        """Position among the images of the picture `number`, counted over the whole training."""
+        """Position among the images of the image `number`, counted over the whole training."""
         return self.usable[self.order(number)]
 
     def _sample(self, i: int, generator: np.random.Generator) -> tuple[View, tuple, tuple, np.ndarray]:
@@ -113,9 +113,9 @@ class BestieTask:
         tags = self.images.field(i, "tags")
         accepted = view.instances, record.classes
         if data.accepted_on == "crop":
-            found = transfer(view.labels, view.points, classes, tags=tags, minimum_area=self.settings.minimum_area)
+            found = transfer(view.labels, view.points, classes, tags=tags, min_area=self.settings.min_area)
             accepted = found.instances, found.classes
         if self.by_points:
             return view, accepted, class_regions(view.labels, wanted=tags), classes
-        area = self.settings.refinement.minimum_area
-        return view, accepted, class_components(view.labels, wanted=tags, minimum_area=area), classes
+        area = self.settings.refinement.min_area
+        return view, accepted, class_components(view.labels, wanted=tags, min_area=area), classes

@@ -45,9 +45,9 @@ class Decoder(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Atrous spatial pyramid pooling: convolutions of several dilations and the picture's mean, joined.
+    """Atrous spatial pyramid pooling: convolutions of several dilations and the image's mean, joined.
 
-    The branch of the mean has no normalisation, as one value a picture and channel has no variance to speak of.
+    The branch of the mean has no normalisation, as one value per image and channel has no variance to speak of.
     """
 
     def __init__(self, width: int, channels: int, *, rates: Sequence[int], dropout: float) -> None:
@@ -73,14 +73,14 @@ class Head(nn.Module):
         self.output = nn.Conv2d(hidden, channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, h, w) float32; in 16 bits a centre's top would be flat, and all its pixels centres."""
+        """(B, channels, h, w) float32; in 16 bits a center's top would be flat, and all its pixels centers."""
         x = self.hidden(x)
         with torch.autocast(x.device.type, enabled=False):
             return self.output(x.float())
 
 
 def initialise(part: nn.Module, *, std: float, momentum: float) -> None:
-    """Convolutions start from N(0, std) without bias (released code), batch norms as identity."""
+    """Convolutions start from N(0, std) without bias (official code), batch norms as identity."""
     for module in part.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=std)

@@ -1,4 +1,4 @@
-"""From a picture to scored instances: the network's maps, grouping, scores (released code's test)."""
+"""From an image to scored instances: the network's maps, grouping, scores (official code's test)."""
 
 from typing import NamedTuple
 
@@ -15,21 +15,21 @@ from stages.ops.regions import Regions
 
 
 class Maps(NamedTuple):
-    """What the network says of one picture, at the picture's size; all float32.
+    """What the network says of one image, at the image's size; all float32.
 
     Attributes:
         probabilities: (C + 1, H, W), background first.
-        centres: (C, H, W), heat of centres.
+        centers: (C, H, W), center heatmap.
         offsets: (2, H, W), (dy, dx).
     """
 
     probabilities: Tensor
-    centres: Tensor
+    centers: Tensor
     offsets: Tensor
 
 
 class Found(NamedTuple):
-    """Instances of one picture, best first, NumPy: N regions, classes (N,) int32, scores (N,) float32."""
+    """Instances of one image, best first, NumPy: N regions, classes (N,) int32, scores (N,) float32."""
 
     regions: Regions
     classes: np.ndarray
@@ -37,35 +37,35 @@ class Found(NamedTuple):
 
 
 @torch.no_grad()
-def predict_maps(network: BestieNetwork, picture: Tensor, *, size: tuple[int, int], settings: MapSettings) -> Maps:
-    """Maps of one picture (3, h, w), normalised, enlarged to its own size (H, W); the network is in evaluation mode.
+def predict_maps(network: BestieNetwork, image: Tensor, *, size: tuple[int, int], settings: MapSettings) -> Maps:
+    """Maps of one image (3, h, w), normalised, enlarged to its own size (H, W); the network is in evaluation mode.
 
-    With `flip` probabilities and heat are means with those of the mirrored picture; offsets are not (released code).
-    Offsets count pixels of the input; with `rescale_offsets` they are made to count the picture's.
+    With `flip` probabilities and heatmap are means with those of the mirrored image; offsets are not (official code).
+    Offsets count pixels of the input; with `rescale_offsets` they are made to count the image's.
     """
-    outputs = network(picture[None], size=size)
-    probabilities, centres, offsets = outputs.semantic.softmax(1), outputs.centres, outputs.offsets
+    outputs = network(image[None], size=size)
+    probabilities, centers, offsets = outputs.semantic.softmax(1), outputs.centers, outputs.offsets
     if settings.flip:
-        mirrored = network(picture[None].flip(-1), size=size)
+        mirrored = network(image[None].flip(-1), size=size)
         probabilities = (probabilities + mirrored.semantic.softmax(1).flip(-1)) / 2
-        centres = (centres + mirrored.centres.flip(-1)) / 2
+        centers = (centers + mirrored.centers.flip(-1)) / 2
     if settings.rescale_offsets:
-        factors = [size[axis] / picture.shape[1 + axis] for axis in (0, 1)]
+        factors = [size[axis] / image.shape[1 + axis] for axis in (0, 1)]
         offsets = offsets * offsets.new_tensor(factors)[:, None, None]
-    return Maps(probabilities[0], centres[0], offsets[0])
+    return Maps(probabilities[0], centers[0], offsets[0])
 
 
 @torch.no_grad()
 def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSettings) -> Found:
-    """Instances of one picture; they never overlap. There may be none.
+    """Instances of one image; they never overlap. There may be none.
 
     Each pixel has its most probable class; the 8-connected parts of each class fall into instances by equation 1. An
-    instance's score is the highest heat inside it times the mean probability of its class; where that heat is a
-    clustered centre's, the mean probability squared (released code). The heat has no limits, so a score may be
-    above 1 and, of a component without a centre, below 0. Equal scores: the lower class, then the first component.
+    instance's score is the highest score inside it times the mean probability of its class; where that score is a
+    clustered center's, the mean probability squared (official code). The center heatmap has no limits, so a score may
+    be above 1 and, of a component without a center, below 0. Equal scores: the lower class, then the first component.
 
     Args:
-        maps: of the picture.
+        maps: of the image.
         tags: (C,) bool: only these classes; None: all.
         settings: see `BestiePredictionSettings`.
 
@@ -77,13 +77,13 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
             raise ValueError(
                 f"the network's {name} are not all finite numbers; its training went astray, train it anew"
             )
-    wanted = np.ones(len(maps.centres), bool) if tags is None else tags
+    wanted = np.ones(len(maps.centers), bool) if tags is None else tags
     allowed = torch.from_numpy(np.append(True, wanted)).to(maps.probabilities.device)
     labels = (maps.probabilities * allowed[:, None, None]).argmax(0)
-    parts = class_components(labels.byte().cpu().numpy(), wanted=wanted, minimum_area=settings.minimum_area)
+    parts = class_components(labels.byte().cpu().numpy(), wanted=wanted, min_area=settings.min_area)
     components = stacked([parts]).to(labels.device)
     groups = group(
-        maps.centres[None], maps.offsets[None], components, settings=settings.grouping, whole=settings.whole_components
+        maps.centers[None], maps.offsets[None], components, settings=settings.grouping, whole=settings.whole_components
     )
     scores = _scores(maps, groups, components.classes, settings)
     order = scores.sort(descending=True, stable=True).indices[: settings.top_k]
@@ -105,4 +105,4 @@ def _scores(maps: Maps, groups: Groups, classes: Tensor, settings: BestiePredict
     )
     if settings.score == "class":
         return mean
-    return torch.where(groups.clustered, mean, groups.heats) * mean
+    return torch.where(groups.clustered, mean, groups.center_scores) * mean

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
@@ -17,25 +17,25 @@ SECTIONS = {
 POINTS = "points"  # cues of point supervision, as pseudo instances name them
 
 
-def check_classes(pictures: Artifact[Picture], *others: Artifact) -> None:
-    """Raise ValueError unless all artifacts are of the pictures' classes."""
-    classes = pictures.header["classes"]
+def check_classes(images: Artifact[ImageRecord], *others: Artifact) -> None:
+    """Raise ValueError unless all artifacts are of the images' classes."""
+    classes = images.header["classes"]
     for other in others:
         if other.header["classes"] != classes:
             raise ValueError(
-                f"{other.path} holds classes {other.header['classes']}, {pictures.path} holds {classes}; make both from"
-                " the same list of pictures"
+                f"{other.path} holds classes {other.header['classes']}, {images.path} holds {classes}; make both from"
+                " the same list of images"
             )
 
 
-def map_of(maps: Artifact[SemanticMaps], pictures: Artifact[Picture], i: int) -> np.ndarray:
-    """Semantic map (H, W) uint8 of picture i. Raises ValueError where it has another size than the picture."""
-    labels = maps.find(pictures.ids[i]).labels
-    size = int(pictures.field(i, "height")), int(pictures.field(i, "width"))
+def map_of(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord], i: int) -> np.ndarray:
+    """Semantic map (H, W) uint8 of image i. Raises ValueError where it has another size than the image."""
+    labels = maps.find(images.ids[i]).labels
+    size = int(images.field(i, "height")), int(images.field(i, "width"))
     if labels.shape != size:
         raise ValueError(
-            f"{maps.path}: {pictures.ids[i]!r} has a map of {labels.shape} (height, width), {pictures.path} says"
-            f" {size}; remake the maps from this list of pictures"
+            f"{maps.path}: {images.ids[i]!r} has a map of {labels.shape} (height, width), {images.path} says"
+            f" {size}; remake the maps from this list of images"
         )
     return labels
 
@@ -61,9 +61,9 @@ def check_anything_accepted(pseudo: Artifact[PseudoInstances]) -> None:
 
 
 def check_size(record: PseudoInstances, size: tuple[int, int], pseudo: Artifact[PseudoInstances]) -> None:
-    """Raise ValueError unless the pseudo instances have the size (height, width) of their picture."""
+    """Raise ValueError unless the pseudo instances have the size (height, width) of their image."""
     if record.labels.shape != size:
         raise ValueError(
-            f"{pseudo.path}: {record.picture!r} has a map of {record.labels.shape} (height, width), the picture is "
-            f"{size}; remake the pseudo instances from this list of pictures"
+            f"{pseudo.path}: {record.image!r} has a map of {record.labels.shape} (height, width), the image is "
+            f"{size}; remake the pseudo instances from this list of images"
         )

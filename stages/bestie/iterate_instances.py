@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.bestie.inputs import check_classes, joint_supervision, map_of
 from stages.bestie.settings import IterationSettings
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
@@ -21,56 +21,60 @@ log = logging.getLogger(__name__)
 def iterate_instances(
     *, images: Path, semantics: Path, instances: Path, output: Path, run: str, settings: IterationSettings
 ) -> None:
-    """Write each picture's semantic map and the earlier run's instances on it, of tagged classes alone.
+    """Write each image's semantic map and the earlier run's instances on it, of tagged classes alone.
 
     A pixel belongs to the best instance that holds it; the cues are the instances' centroids.
 
-    Raises ValueError where maps or instances are of other classes or sizes, KeyError where they lack a picture.
+    Raises ValueError where maps or instances are of other classes or sizes, KeyError where they lack an image.
     """
-    with read(images, Picture) as pictures, read(semantics, SemanticMaps) as maps, read(instances, Instances) as found:
-        check_classes(pictures, maps, found)
+    with (
+        read(images, ImageRecord) as listing,
+        read(semantics, SemanticMaps) as maps,
+        read(instances, Instances) as found,
+    ):
+        check_classes(listing, maps, found)
         header = {
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "run": run,
             "cues": f"predictions of {found.header['run']}",
             "supervision": joint_supervision(maps, found),
         }
-        inputs = {"images": pictures, "semantics": maps, "instances": found}
+        inputs = {"images": listing, "semantics": maps, "instances": found}
         accepted = 0
         with create(output, PseudoInstances, header=header, provenance=Provenance(
             "iterate_instances", settings, None, inputs
         )) as writer:  # fmt: skip
-            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
-                labels = map_of(maps, pictures, i)
-                record = iterated(labels, found.find(picture), tags=pictures.field(i, "tags"), settings=settings)
+            for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
+                labels = map_of(maps, listing, i)
+                record = iterated(labels, found.find(image), tags=listing.field(i, "tags"), settings=settings)
                 accepted += len(record.classes)
                 writer.append(record)
     log.info("%d instances of %s become pseudo instances", accepted, found.header["run"])
 
 
 def iterated(labels: np.ndarray, found: Instances, *, tags: np.ndarray, settings: IterationSettings) -> PseudoInstances:
-    """The pseudo instances of one picture, from its semantic map (H, W) uint8 and an earlier run's instances.
+    """The pseudo instances of one image, from its semantic map (H, W) uint8 and an earlier run's instances.
 
     Raises ValueError where the masks have another size than the map.
     """
     regions = found.regions
     if regions.shape != labels.shape:
         raise ValueError(
-            f"picture {found.picture!r}: masks are {regions.shape} (height, width), the semantic map is {labels.shape};"
-            " remake both from one list of pictures"
+            f"image {found.image!r}: masks are {regions.shape} (height, width), the semantic map is {labels.shape};"
+            " remake both from one list of images"
         )
     candidates = np.flatnonzero(tags[found.classes] & (found.scores >= settings.score_threshold))
     best_first = candidates[np.argsort(-found.scores[candidates], kind="stable")]
     owners = _first_holding(regions.membership[best_first])[regions.atoms]  # position in best_first, -1: none
     areas = np.bincount(owners[owners >= 0], minlength=len(best_first))
-    kept = np.flatnonzero(areas >= settings.minimum_area)
+    kept = np.flatnonzero(areas >= settings.min_area)
     numbers = np.zeros(len(best_first) + 1, np.int32)
     numbers[kept] = np.arange(1, len(kept) + 1)
     instances = numbers[owners]  # the last entry, 0, is that of pixels without an owner
     centroids = measure_components(instances, len(kept))[2].astype(np.float32)
     classes = found.classes[best_first[kept]]
     return PseudoInstances(
-        picture=found.picture,
+        image=found.image,
         labels=labels,
         instances=instances,
         candidates=len(best_first),

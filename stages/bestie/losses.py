@@ -16,9 +16,9 @@ def weighted_losses(
 ) -> dict[str, Tensor]:  # fmt: skip
     """All terms, each with its weight and share; their sum is equation 6.
 
-    The terms are `semantic`, `centre` and `offset` of the pseudo labels and, with refined labels, `refined_centre` and
-    `refined_offset`. With point supervision the refined labels have no centres of their own: their term is that of the
-    pseudo labels (released code).
+    The terms are `semantic`, `center` and `offset` of the pseudo labels and, with refined labels, `refined_center` and
+    `refined_offset`. With point supervision the refined labels have no centers of their own: their term is that of the
+    pseudo labels (official code).
 
     Args:
         outputs: of the network.
@@ -34,18 +34,18 @@ def weighted_losses(
         given["refined_"] = (refined, settings.refined_share)
     for prefix, (targets, share) in given.items():
         weights = guided(targets.weights, guidance=settings.guidance)
-        centre_weights = guided(pseudo.weights, guidance=settings.guidance) if point_supervision else weights
-        centre = centre_loss(outputs.centres, targets.centres, centre_weights)
+        center_weights = guided(pseudo.weights, guidance=settings.guidance) if point_supervision else weights
+        center = center_loss(outputs.centers, targets.centers, center_weights)
         offset = offset_loss(outputs.offsets, targets.offsets, weights)
-        terms[f"{prefix}centre"] = settings.centre * share * centre
+        terms[f"{prefix}center"] = settings.center * share * center
         terms[f"{prefix}offset"] = settings.offset * share * offset
     return terms
 
 
 def guided(weights: Tensor, *, guidance: bool) -> Tensor:
-    """Where centres and offsets are learnt (section 3.4), (B, H, W): labelled pixels with their weights.
+    """Where centers and offsets are learnt (section 3.4), (B, H, W): labelled pixels with their weights.
 
-    Without guidance (ablation, table 3) all others count too, with weight 1; the targets have no centre and no offset
+    Without guidance (ablation, table 3) all others count too, with weight 1; the targets have no center and no offset
     there.
     """
     return weights if guidance else torch.where(weights > 0, weights, 1.0)
@@ -55,7 +55,7 @@ def semantic_loss(logits: Tensor, labels: Tensor, *, share: float) -> Tensor:
     """Cross-entropy of the semantic map (equation 5), mean of the hardest pixels of the batch.
 
     Uncertain pixels count as 0; they are part of the number that `share` is of.
-    Differs from the paper: with `share` below 1 only the hardest pixels count (released code).
+    Differs from the paper: with `share` below 1 only the hardest pixels count (official code).
 
     Args:
         logits: (B, C + 1, H, W).
@@ -68,17 +68,17 @@ def semantic_loss(logits: Tensor, labels: Tensor, *, share: float) -> Tensor:
     return each.topk(max(1, int(share * len(each))), sorted=False).values.mean()
 
 
-def centre_loss(centres: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Squared error of (B, C, H, W) centre maps, one half of equation 3.
+def center_loss(centers: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Squared error of (B, C, H, W) center maps, one half of equation 3.
 
     Summed over all classes, times the weights (B, H, W), divided by the number of pixels of the batch whose weight is
     above 0; exactly 0, but with a gradient, without any.
     """
-    return _per_pixel((centres.float() - wanted).square(), weights)
+    return _per_pixel((centers.float() - wanted).square(), weights)
 
 
 def offset_loss(offsets: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Absolute error of (B, 2, H, W) offsets, summed over both axes, one half of equation 4; else as `centre_loss`."""
+    """Absolute error of (B, 2, H, W) offsets, summed over both axes, one half of equation 4; else as `center_loss`."""
     return _per_pixel((offsets.float() - wanted).abs(), weights)
 
 

@@ -1,7 +1,7 @@
-"""BESTIE's network: semantic map, class-wise centre map and offsets from one backbone (section 3.2).
+"""BESTIE's network: semantic map, class-wise center map and offsets from one backbone (section 3.2).
 
 Two kinds: three heads on the finest branch of HRNet (paper), and Panoptic-DeepLab (Cheng et al., CVPR 2020) on a
-pyramid of features (appendix: ResNet-50). Sizes and initialisation as in the released code.
+pyramid of features (appendix: ResNet-50). Sizes and initialisation as in the official code.
 """
 
 from pathlib import Path
@@ -23,22 +23,22 @@ class Outputs(NamedTuple):
 
     Attributes:
         semantic: (B, C + 1, H, W) logits, background first.
-        centres: (B, C, H, W), about 1 at the centre of an instance of the class and 0 far from any; not limited.
-        offsets: (B, 2, H, W), (dy, dx) from a pixel to the centre of its instance, in pixels of the input.
+        centers: (B, C, H, W), about 1 at the center of an instance of the class and 0 far from any; not limited.
+        offsets: (B, 2, H, W), (dy, dx) from a pixel to the center of its instance, in pixels of the input.
     """
 
     semantic: Tensor
-    centres: Tensor
+    centers: Tensor
     offsets: Tensor
 
 
 class BestieNetwork(nn.Module):
-    """Outputs from pictures.
+    """Outputs from images.
 
     Attributes:
         backbone: gives the features of each stage.
         decoders: `semantic` and `instance`; none where the heads stand on the backbone.
-        heads: `semantic`, `centre` and `offset`.
+        heads: `semantic`, `center` and `offset`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class BestieNetwork(nn.Module):
             {
                 name: Head(width, hidden, channels, separable=separable)
                 for name, width, hidden, channels in zip(
-                    ("semantic", "centre", "offset"), (semantic, instance, instance), network.head_channels,
+                    ("semantic", "center", "offset"), (semantic, instance, instance), network.head_channels,
                     (class_count + 1, class_count, 2), strict=True,
                 )
             }
@@ -71,17 +71,17 @@ class BestieNetwork(nn.Module):
         for part in (self.decoders, self.heads):
             initialise(part, std=network.initial_std, momentum=network.norm_momentum)
 
-    def forward(self, pictures: Tensor, *, size: tuple[int, int] | None = None) -> Outputs:
-        """Outputs of pictures (B, 3, H, W), normalised, at their size or at the given one.
+    def forward(self, images: Tensor, *, size: tuple[int, int] | None = None) -> Outputs:
+        """Outputs of images (B, 3, H, W), normalised, at their size or at the given one.
 
         H and W are multiples of 32. Offsets count pixels of the input, whatever the size of the maps.
         """
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         if height % DIVISOR or width % DIVISOR:
             raise ValueError(
-                f"pictures have {height}x{width} pixels, expected multiples of {DIVISOR}; enlarge or pad them"
+                f"images have {height}x{width} pixels, expected multiples of {DIVISOR}; enlarge or pad them"
             )
-        features = list(levels(self.backbone, pictures, self.stages).values())
+        features = list(levels(self.backbone, images, self.stages).values())
         if self.decoders:
             semantic, instance = (decoder(features) for decoder in self.decoders.values())
             inputs = (semantic, instance, instance)

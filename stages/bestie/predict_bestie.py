@@ -1,4 +1,4 @@
-"""Step: finds instances in pictures with a trained network of BESTIE."""
+"""Step: finds instances in images with a trained network of BESTIE."""
 
 import logging
 import math
@@ -12,13 +12,13 @@ from torch.nn import functional
 from stages.bestie.decoding import Maps, decode, predict_maps
 from stages.bestie.network import BestieNetwork
 from stages.bestie.settings import BestiePredictionSettings, BestieTrainingSettings, MapSettings
-from stages.core.artifacts.centre_maps import CentreMaps
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.center_maps import CenterMaps
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.config.crf import CrfSettings
-from stages.core.images.pictures import load_rgb, normalise
+from stages.core.images.loading import load_rgb, normalise
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
@@ -38,47 +38,47 @@ def predict_bestie(
     run: str,
     device: str,
 ) -> None:
-    """Find the instances of each picture; they never overlap, and a picture may have none.
+    """Find the instances of each image; they never overlap, and an image may have none.
 
-    `output_maps` gets the centre and offset maps that they come from, made small, to look at.
+    `output_maps` gets the center and offset maps that they come from, made small, to look at.
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
     Raises ValueError where the weights are not of `train_bestie` or of other classes.
     """
-    with read(images, Picture) as pictures:
-        network, metadata = load_network(weights, pictures, device=device)
+    with read(images, ImageRecord) as listing:
+        network, metadata = load_network(weights, listing, device=device)
         header = {
-            "classes": pictures.header["classes"],
-            "category_ids": pictures.header["category_ids"],
+            "classes": listing.header["classes"],
+            "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "bestie",
             "supervision": metadata["supervision"],
             "weights": weights_digest(weights),
         }
         counts = []
-        provenance = Provenance("predict_bestie", settings, None, {"images": pictures})
+        provenance = Provenance("predict_bestie", settings, None, {"images": listing})
         with (
             create(output, Instances, header=header, provenance=provenance) as instances,
-            create(output_maps, CentreMaps, header=header, provenance=provenance) as kept,
+            create(output_maps, CenterMaps, header=header, provenance=provenance) as kept,
         ):
-            for picture in step.progress(pictures, total=len(pictures), label="pictures"):
-                rgb = load_rgb(picture, pictures.header["root"])
+            for image in step.progress(listing, total=len(listing), label="images"):
+                rgb = load_rgb(image, listing.header["root"])
                 maps = with_crf(maps_of(network, rgb, settings=settings), rgb, settings=settings.crf)
-                found = decode(maps, tags=picture.tags if settings.use_tags else None, settings=settings)
-                kept.append(small_maps(maps, picture.picture, longer_side=settings.kept_side))
+                found = decode(maps, tags=image.tags if settings.use_tags else None, settings=settings)
+                kept.append(small_maps(maps, image.image, longer_side=settings.kept_side))
                 counts.append(len(found.scores))
                 instances.append(
                     Instances(
-                        picture=picture.picture,
+                        image=image.image,
                         classes=found.classes,
                         scores=found.scores,
                         **packed_fields(found.regions),
                     )
                 )
-        log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
+        log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
 
 
 def maps_of(network: BestieNetwork, rgb: np.ndarray, *, settings: MapSettings) -> Maps:
-    """The network's maps of a picture (H, W, 3) uint8, at the picture's size."""
+    """The network's maps of an image (H, W, 3) uint8, at the image's size."""
     size = input_size(*rgb.shape[:2], settings)
     device = next(network.parameters()).device
     inputs = torch.from_numpy(normalise(resize(rgb, *size))).to(device)
@@ -86,25 +86,25 @@ def maps_of(network: BestieNetwork, rgb: np.ndarray, *, settings: MapSettings) -
 
 
 def with_crf(maps: Maps, rgb: np.ndarray, *, settings: CrfSettings) -> Maps:
-    """The maps with probabilities that follow the colours of the picture (H, W, 3) uint8; as they are without a CRF.
+    """The maps with probabilities that follow the colours of the image (H, W, 3) uint8; as they are without a CRF.
 
     Raises ValueError where they hold anything but numbers.
     """
     if not settings.iterations:
         return maps
     probabilities = dense_crf(rgb, maps.probabilities.cpu().numpy(), **settings.model_dump())
-    return maps._replace(probabilities=torch.from_numpy(probabilities).to(maps.centres.device))
+    return maps._replace(probabilities=torch.from_numpy(probabilities).to(maps.centers.device))
 
 
-def small_maps(maps: Maps, picture: str, *, longer_side: int) -> CentreMaps:
-    """The maps made small, never enlarged: a cell's highest heat over all classes, and the offset at its middle."""
+def small_maps(maps: Maps, image: str, *, longer_side: int) -> CenterMaps:
+    """The maps made small, never enlarged: a cell's highest score over all classes, and the offset at its middle."""
     height, width = maps.offsets.shape[-2:]
     size = scaled_size(height, width, min(longer_side, max(height, width)))
     limits = torch.finfo(torch.float16)
-    heat = functional.adaptive_max_pool2d(maps.centres.amax(0)[None], size)[0]
+    heatmap = functional.adaptive_max_pool2d(maps.centers.amax(0)[None], size)[0]
     offsets = functional.interpolate(maps.offsets[None], size, mode="nearest-exact")[0]
-    heat, offsets = (values.clamp(limits.min, limits.max).half().cpu().numpy() for values in (heat, offsets))
-    return CentreMaps(picture=picture, heat=heat, offsets=offsets)
+    heatmap, offsets = (values.clamp(limits.min, limits.max).half().cpu().numpy() for values in (heatmap, offsets))
+    return CenterMaps(image=image, heatmap=heatmap, offsets=offsets)
 
 
 def input_size(height: int, width: int, settings: MapSettings) -> tuple[int, int]:
@@ -115,7 +115,7 @@ def input_size(height: int, width: int, settings: MapSettings) -> tuple[int, int
     return divisor * math.ceil(height / divisor), divisor * math.ceil(width / divisor)
 
 
-def load_network(weights: Path, images: Artifact[Picture], *, device: str) -> tuple[BestieNetwork, dict[str, Any]]:
+def load_network(weights: Path, images: Artifact[ImageRecord], *, device: str) -> tuple[BestieNetwork, dict[str, Any]]:
     """The trained network in evaluation mode, and the metadata of the weights file.
 
     Raises ValueError where the weights are not of `train_bestie`, do not fit, or know other classes than the images.

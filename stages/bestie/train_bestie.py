@@ -7,7 +7,7 @@ from stages.bestie.data import BestieTask
 from stages.bestie.inputs import check_anything_accepted, check_classes
 from stages.bestie.network import BestieNetwork
 from stages.bestie.settings import BestieTrainingSettings
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import starting_weights
@@ -32,20 +32,20 @@ def train_bestie(
 ) -> None:
     """Train the network on semantic maps and pseudo instances, refining its own labels as it goes.
 
-    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Pictures without tags are
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Images without tags are
     listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
     `output_snapshots` gets the weights after the updates that `settings.snapshots` lists.
-    Raises ValueError where the pseudo instances are of other pictures, classes or sizes, or where there is none.
+    Raises ValueError where the pseudo instances are of other images, classes or sizes, or where there is none.
     """
-    with read(images, Picture) as pictures, read(pseudo_instances, PseudoInstances) as pseudo:
-        check_classes(pictures, pseudo)
+    with read(images, ImageRecord) as listing, read(pseudo_instances, PseudoInstances) as pseudo:
+        check_classes(listing, pseudo)
         check_anything_accepted(pseudo)
         step.seed_everything(settings.seed)
-        classes = pictures.header["classes"]
+        classes = listing.header["classes"]
         network = BestieNetwork(settings, class_count=len(classes), classifier=backbone_weights)
-        task = BestieTask(network, images=pictures, pseudo=pseudo, settings=settings)
-        log.info("training on %d of %d pictures", len(task.usable), len(pictures))
-        fingerprints = {"images": pictures.fingerprint, "pseudo_instances": pseudo.fingerprint}
+        task = BestieTask(network, images=listing, pseudo=pseudo, settings=settings)
+        log.info("training on %d of %d images", len(task.usable), len(listing))
+        fingerprints = {"images": listing.fingerprint, "pseudo_instances": pseudo.fingerprint}
         metadata = {
             "step": "train_bestie",
             "settings": settings.model_dump(mode="json"),

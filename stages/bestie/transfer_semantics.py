@@ -10,7 +10,7 @@ from stages.bestie.inputs import check_classes, joint_supervision, map_of
 from stages.bestie.settings import TransferSettings
 from stages.bestie.targets import transfer
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
@@ -22,29 +22,29 @@ log = logging.getLogger(__name__)
 def transfer_semantics(
     *, images: Path, semantics: Path, cues: Path, output: Path, run: str, settings: TransferSettings
 ) -> None:
-    """Write each picture's semantic map, the cues that count, and the components that hold exactly one (section 3.3).
+    """Write each image's semantic map, the cues that count, and the components that hold exactly one (section 3.3).
 
-    Of tagged classes alone; a picture without tags has no candidates. How right the accepted components are is for the
+    Of tagged classes alone; an image without tags has no candidates. How right the accepted components are is for the
     evaluation to say.
 
-    Raises ValueError where maps or cues are of other classes or sizes, KeyError where they lack a picture.
+    Raises ValueError where maps or cues are of other classes or sizes, KeyError where they lack an image.
     """
-    with read(images, Picture) as pictures, read(semantics, SemanticMaps) as maps, read(cues, Cues) as hints:
-        check_classes(pictures, maps, hints)
+    with read(images, ImageRecord) as listing, read(semantics, SemanticMaps) as maps, read(cues, Cues) as hints:
+        check_classes(listing, maps, hints)
         header = {
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "run": run,
             "cues": hints.header["head"],
             "supervision": joint_supervision(maps, hints),
         }
-        inputs = {"images": pictures, "semantics": maps, "cues": hints}
+        inputs = {"images": listing, "semantics": maps, "cues": hints}
         counts = Counter(cues=0, candidates=0, accepted=0)
         with create(output, PseudoInstances, header=header, provenance=Provenance(
             "transfer_semantics", settings, None, inputs
         )) as writer:  # fmt: skip
-            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
-                labels = map_of(maps, pictures, i)
-                record = transferred(labels, hints.find(picture), tags=pictures.field(i, "tags"), settings=settings)
+            for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
+                labels = map_of(maps, listing, i)
+                record = transferred(labels, hints.find(image), tags=listing.field(i, "tags"), settings=settings)
                 counts.update(
                     cues=len(record.points), candidates=record.candidates, accepted=len(record.classes)
                 )  # fmt: skip
@@ -53,12 +53,12 @@ def transfer_semantics(
 
 
 def transferred(labels: np.ndarray, cues: Cues, *, tags: np.ndarray, settings: TransferSettings) -> PseudoInstances:
-    """The pseudo instances of one picture, from its semantic map (H, W) uint8, its cues and its tags (C,) bool."""
+    """The pseudo instances of one image, from its semantic map (H, W) uint8, its cues and its tags (C,) bool."""
     counted = tags[cues.peak_classes] & (cues.peak_scores >= settings.cue_threshold)
     points, classes = cues.peaks[counted], cues.peak_classes[counted]
-    accepted = transfer(labels, points, classes, tags=tags, minimum_area=settings.minimum_area)
+    accepted = transfer(labels, points, classes, tags=tags, min_area=settings.min_area)
     return PseudoInstances(
-        picture=cues.picture,
+        image=cues.image,
         labels=labels,
         instances=accepted.instances,
         candidates=accepted.candidates,

@@ -65,7 +65,7 @@ def assign_clusters(
     Returns clusters (N,) int32 and cluster classes (N,) int32. Point i makes cluster i + 1 of the proposals whose IoU
     with its support mask is above the threshold; a later point takes proposals from an earlier one. Proposals that
     touch a support mask but are in no cluster are background (class -1) and share the id P + 1. The others are ignored
-    (id 0, class -1). Without a tag every proposal is background, id 1, as in the released code.
+    (id 0, class -1). Without a tag every proposal is background, id 1, as in the official code.
     """
     count, peaks = len(regions), len(classes)
     if not tagged:

@@ -1,4 +1,4 @@
-"""Training of CIM as a task: which picture a pass sees, how, and what it is asked for."""
+"""Training of CIM as a task: which image a pass sees, how, and what it is asked for."""
 
 import logging
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from stages.cim.losses import Labels
 from stages.cim.mining import Overlaps
 from stages.cim.network import CimNetwork
 from stages.cim.objective import weighted_losses
-from stages.cim.samples import RegionInputs, check_size, scaled_picture
+from stages.cim.samples import RegionInputs, check_size, scaled_image
 from stages.cim.settings import CimTrainingSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
-from stages.core.images.pictures import load_rgb
+from stages.core.images.loading import load_rgb
 from stages.core.training.order import EpochOrder
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,11 @@ STORED = torch.bfloat16  # of kept features: the range of float32, so nothing ov
 
 
 class Sample(NamedTuple):
-    """One picture and N of its proposals.
+    """One image and N of its proposals.
 
     Attributes:
         inputs: (1, 3, H, W) float32, or what the backbone's frozen part makes of it, 16 bit.
-        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the scaled picture.
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the scaled image.
         crops: (N, s, s) bool.
         membership, atom_sizes: (N, A) bool and (A,) int64, the proposals in atom form.
         tags: (C,) bool.
@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
 
 class _Candidates(NamedTuple):
-    """A picture's proposals as they are kept: arrays only, membership packed."""
+    """An image's proposals as they are kept: arrays only, membership packed."""
 
     boxes: np.ndarray
     crops: np.ndarray
@@ -58,15 +58,15 @@ class _Candidates(NamedTuple):
 
 
 class CimTask:
-    """Trains a `CimNetwork` on pictures that have tags and proposals.
+    """Trains a `CimNetwork` on images that have tags and proposals.
 
-    Entries are pictures, each as it is and (with `flip`) mirrored. They are passed in a random order, another one each
+    Entries are images, each as it is and (with `flip`) mirrored. They are passed in a random order, another one each
     epoch; passes go on from one epoch to the next. The order depends on the seed alone, all else on
     the generators given.
     """
 
     def __init__(
-        self, network: CimNetwork, *, images: Artifact[Picture], proposals: Artifact[Proposals],
+        self, network: CimNetwork, *, images: Artifact[ImageRecord], proposals: Artifact[Proposals],
         labels: Artifact[ClusterLabels] | None, settings: CimTrainingSettings,
     ) -> None:  # fmt: skip
         self.network, self.backbone = network, network.backbone
@@ -74,7 +74,7 @@ class CimTask:
         self.settings = settings
         self.from_prefix = settings.data.cache_features and self.backbone.can_split
         self.memory = Memory(settings.data.memory_gb)
-        self.usable = usable_pictures(images, proposals)
+        self.usable = usable_images(images, proposals)
         self.copies = 2 if settings.data.flip else 1
         self.order = EpochOrder(self.copies * len(self.usable), seed=settings.seed)
 
@@ -83,9 +83,9 @@ class CimTask:
         data = self.settings.data
         i, flip = self.entry(step * self.settings.training.accumulate + micro)
         side = data.longer_sides[generator.integers(len(data.longer_sides))]
-        picture = self.images.ids[i]
+        image = self.images.ids[i]
         inputs = self._inputs(i, flip=flip, side=side)
-        candidates = self.memory.get((i, "proposals"), lambda: self._candidates(picture))
+        candidates = self.memory.get((i, "proposals"), lambda: self._candidates(image))
         chosen = _choose(len(candidates.boxes), data.max_proposals, generator)
         width = int(self.images.field(i, "width"))
         regions = RegionInputs(candidates.boxes[chosen], candidates.crops[chosen], width)
@@ -93,7 +93,7 @@ class CimTask:
             regions = regions.flip(self.settings.inputs)
         scale = side / max(width, int(self.images.field(i, "height")))
         atoms = len(candidates.atom_sizes)
-        labels = None if self.labels is None else self.labels.find(picture)
+        labels = None if self.labels is None else self.labels.find(image)
         return Sample(
             inputs=inputs,
             boxes=torch.from_numpy(regions.boxes * np.float32(scale)),
@@ -127,20 +127,20 @@ class CimTask:
 
     def _inputs(self, i: int, *, flip: bool, side: int) -> Tensor:
         if not self.from_prefix:
-            return self._picture(i, flip=flip, side=side)
+            return self._image(i, flip=flip, side=side)
         return self.memory.get((i, flip, side), lambda: (self._prefix(i, flip=flip, side=side),))[0]
 
     def _prefix(self, i: int, *, flip: bool, side: int) -> Tensor:
         device = next(self.backbone.parameters()).device
-        return self.backbone.frozen_prefix(self._picture(i, flip=flip, side=side).to(device)).to(STORED).cpu()
+        return self.backbone.frozen_prefix(self._image(i, flip=flip, side=side).to(device)).to(STORED).cpu()
 
-    def _picture(self, i: int, *, flip: bool, side: int) -> Tensor:
+    def _image(self, i: int, *, flip: bool, side: int) -> Tensor:
         rgb = load_rgb(self.images[i], self.images.header["root"])
-        return torch.from_numpy(scaled_picture(rgb, side, flip=flip, settings=self.settings.inputs))
+        return torch.from_numpy(scaled_image(rgb, side, flip=flip, settings=self.settings.inputs))
 
-    def _candidates(self, picture: str) -> _Candidates:
-        regions = self.proposals.find(picture).regions
-        check_size(self.images, self.proposals, picture, regions.shape)
+    def _candidates(self, image: str) -> _Candidates:
+        regions = self.proposals.find(image).regions
+        check_size(self.images, self.proposals, image, regions.shape)
         data = self.settings.data
         if data.proposal_choice == "best" and data.max_proposals is not None:
             regions = regions.select(slice(data.max_proposals))
@@ -171,27 +171,27 @@ class Memory:
         return made
 
 
-def usable_pictures(images: Artifact[Picture], proposals: Artifact[Proposals]) -> list[int]:
+def usable_images(images: Artifact[ImageRecord], proposals: Artifact[Proposals]) -> list[int]:
     """Positions of the images that have a tag and a proposal; the others are listed in the log.
 
     Raises ValueError where none is left.
     """
     untagged, empty, usable = [], [], []
-    for i, picture in enumerate(images.ids):
+    for i, image in enumerate(images.ids):
         if not images.field(i, "tags").any():
-            untagged.append(picture)
-        elif not len(proposals.field(proposals.index(picture), "scores")):
-            empty.append(picture)
+            untagged.append(image)
+        elif not len(proposals.field(proposals.index(image), "scores")):
+            empty.append(image)
         else:
             usable.append(i)
     total = len(images)
     if untagged:
-        log.warning("%d of %d pictures without tags are not trained on: %s", len(untagged), total, ", ".join(untagged))
+        log.warning("%d of %d images without tags are not trained on: %s", len(untagged), total, ", ".join(untagged))
     if empty:
-        log.warning("%d of %d pictures without proposals are not trained on: %s", len(empty), total, ", ".join(empty))
+        log.warning("%d of %d images without proposals are not trained on: %s", len(empty), total, ", ".join(empty))
     if not usable:
         raise ValueError(
-            f"{images.path}: none of {len(images)} pictures has both tags and proposals; nothing to train on"
+            f"{images.path}: none of {len(images)} images has both tags and proposals; nothing to train on"
         )
     return usable
 

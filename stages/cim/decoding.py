@@ -12,7 +12,7 @@ def by_rank(scores: np.ndarray, *, scale: float | None) -> np.ndarray:
     """Scores (N, C) times exp(-rank / scale), the rank of proposals 0 to N - 1 being their place; None: as they are.
 
     Differs from the paper: a network that only tags have taught cannot tell a thing from the thing with a piece of its
-    ground, which share nearly all of their features; the proposals' source, which looks at contours, can.
+    background, which share nearly all of their features; the proposals' source, which looks at contours, can.
     """
     if scale is None:
         return scores

@@ -10,7 +10,7 @@ from stages.cim.agpl import assign_clusters, cast_votes, choose_peaks
 from stages.cim.settings import AgplSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.workflow import step
@@ -19,51 +19,51 @@ log = logging.getLogger(__name__)
 
 
 def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, settings: AgplSettings) -> None:
-    """Label each picture's proposals with clusters that peaks of tagged classes vote for.
+    """Label each image's proposals with clusters that peaks of tagged classes vote for.
 
     With cues from points (header `supervision` is "points") all points of tagged classes count, in the file's order.
-    Pictures without tags, proposals or peaks get what `assign_clusters` says and are counted in the log.
-    Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks a picture.
+    Images without tags, proposals or peaks get what `assign_clusters` says and are counted in the log.
+    Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks an image.
     """
-    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
-        check_classes(pictures, seen)
-        inputs = {"images": pictures, "proposals": candidates, "cues": seen}
-        header = {"classes": pictures.header["classes"], "supervision": seen.header["supervision"]}
+    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
+        check_classes(listing, seen)
+        inputs = {"images": listing, "proposals": candidates, "cues": seen}
+        header = {"classes": listing.header["classes"], "supervision": seen.header["supervision"]}
         provenance = Provenance("label_clusters", settings, None, inputs)
         counts: Counter[str] = Counter()
         with create(output, ClusterLabels, header=header, provenance=provenance) as labels:
-            for picture in step.progress(pictures.ids, total=len(pictures), label="pictures"):
-                tags = pictures.field(pictures.index(picture), "tags")
-                record = label_picture(
-                    candidates.find(picture), seen.find(picture), tags=tags,
+            for image in step.progress(listing.ids, total=len(listing), label="images"):
+                tags = listing.field(listing.index(image), "tags")
+                record = label_image(
+                    candidates.find(image), seen.find(image), tags=tags,
                     ordered=seen.header["supervision"] == "points", settings=settings,
                 )  # fmt: skip
                 labels.append(record)
                 counts.update(_summary(record, tags))
         remarks = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-        log.info("of %d pictures %s", len(pictures), remarks or "all have clusters")
+        log.info("of %d images %s", len(listing), remarks or "all have clusters")
 
 
-def label_picture(
+def label_image(
     proposals: Proposals, cues: Cues, *, tags: np.ndarray, ordered: bool, settings: AgplSettings
 ) -> ClusterLabels:
-    """The cluster labels of one picture's proposals; `ordered`: the peaks are points in an order of their own."""
+    """The cluster labels of one image's proposals; `ordered`: the peaks are points in an order of their own."""
     peaks = choose_peaks(cues.peak_classes, cues.peak_scores, tags=tags, ordered=ordered)
     regions, classes = proposals.regions, cues.peak_classes[peaks]
     votes = cast_votes(regions, cues.peaks[peaks], classes, responses=cues.responses, settings=settings)
     clusters, cluster_classes = assign_clusters(regions, votes, classes, tagged=bool(tags.any()), settings=settings)
-    return ClusterLabels(picture=proposals.picture, clusters=clusters, cluster_classes=cluster_classes)
+    return ClusterLabels(image=proposals.image, clusters=clusters, cluster_classes=cluster_classes)
 
 
-def check_classes(pictures: Artifact[Picture], seen: Artifact[Cues]) -> None:
+def check_classes(images: Artifact[ImageRecord], seen: Artifact[Cues]) -> None:
     """Raise ValueError unless both artifacts hold the same classes in the same order."""
-    wanted, found = pictures.header["classes"], seen.header["classes"]
+    wanted, found = images.header["classes"], seen.header["classes"]
     if found != wanted:
-        raise ValueError(f"{seen.path} holds classes {found}, {pictures.path} holds {wanted}; remake the cues")
+        raise ValueError(f"{seen.path} holds classes {found}, {images.path} holds {wanted}; remake the cues")
 
 
 def _summary(record: ClusterLabels, tags: np.ndarray) -> list[str]:
-    """What is remarkable about a picture."""
+    """What is remarkable about an image."""
     notes = [] if tags.any() else ["without tags"]
     if not len(record.clusters):
         notes.append("without proposals")

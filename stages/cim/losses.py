@@ -21,7 +21,7 @@ class Labels:
 def bag_loss(classifier: Tensor, detector: Tensor, tags: Tensor, *, floor: float) -> Tensor:
     """Image-level cross-entropy of the anti-noise branch (equation 7, first term; WSDDN).
 
-    `classifier` and `detector` (N, C + 1): softmax over classes and over proposals. `tags` (C,) bool; every picture
+    `classifier` and `detector` (N, C + 1): softmax over classes and over proposals. `tags` (C,) bool; every image
     has background.
     """
     return _cross_entropy((classifier * detector).sum(0), _present(tags), floor).mean()
@@ -31,7 +31,7 @@ def cluster_loss(classifier: Tensor, labels: Labels, *, settings: CimLossSetting
     """Cross-entropy of each cluster's mean probability with its class, weighted by its size (equation 7, second term).
 
     Each background proposal is a cluster of its own; ignored ones are left out; without any labelled the loss is 0.
-    Differs from the paper: `full_bce` also asks the other classes to be absent and averages (released code).
+    Differs from the paper: `full_bce` also asks the other classes to be absent and averages (official code).
     """
     labelled = labels.clusters > 0
     rows, classes = classifier[labelled], labels.classes[labelled]
@@ -55,7 +55,7 @@ def refinement_losses(
 ) -> dict[str, Tensor]:
     """The terms `classification`, `integrity` (equation 3) and `refinement_bag` of one branch, unweighted.
 
-    Both scores are (N, C + 1). `refinement_bag` is in the released code alone: each present class's best product among
+    Both scores are (N, C + 1). `refinement_bag` is in the official code alone: each present class's best product among
     the proposals labelled with it, each absent class's best of all, as image-level cross-entropy.
     """
     weights, wanted = targets.weights, targets.classes
@@ -73,7 +73,7 @@ def refinement_losses(
 
 
 def _refinement_bag(products: Tensor, targets: Targets, present: Tensor, floor: float) -> Tensor:
-    """A present class without a labelled proposal counts as 0 with the first proposal's weight (released code)."""
+    """A present class without a labelled proposal counts as 0 with the first proposal's weight (official code)."""
     labelled = torch.where(targets.classes | (present == 0), products, 0.0)
     best = labelled.max(dim=0)
     weights = torch.where(present == 1, targets.weights[best.indices], 1.0)

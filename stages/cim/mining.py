@@ -15,12 +15,12 @@ from stages.ops.nms import greedy
 
 
 class Overlaps:
-    """How a picture's N proposals overlap; computed where it is asked for, as few pairs matter.
+    """How an image's N proposals overlap; computed where it is asked for, as few pairs matter.
 
     Args:
         membership: (N, A) bool, the proposals in atom form.
         atom_sizes: (A,) pixels of each atom, below 2^24 in all.
-        half_precision: round as the released code stores its maps (float32, then float16).
+        half_precision: round as the official code stores its maps (float32, then float16).
     """
 
     def __init__(self, membership: Tensor, atom_sizes: Tensor, *, half_precision: bool) -> None:
@@ -80,7 +80,7 @@ class Overlaps:
 
 
 @dataclass(frozen=True)
-class PseudoTruth:
+class PseudoGroundTruth:
     """Proposals taken for instances, ascending: `indices` (G,) int64, `classes` (G,) int64, `weights` (G,) float32."""
 
     indices: Tensor
@@ -95,16 +95,17 @@ class PseudoTruth:
 def mine(
     classification: Tensor, integrity: Tensor, *, tags: Tensor, overlaps: Overlaps,
     settings: CimMiningSettings, branch: int,
-) -> PseudoTruth:  # fmt: skip
+) -> PseudoGroundTruth:  # fmt: skip
     """Pseudo ground truth for refinement branch `branch` (0, 1, ...) from the scores of the branch before it.
 
     `classification` and `integrity` are (N, C) without background, `tags` (C,) bool. A proposal has one class at most:
-    the one with the largest product of both scores, of equal ones the first. No proposals or no tags give no truth.
+    the one with the largest product of both scores, of equal ones the first. No proposals or no tags give no pseudo
+    ground truth.
     """
     products = classification * integrity
     classes = tags.nonzero()[:, 0]
     if not len(products) or not len(classes):
-        return PseudoTruth(classes[:0], classes[:0], products.new_zeros(0))
+        return PseudoGroundTruth(classes[:0], classes[:0], products.new_zeros(0))
     ranking = products if settings.strategy == "mist" else classification
     label, found = _seeds(ranking[:, classes], overlaps=overlaps, settings=settings, branch=branch)
     if settings.strategy == "cim":
@@ -114,17 +115,17 @@ def mine(
     return _one_class_each(mined, products[:, classes], classes)
 
 
-def sample(truth: PseudoTruth, uniforms: Tensor) -> PseudoTruth:
+def sample(pseudo_gt: PseudoGroundTruth, uniforms: Tensor) -> PseudoGroundTruth:
     """Anti-noise sampling (section 3.6): each class draws as many proposals as it has, with replacement, by weight.
 
     `uniforms` (G,) float64 in [0, 1) are used class by class, ascending. Proposals never drawn are left out, so noisy
     ones, whose weights tend to be low, are rarer. The draws are those of `numpy.random.choice` on the same numbers.
     """
-    if not len(truth):
-        return truth
-    order = truth.classes.argsort(stable=True)
-    classes = truth.classes[order]
-    weights = truth.weights[order].double().clamp(min=torch.finfo(torch.float32).tiny)  # all may have vanished
+    if not len(pseudo_gt):
+        return pseudo_gt
+    order = pseudo_gt.classes.argsort(stable=True)
+    classes = pseudo_gt.classes[order]
+    weights = pseudo_gt.weights[order].double().clamp(min=torch.finfo(torch.float32).tiny)  # all may have vanished
     _, group, counts = classes.unique_consecutive(return_inverse=True, return_counts=True)
     ends = counts.cumsum(0)
     starts = ends - counts
@@ -136,7 +137,7 @@ def sample(truth: PseudoTruth, uniforms: Tensor) -> PseudoTruth:
     drawn = drawn.clamp(min=starts[group], max=ends[group] - 1)  # rounding at the border of two classes
     kept = torch.zeros_like(order, dtype=torch.bool)
     kept[order[drawn]] = True
-    return PseudoTruth(truth.indices[kept], truth.classes[kept], truth.weights[kept])
+    return PseudoGroundTruth(pseudo_gt.indices[kept], pseudo_gt.classes[kept], pseudo_gt.weights[kept])
 
 
 def _seeds(scores: Tensor, *, overlaps: Overlaps, settings: CimMiningSettings, branch: int) -> tuple[Tensor, Tensor]:
@@ -162,8 +163,8 @@ def _complete(
 
     `label` and `seeds` (G,), `integrity` (N, T); gives class and proposal, both (at most G,): a seed that nothing
     contains gives nothing.
-    Differs from the paper: with `big_share` proposals that contain nearly all others are out (released code).
-    Differs from the released code: its rule that makes big proposals background never ran and is not applied.
+    Differs from the paper: with `big_share` proposals that contain nearly all others are out (official code).
+    Differs from the official code: its rule that makes big proposals background never ran and is not applied.
     """
     every = torch.arange(len(integrity), device=seeds.device)
     threshold = settings.containment_threshold
@@ -175,8 +176,8 @@ def _complete(
     return label[found], best.indices[found]
 
 
-def _one_class_each(mined: Tensor, products: Tensor, classes: Tensor) -> PseudoTruth:
-    """The truth from `mined` (N, T): of several classes the largest product wins, of equal ones the first."""
+def _one_class_each(mined: Tensor, products: Tensor, classes: Tensor) -> PseudoGroundTruth:
+    """Pseudo ground truth from `mined` (N, T): of several classes the largest product wins, of equal ones the first."""
     indices = mined.any(1).nonzero()[:, 0]
     best = torch.where(mined[indices], products[indices], -1.0).max(dim=1)
-    return PseudoTruth(indices, classes[best.indices], best.values)
+    return PseudoGroundTruth(indices, classes[best.indices], best.values)

@@ -50,7 +50,7 @@ class MaskFuse(nn.Module):
 
 
 class CimNetwork(nn.Module):
-    """Scores of the proposals of one picture. Layers start as PyTorch's defaults, the backbone as it is given.
+    """Scores of the proposals of one image. Layers start as PyTorch's defaults, the backbone as it is given.
 
     Differs from the paper: with `reduced_channels` a 1x1 convolution with ReLU narrows the features first.
     """
@@ -68,7 +68,7 @@ class CimNetwork(nn.Module):
         self.columns = class_count + 1
 
     def forward(self, inputs: Tensor, boxes: Tensor, crops: Tensor, *, from_prefix: bool = False) -> Scores:
-        """Scores of proposals from a picture (1, 3, H, W), or from what the backbone's frozen prefix made of it."""
+        """Scores of proposals from an image (1, 3, H, W), or from what the backbone's frozen prefix made of it."""
         return self.score(self.features(inputs, from_prefix=from_prefix), boxes, crops)
 
     def features(self, inputs: Tensor, *, from_prefix: bool = False) -> Tensor:

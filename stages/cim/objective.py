@@ -1,4 +1,4 @@
-"""All loss terms of one picture: mining, targets and weights put together (CIM equation 8)."""
+"""All loss terms of one image: mining, targets and weights put together (CIM equation 8)."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ def weighted_losses(
     scores: Scores, *, tags: Tensor, labels: Labels | None, overlaps: Overlaps, generator: np.random.Generator,
     mining: CimMiningSettings, losses: CimLossSettings,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """The weighted terms of one picture; their sum is what is minimised.
+    """The weighted terms of one image; their sum is what is minimised.
 
     Terms: `bag`, `cluster` (with labels), and for each refinement branch k = 1, 2, ... `classification_k`,
     `integrity_k` and `refinement_bag_k`. Terms of weight 0 are left out. A branch for which nothing was mined has
@@ -55,12 +55,12 @@ def branch_targets(
     classification, integrity = (values.detach()[:, 1:] for values in teacher)
     if not torch.isfinite(classification * integrity).all():
         return None  # the training loop stops at the loss that is not finite, and names it
-    truth = mine(classification, integrity, tags=tags, overlaps=overlaps, settings=settings, branch=branch)
-    if not len(truth):
+    pseudo_gt = mine(classification, integrity, tags=tags, overlaps=overlaps, settings=settings, branch=branch)
+    if not len(pseudo_gt):
         return None
     if settings.sampling:
-        truth = sample(truth, torch.from_numpy(generator.random(len(truth))).to(truth.weights.device))
-    targets = assign(truth, overlaps, class_count=len(tags), settings=settings, branch=branch)
+        pseudo_gt = sample(pseudo_gt, torch.from_numpy(generator.random(len(pseudo_gt))).to(pseudo_gt.weights.device))
+    targets = assign(pseudo_gt, overlaps, class_count=len(tags), settings=settings, branch=branch)
     return Targets(targets.classes, targets.whole, factor * targets.weights)
 
 

@@ -1,4 +1,4 @@
-"""Step: finds instances in pictures with a trained CIM network."""
+"""Step: finds instances in images with a trained CIM network."""
 
 import logging
 from pathlib import Path
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from stages.cim.decoding import by_rank, choose_instances
 from stages.cim.network import CimNetwork
-from stages.cim.samples import RegionInputs, check_size, scaled_picture
+from stages.cim.samples import RegionInputs, check_size, scaled_image
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.images.pictures import load_rgb
+from stages.core.images.loading import load_rgb
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
@@ -37,32 +37,32 @@ def predict_cim(
     run: str,
     device: str,
 ) -> None:
-    """Score each picture's proposals and keep the best as instances; a picture without proposals has none.
+    """Score each image's proposals and keep the best as instances; an image without proposals has none.
 
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
     Raises ValueError where the weights are not of `train_cim` or of other classes.
     """
-    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates:
-        network, trained, metadata = load_network(weights, pictures, device=device)
+    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates:
+        network, trained, metadata = load_network(weights, listing, device=device)
         predictor = Predictor(network, trained=trained, settings=settings)
         header = {
-            "classes": pictures.header["classes"],
-            "category_ids": pictures.header["category_ids"],
+            "classes": listing.header["classes"],
+            "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "cim",
             "supervision": metadata["supervision"],
             "weights": weights_digest(weights),
         }
-        provenance = Provenance("predict_cim", settings, None, {"images": pictures, "proposals": candidates})
+        provenance = Provenance("predict_cim", settings, None, {"images": listing, "proposals": candidates})
         counts = []
         with create(output, Instances, header=header, provenance=provenance) as instances:
-            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
-                regions = candidates.find(picture).regions
-                check_size(pictures, candidates, picture, regions.shape)
-                record = predictor.instances(pictures[i], regions, root=pictures.header["root"])
+            for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
+                regions = candidates.find(image).regions
+                check_size(listing, candidates, image, regions.shape)
+                record = predictor.instances(listing[i], regions, root=listing.header["root"])
                 instances.append(record)
                 counts.append(len(record.scores))
-        log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
+        log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
 
 
 class Predictor:
@@ -72,17 +72,17 @@ class Predictor:
         self.network, self.trained, self.settings = network.eval(), trained, settings
         self.device = network.heads.weight.device
 
-    def instances(self, picture: Picture, regions: Regions, *, root: str) -> Instances:
-        """The instances of one picture among its proposals."""
+    def instances(self, image: ImageRecord, regions: Regions, *, root: str) -> Instances:
+        """The instances of one image among its proposals."""
         if self.settings.max_proposals is not None:
             regions = regions.select(slice(self.settings.max_proposals))
-        tags = picture.tags if self.settings.use_tags else None
-        scores = np.zeros((0, len(picture.tags)), np.float32)
+        tags = image.tags if self.settings.use_tags else None
+        scores = np.zeros((0, len(image.tags)), np.float32)
         if len(regions):
-            scores = by_rank(self.scores(load_rgb(picture, root), regions), scale=self.settings.rank_scale)
+            scores = by_rank(self.scores(load_rgb(image, root), regions), scale=self.settings.rank_scale)
         chosen, classes = choose_instances(regions, scores, tags=tags, settings=self.settings)
         return Instances(
-            picture=picture.picture,
+            image=image.image,
             classes=classes.astype(np.int32),
             scores=scores[chosen, classes],
             **packed_fields(regions.select(chosen)),
@@ -99,13 +99,13 @@ class Predictor:
         passes = []
         for side in self.settings.longer_sides:
             for flip in (False, True) if self.settings.flip else (False,):
-                picture = torch.from_numpy(scaled_picture(rgb, side, flip=flip, settings=inputs)).to(self.device)
+                image = torch.from_numpy(scaled_image(rgb, side, flip=flip, settings=inputs)).to(self.device)
                 seen = candidates.flip(inputs) if flip else candidates
-                passes.append(self._score_pass(picture, seen, scale=side / max(rgb.shape[:2])))
+                passes.append(self._score_pass(image, seen, scale=side / max(rgb.shape[:2])))
         return torch.stack(passes).mean(0).cpu().numpy()
 
-    def _score_pass(self, picture: Tensor, regions: RegionInputs, *, scale: float) -> Tensor:
-        features = self.network.features(picture)
+    def _score_pass(self, image: Tensor, regions: RegionInputs, *, scale: float) -> Tensor:
+        features = self.network.features(image)
         boxes = torch.from_numpy(regions.boxes * np.float32(scale)).to(self.device)
         crops = torch.from_numpy(np.ascontiguousarray(regions.crops)).to(self.device)
         parts = []
@@ -117,7 +117,7 @@ class Predictor:
 
 
 def load_network(
-    weights: Path, images: Artifact[Picture], *, device: str
+    weights: Path, images: Artifact[ImageRecord], *, device: str
 ) -> tuple[CimNetwork, CimTrainingSettings, dict[str, Any]]:
     """The trained network, the settings that it was trained with, and the metadata of the weights file.
 

@@ -1,14 +1,14 @@
-"""What one picture and its proposals look like to the network; the same in training and prediction."""
+"""What one image and its proposals look like to the network; the same in training and prediction."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from stages.cim.settings import CimInputSettings
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
-from stages.core.images.pictures import normalise
+from stages.core.images.loading import normalise
 from stages.ops import boxes
 from stages.ops import resize as resizing
 from stages.ops.regions import Regions
@@ -16,12 +16,12 @@ from stages.ops.regions import Regions
 
 @dataclass(frozen=True)
 class RegionInputs:
-    """Proposals of a picture as the network takes them.
+    """Proposals of an image as the network takes them.
 
     Attributes:
-        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the picture.
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the image.
         crops: (N, s, s) bool, masks cut to their tight boxes.
-        width: of the picture, pixels.
+        width: of the image, pixels.
     """
 
     boxes: np.ndarray
@@ -36,7 +36,7 @@ class RegionInputs:
         return cls(clipped.astype(np.float32), regions.crops(crop_size), width)
 
     def flip(self, settings: CimInputSettings) -> "RegionInputs":
-        """The same of the mirrored picture."""
+        """The same of the mirrored image."""
         mirrored = boxes.flip(self.boxes, self.width, inclusive=settings.inclusive_flip)
         return RegionInputs(mirrored, self.crops[:, :, ::-1], self.width)
 
@@ -45,22 +45,24 @@ class RegionInputs:
         return RegionInputs(self.boxes[index], self.crops[index], self.width)
 
 
-def scaled_picture(rgb: np.ndarray, longer_side: int, *, flip: bool, settings: CimInputSettings) -> np.ndarray:
-    """The picture uint8 (H, W, 3) with its longer side scaled to `longer_side`, normalised, (1, 3, h, w) float32.
+def scaled_image(rgb: np.ndarray, longer_side: int, *, flip: bool, settings: CimInputSettings) -> np.ndarray:
+    """The image uint8 (H, W, 3) with its longer side scaled to `longer_side`, normalised, (1, 3, h, w) float32.
 
-    Boxes are scaled by `longer_side / max(H, W)`, which is the picture's scale up to the rounding of its sides.
+    Boxes are scaled by `longer_side / max(H, W)`, which is the image's scale up to the rounding of its sides.
     """
     size = resizing.scaled_size(*rgb.shape[:2], longer_side)
     resize = resizing.resize_bilinear if settings.truncated_resize else resizing.resize
     return normalise(resize(resizing.flip(rgb) if flip else rgb, *size))[None]
 
 
-def check_size(images: Artifact[Picture], proposals: Artifact[Proposals], picture: str, shape: tuple[int, int]) -> None:
-    """Raise ValueError unless proposals of `shape` (height, width) have the size of their picture."""
-    i = images.index(picture)
+def check_size(
+    images: Artifact[ImageRecord], proposals: Artifact[Proposals], image: str, shape: tuple[int, int]
+) -> None:
+    """Raise ValueError unless proposals of `shape` (height, width) have the size of their image."""
+    i = images.index(image)
     wanted = int(images.field(i, "height")), int(images.field(i, "width"))
     if shape != wanted:
         raise ValueError(
-            f"{proposals.path}: {picture!r} has proposals of {shape} (height, width), {images.path} says {wanted};"
-            " remake the proposals from this list of pictures"
+            f"{proposals.path}: {image!r} has proposals of {shape} (height, width), {images.path} says {wanted};"
+            " remake the proposals from this list of images"
         )

@@ -38,34 +38,34 @@ class AgplSettings(Section):
 
 
 class CimInputSettings(Section):
-    """How pictures and proposals' boxes are brought to the network; the same in training and prediction."""
+    """How images and proposals' boxes are brought to the network; the same in training and prediction."""
 
     truncated_resize: bool = Field(
-        description="resize bilinearly and cut to whole grey values (released code); false: area averages, rounded"
+        description="resize bilinearly and cut to whole grey values (official code); false: area averages, rounded"
     )
     inclusive_clip: bool = Field(
-        description="clip boxes to [0, W-1] x [0, H-1] although they are half-open (released code); false: no clipping"
+        description="clip boxes to [0, W-1] x [0, H-1] although they are half-open (official code); false: no clipping"
     )
     inclusive_flip: bool = Field(
         description="mirror boxes by x -> W - 1 - x although they are half-open, so they sit one pixel too far left"
-        " (released code); false: exact"
+        " (official code); false: exact"
     )
 
 
 class CimNetworkSettings(Section):
     """MaskFuse and the branches (sections 3.3 to 3.6)."""
 
-    crop_size: int = Field(ge=1, le=32, description="side of a region's feature and mask crop, bins (released code: 7)")
+    crop_size: int = Field(ge=1, le=32, description="side of a region's feature and mask crop, bins (official code: 7)")
     sampling_ratio: int = Field(
         ge=0,
         le=8,
-        description="RoIAlign samples a bin and axis; 0: one a feature (released code)",
+        description="RoIAlign samples per bin and axis; 0: one per feature (official code)",
     )
     reduced_channels: int | None = Field(
         ge=1, description="channels that a 1x1 convolution reduces the backbone's to; null: none (paper)"
     )
     fc_widths: list[Annotated[int, Field(ge=1)]] = Field(
-        min_length=1, description="widths of the fully connected layers (released code: 4096, 4096)"
+        min_length=1, description="widths of the fully connected layers (official code: 4096, 4096)"
     )
     branches: int = Field(ge=1, le=10, description="refinement branches K (equation 8: 3)")
     integrity_heads: bool = Field(
@@ -87,18 +87,18 @@ class CimMiningSettings(Section):
     )
     big_share: float | None = Field(
         gt=0, le=1, description="a proposal that contains this share of all proposals is never pseudo ground truth"
-        " (released code: 0.9); null: off (paper)",
+        " (official code: 0.9); null: off (paper)",
     )  # fmt: skip
     sampling: bool = Field(description="anti-noise sampling of the pseudo ground truth by its weight (section 3.6)")
     foreground_at_threshold: bool = Field(
-        description="an IoU of exactly tau_cls is foreground (released code); false: only above (equation 4)"
+        description="an IoU of exactly tau_cls is foreground (official code); false: only above (equation 4)"
     )
     one_class: bool = Field(
-        description="a proposal has the class of its best pseudo ground truth alone (released code); false: each class"
+        description="a proposal has the class of its best pseudo ground truth alone (official code); false: each class"
         " decides for itself (equations 4, 5)"
     )
     half_precision_maps: bool = Field(
-        description="round IoU, containment and thresholds to 16 bits before comparing (released code)"
+        description="round IoU, containment and thresholds to 16 bits before comparing (official code)"
     )
 
 
@@ -109,16 +109,16 @@ class CimLossSettings(Section):
     cluster: Weight = Field(description="weight alpha of the cluster term (12); without pseudo labels there is no term")
     classification: Weight = Field(description="weight of the refinement branches' class term (1)")
     integrity: Weight = Field(
-        description="weight of the refinement branches' integrity term (paper 1, released code 3)"
+        description="weight of the refinement branches' integrity term (paper 1, official code 3)"
     )
     refinement_bag: Weight = Field(
-        description="weight of an image-level term of each refinement branch (paper 0, released code 1)"
+        description="weight of an image-level term of each refinement branch (paper 0, official code 1)"
     )
     first_branch: Weight = Field(
-        description="factor on the first refinement branch's label weights (paper 1, released code 3)"
+        description="factor on the first refinement branch's label weights (paper 1, official code 3)"
     )
     cluster_form: Literal["full_bce", "positive_log"] = Field(
-        description="cross-entropy over all classes and background, averaged (released code), or the cluster's own"
+        description="cross-entropy over all classes and background, averaged (official code), or the cluster's own"
         " class alone (equation 7)"
     )
     probability_floor: float = Field(
@@ -130,10 +130,12 @@ class CimDataSettings(Section):
     """What one forward pass sees."""
 
     longer_sides: LongerSides = Field(
-        description="lengths of the longer side of the picture, pixels; one is drawn a pass (480, 576, 688, 864, 1200)"
+        description="lengths of the longer side of the image, pixels; one is drawn per pass (480, 576, 688, 864, 1200)"
     )
-    flip: bool = Field(description="each picture also occurs mirrored, as an entry of its own")
-    max_proposals: int | None = Field(ge=1, description="proposals a pass, the others are left out; null: all (paper)")
+    flip: bool = Field(description="each image also occurs mirrored, as an entry of its own")
+    max_proposals: int | None = Field(
+        ge=1, description="proposals per pass, the others are left out; null: all (paper)"
+    )
     proposal_choice: Literal["best", "random"] = Field(
         description="which proposals stay: the source's best, or another random set each pass"
     )
@@ -146,7 +148,7 @@ class CimDataSettings(Section):
 class CimTrainingSettings(Section):
     """Everything that training reads."""
 
-    seed: int = Field(ge=0, description="of all that is random: first weights, order of pictures, sampling")
+    seed: int = Field(ge=0, description="of all that is random: first weights, order of images, sampling")
     pseudo_labels: Literal["agpl", "none"] = Field(
         description="pre-computed labels for the anti-noise branch; none: no cluster term (ablation, table 4)"
     )
@@ -169,27 +171,26 @@ class CimPredictionSettings(Section):
     """Test-time augmentation and the choice of instances."""
 
     longer_sides: LongerSides = Field(description="lengths of the longer side, pixels; scores of all are averaged")
-    flip: bool = Field(description="average with the scores of the mirrored picture at each length")
+    flip: bool = Field(description="average with the scores of the mirrored image at each length")
     rank_scale: float | None = Field(
         gt=0, description="scores are multiplied by exp(-rank / this), rank 0 being what the source of proposals thinks"
         " best; null: off (paper)",
     )  # fmt: skip
-    score_threshold: Share = Field(description="only higher scores take part (released code: 1e-5)")
+    score_threshold: Share = Field(description="only higher scores take part (official code: 1e-5)")
     nms: Literal["boxes", "masks"] = Field(
-        description="suppress by overlap of bounding boxes (released code: 0.3) or of masks"
+        description="suppress by overlap of bounding boxes (official code: 0.3) or of masks"
     )
     nms_threshold: Share = Field(description="IoU from which the weaker of two instances of a class is dropped")
     nms_inclusive: bool = Field(
-        description="count box sides as x1 - x0 + 1 (released code); false: half-open as they are; masks ignore it"
+        description="count box sides as x1 - x0 + 1 (official code); false: half-open as they are; masks ignore it"
     )
-    top_k: int = Field(ge=1, description="instances kept a picture; all that tie with the last one stay too (100)")
+    top_k: int = Field(ge=1, description="instances kept per image; all that tie with the last one stay too (100)")
     max_proposals: int | None = Field(
         ge=1, description="the source's best proposals that are scored; null: all (paper)"
     )
     proposal_chunk: int = Field(ge=1, description="proposals that pass the network's head at once; bounds memory")
     use_tags: bool = Field(
-        description="keep only classes that the picture is tagged with (pseudo masks of a training split);"
-        " false: a test"
+        description="keep only classes that the image is tagged with (pseudo masks of a training split); false: a test"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.cim.mining import Overlaps, PseudoTruth
+from stages.cim.mining import Overlaps, PseudoGroundTruth
 from stages.cim.settings import CimMiningSettings
 
 
@@ -26,7 +26,7 @@ class Targets:
 
 @torch.no_grad()
 def assign(
-    truth: PseudoTruth, overlaps: Overlaps, *, class_count: int, settings: CimMiningSettings, branch: int
+    pseudo_gt: PseudoGroundTruth, overlaps: Overlaps, *, class_count: int, settings: CimMiningSettings, branch: int
 ) -> Targets:
     """Targets from the IoU of each proposal with the pseudo ground truth, which must not be empty.
 
@@ -34,15 +34,15 @@ def assign(
     overlap none are ignored, those that overlap below tau_cls are background.
     Differs from the paper: with `one_class` a proposal has the class of its nearest pseudo ground truth alone.
     """
-    every = torch.arange(len(overlaps), device=truth.indices.device)
-    overlap = overlaps.iou(every, truth.indices)
+    every = torch.arange(len(overlaps), device=pseudo_gt.indices.device)
+    overlap = overlaps.iou(every, pseudo_gt.indices)
     best, nearest = overlap.max(dim=1)
     if settings.one_class:
         by_class = torch.zeros(len(best), class_count, device=best.device)
-        by_class.scatter_(1, truth.classes[nearest][:, None], best[:, None])
+        by_class.scatter_(1, pseudo_gt.classes[nearest][:, None], best[:, None])
     else:
         by_class = torch.zeros(len(best), class_count, device=best.device)
-        by_class.scatter_reduce_(1, truth.classes.expand_as(overlap), overlap, "amax")
+        by_class.scatter_reduce_(1, pseudo_gt.classes.expand_as(overlap), overlap, "amax")
     cascade = branch * settings.cascade_step
     tau_class = overlaps.threshold(settings.class_threshold + cascade)
     foreground = by_class >= tau_class if settings.foreground_at_threshold else by_class > tau_class
@@ -51,5 +51,5 @@ def assign(
     return Targets(
         classes=torch.cat([background[:, None], foreground], dim=1),
         whole=by_class > overlaps.threshold(settings.integrity_threshold + cascade),
-        weights=torch.where(best > 0, truth.weights[nearest], 0.0),
+        weights=torch.where(best > 0, pseudo_gt.weights[nearest], 0.0),
     )

@@ -8,7 +8,7 @@ from stages.cim.data import CimTask
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimTrainingSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import build_backbone, starting_weights
@@ -33,27 +33,27 @@ def train_cim(
 ) -> None:
     """Train the network on tags, proposals and, unless `pseudo_labels` is none, AGPL's cluster labels.
 
-    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Pictures without tags or
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Images without tags or
     proposals are listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
     Raises ValueError where the labels belong to other proposals or classes, or are missing or not wanted.
     """
     with contextlib.ExitStack() as stack:
-        pictures = stack.enter_context(read(images, Picture))
+        listing = stack.enter_context(read(images, ImageRecord))
         candidates = stack.enter_context(read(proposals, Proposals))
         labels = None if cluster_labels is None else stack.enter_context(read(cluster_labels, ClusterLabels))
-        _check_labels(labels, pictures, candidates, settings)
+        _check_labels(labels, listing, candidates, settings)
         step.seed_everything(settings.seed)
         backbone = build_backbone(settings.backbone, classifier=backbone_weights)
-        network = CimNetwork(backbone, class_count=len(pictures.header["classes"]), settings=settings.network)
-        task = CimTask(network, images=pictures, proposals=candidates, labels=labels, settings=settings)
-        log.info("training on %d of %d pictures", len(task.usable), len(pictures))
-        inputs = {"images": pictures, "proposals": candidates} | ({} if labels is None else {"cluster_labels": labels})
+        network = CimNetwork(backbone, class_count=len(listing.header["classes"]), settings=settings.network)
+        task = CimTask(network, images=listing, proposals=candidates, labels=labels, settings=settings)
+        log.info("training on %d of %d images", len(task.usable), len(listing))
+        inputs = {"images": listing, "proposals": candidates} | ({} if labels is None else {"cluster_labels": labels})
         fingerprints = {name: artifact.fingerprint for name, artifact in inputs.items()}
         metadata = {
             "step": "train_cim",
             "settings": settings.model_dump(mode="json"),
             "inputs": fingerprints,
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "supervision": "image tags" if labels is None else labels.header["supervision"],
         }
         train(
@@ -73,7 +73,7 @@ def train_cim(
 
 
 def _check_labels(
-    labels: Artifact[ClusterLabels] | None, images: Artifact[Picture], proposals: Artifact[Proposals],
+    labels: Artifact[ClusterLabels] | None, images: Artifact[ImageRecord], proposals: Artifact[Proposals],
     settings: CimTrainingSettings,
 ) -> None:  # fmt: skip
     if (labels is None) != (settings.pseudo_labels == "none"):

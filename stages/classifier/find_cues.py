@@ -13,9 +13,9 @@ from stages.classifier.network import Classifier, Response
 from stages.classifier.peak_rules import Peaks, find_pooled_peaks, find_window_peaks
 from stages.classifier.settings import ClassifierTrainingSettings, CuesSettings
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.images.pictures import load_rgb, normalise
+from stages.core.images.loading import load_rgb, normalise
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_metadata, weights_digest
@@ -26,24 +26,24 @@ log = logging.getLogger(__name__)
 
 
 def find_cues(*, images: Path, weights: Path, output: Path, settings: CuesSettings, device: str) -> None:
-    """Write the cues of every picture, in the order of `images`.
+    """Write the cues of every image, in the order of `images`.
 
-    Peaks are sought for the classes that a picture is tagged with or predicted to have (score above 0).
+    Peaks are sought for the classes that an image is tagged with or predicted to have (score above 0).
     Raises ValueError where the classifier knows other classes.
     """
     place = torch_device(device)
-    with read(images, Picture) as pictures:
-        network = build_classifier(weights, classes=pictures.header["classes"], images=images).to(place).eval()
+    with read(images, ImageRecord) as listing:
+        network = build_classifier(weights, classes=listing.header["classes"], images=images).to(place).eval()
         header = {
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "head": network.kind,
             "supervision": "image tags",
             "weights": weights_digest(weights),
         }
-        made_by = Provenance("find_cues", settings, None, {"images": pictures})
+        made_by = Provenance("find_cues", settings, None, {"images": listing})
         with create(output, Cues, header=header, provenance=made_by) as writer:
-            records = cues_of(pictures, network, settings, place)
-            for record in step.progress(records, total=len(pictures), label="cues"):
+            records = cues_of(listing, network, settings, place)
+            for record in step.progress(records, total=len(listing), label="cues"):
                 writer.append(record)
 
 
@@ -63,24 +63,26 @@ def build_classifier(weights: Path, *, classes: list[str], images: Path) -> Clas
 
 
 def cues_of(
-    pictures: Artifact[Picture], network: Classifier, settings: CuesSettings, device: torch.device
+    images: Artifact[ImageRecord], network: Classifier, settings: CuesSettings, device: torch.device
 ) -> Iterator[Cues]:
-    """The cues of each picture."""
-    for first in range(0, len(pictures), settings.batch):
-        records = [pictures[i] for i in range(first, min(first + settings.batch, len(pictures)))]
-        loaded = [load_rgb(record, pictures.header["root"]) for record in records]
+    """The cues of each image."""
+    for first in range(0, len(images), settings.batch):
+        records = [images[i] for i in range(first, min(first + settings.batch, len(images)))]
+        loaded = [load_rgb(record, images.header["root"]) for record in records]
         passes, scores = respond(network, loaded, settings, device)
         responses = mean_responses(passes)
         for i, record in enumerate(records):
             yield _record(record, [maps[i] for maps in passes], responses[i], scores[i], settings)
 
 
-def _record(record: Picture, passes: list[Tensor], responses: Tensor, scores: Tensor, settings: CuesSettings) -> Cues:
+def _record(
+    record: ImageRecord, passes: list[Tensor], responses: Tensor, scores: Tensor, settings: CuesSettings
+) -> Cues:
     wanted = np.flatnonzero(record.tags | (scores.cpu().numpy() > 0))
     size = (int(record.height), int(record.width))
     peaks = find_peaks(passes, responses, wanted, size=size, settings=settings)
     return Cues(
-        picture=record.picture,
+        image=record.image,
         responses=responses.cpu().numpy(),
         class_scores=scores.cpu().numpy(),
         peaks=peaks.points,
@@ -92,7 +94,7 @@ def _record(record: Picture, passes: list[Tensor], responses: Tensor, scores: Te
 def find_peaks(
     passes: list[Tensor], responses: Tensor, wanted: np.ndarray, *, size: tuple[int, int], settings: CuesSettings
 ) -> Peaks:
-    """Peaks of one picture by the rule of the settings; none where no class is wanted."""
+    """Peaks of one image by the rule of the settings; none where no class is wanted."""
     if not len(wanted):
         return Peaks(np.zeros((0, 2), np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
     if settings.peaks.kind == "window":
@@ -108,7 +110,7 @@ def respond(
 
     Args:
         network: on the device, in evaluation mode.
-        loaded: B pictures, uint8 (H, W, 3).
+        loaded: B images, uint8 (H, W, 3).
         settings: input sizes and whether to add mirror images.
         device: where the network is.
     """

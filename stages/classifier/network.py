@@ -29,7 +29,7 @@ class Response(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """Normalised pictures (B, 3, H, W) to a `Response` at the backbone's stride."""
+    """Normalised images (B, 3, H, W) to a `Response` at the backbone's stride."""
 
     def __init__(self, backbone: Backbone, *, class_count: int, settings: ClassifierTrainingSettings) -> None:
         super().__init__()
@@ -37,9 +37,9 @@ class Classifier(nn.Module):
         self.kind = settings.head.kind
         self.head = HEADS[settings.head.kind](backbone.channels, class_count, settings.head)
 
-    def forward(self, pictures: Tensor) -> Response:
+    def forward(self, images: Tensor) -> Response:
         """Response maps and scores."""
-        maps = self.head(self.backbone(pictures)).float()
+        maps = self.head(self.backbone(images)).float()
         return Response(maps, self.head.scores(maps))
 
 
@@ -80,7 +80,7 @@ class AttentionHead(nn.Module):
         self.layers = nn.ModuleList([nn.Conv2d(n, settings.channels, 3, padding=1) for n in inputs])
         self.classifier = nn.Conv2d(settings.channels, class_count, 1)
         for layer in [*self.layers, self.classifier]:
-            # Released code: normal, of the variance that keeps a ReLU network's gradients at their size.
+            # Official code: normal, of the variance that keeps a ReLU network's gradients at their size.
             nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.kernel_size[0] ** 2 * layer.out_channels)))
             nn.init.zeros_(layer.bias)
 
@@ -101,7 +101,7 @@ HEADS = {"prm": PeakHead, "cam": AverageHead, "pam": AttentionHead}
 
 
 def peak_attention(features: Tensor, alpha: float) -> Tensor:
-    """ReLU, then 0 below `alpha` times the maximum of the channel in its picture (BESTIE, equation 1).
+    """ReLU, then 0 below `alpha` times the maximum of the channel in its image (BESTIE, equation 1).
 
     Args:
         features: (B, channels, h, w).
@@ -114,7 +114,7 @@ def peak_attention(features: Tensor, alpha: float) -> Tensor:
 def peak_scores(maps: Tensor, settings: PeakHeadSettings) -> Tensor:
     """Mean (B, C) of the values at the peaks of (B, C, H, W) maps (PRM, equation 2); each map has at least one.
 
-    Differs from the paper, as the released code does, where `divide_gradient` is false: the value is the mean, but the
+    Differs from the paper, as the official code does, where `divide_gradient` is false: the value is the mean, but the
     gradient is that of the sum, so it is not divided by the number of peaks (equation 3 divides it).
     """
     peaks = window_peaks(maps, window=settings.window)
@@ -131,5 +131,5 @@ def enlarge(maps: Tensor, factor: int) -> Tensor:
 
 
 def tag_loss(scores: Tensor, tags: Tensor) -> Tensor:
-    """Multi-label soft margin: binary cross-entropy, mean over classes and pictures; scores and tags (B, C)."""
+    """Multi-label soft margin: binary cross-entropy, mean over classes and images; scores and tags (B, C)."""
     return functional.multilabel_soft_margin_loss(scores, tags.to(scores.dtype))

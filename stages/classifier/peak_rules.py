@@ -1,4 +1,4 @@
-"""From response maps to peaks in picture coordinates: the rules of PRM and AGPL, and of BESTIE."""
+"""From response maps to peaks in image coordinates: the rules of PRM and AGPL, and of BESTIE."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Peaks(NamedTuple):
     """P peaks, by class, then row by row.
 
     Attributes:
-        points: (P, 2) int32, (y, x) in pixels of the picture.
+        points: (P, 2) int32, (y, x) in pixels of the image.
         classes: (P,) int32.
         scores: (P,) float32.
     """
@@ -27,15 +27,15 @@ class Peaks(NamedTuple):
 
 
 def find_window_peaks(maps: Tensor, wanted: np.ndarray, size: tuple[int, int], settings: WindowPeaksSettings) -> Peaks:
-    """Peaks above the threshold; of a class without one its single best peak (released CIM, PRM's rule).
+    """Peaks above the threshold; of a class without one its single best peak (official CIM, PRM's rule).
 
-    Differs from the released code: a relative threshold, where it is set, is a share of the class's largest response;
+    Differs from the official code: a relative threshold, where it is set, is a share of the class's largest response;
     a class whose responses are all negative then keeps its best peak alone.
 
     Args:
-        maps: (C, h, w) response maps that cover the whole picture.
+        maps: (C, h, w) response maps that cover the whole image.
         wanted: (K,) ascending classes that peaks are sought for, at least one.
-        size: height and width of the picture.
+        size: height and width of the image.
         settings: see `WindowPeaksSettings`.
     """
     large = enlarge(maps[wanted][None], settings.upsampling)[0].cpu()
@@ -61,17 +61,17 @@ def _kept(row: np.ndarray, values: np.ndarray, count: int, settings: WindowPeaks
 def find_pooled_peaks(
     passes: list[Tensor], wanted: np.ndarray, size: tuple[int, int], settings: PooledPeaksSettings
 ) -> Peaks:
-    """Peaks of the smoothed, normalised map at the picture's size, the highest of each class (released BESTIE).
+    """Peaks of the smoothed, normalised map at the image's size, the highest of each class (official BESTIE).
 
     Args:
-        passes: response maps (C, h, w) of the picture and its mirror image (mirrored back), or of several sizes.
+        passes: response maps (C, h, w) of the image and its mirror image (mirrored back), or of several sizes.
         wanted: (K,) ascending classes that peaks are sought for, at least one.
-        size: height and width of the picture.
+        size: height and width of the image.
         settings: see `PooledPeaksSettings`.
     """
     normalised = [_normalised(maps[wanted], size) for maps in passes]
     mean = torch.stack(normalised).mean(0)
-    # Zeros beyond the border count, so that responses shrink there, as in the released code.
+    # Zeros beyond the border count, so that responses shrink there, as in the official code.
     smooth = functional.avg_pool2d(mean[None], settings.smoothing, 1, settings.smoothing // 2)[0].cpu()
     peaks = pooled_peaks(smooth, window=settings.window).numpy()
     row, points, values = list_peaks(smooth.numpy(), peaks, threshold=settings.threshold, limit=settings.limit)

@@ -1,4 +1,4 @@
-"""Training of a classifier as a task: which pictures a pass sees, and how they are changed."""
+"""Training of a classifier as a task: which images a pass sees, and how they are changed."""
 
 from typing import NamedTuple
 
@@ -9,44 +9,46 @@ from torchvision.transforms.v2 import functional as colour
 
 from stages.classifier.network import Classifier, tag_loss
 from stages.classifier.settings import AugmentationSettings, ClassifierTrainingSettings
-from stages.core.artifacts.images import Picture, tagged_pictures
+from stages.core.artifacts.images import ImageRecord, tagged_images
 from stages.core.artifacts.storage import Artifact
-from stages.core.images.pictures import load_rgb, normalise
+from stages.core.images.loading import load_rgb, normalise
 from stages.core.training.order import EpochOrder
 from stages.ops.resize import flip, resize
 
 
 class Batch(NamedTuple):
-    """Normalised pictures (B, 3, H, W) float32 and their tags (B, C) bool."""
+    """Normalised images (B, 3, H, W) float32 and their tags (B, C) bool."""
 
-    pictures: Tensor
+    images: Tensor
     tags: Tensor
 
 
 class ClassifierTask:
-    """Trains a `Classifier` on the tagged pictures of a split, in another random order each epoch.
+    """Trains a `Classifier` on the tagged images of a split, in another random order each epoch.
 
     Passes go on from one epoch to the next without a gap. The order depends on the seed alone.
     """
 
-    def __init__(self, network: Classifier, *, images: Artifact[Picture], settings: ClassifierTrainingSettings) -> None:
+    def __init__(
+        self, network: Classifier, *, images: Artifact[ImageRecord], settings: ClassifierTrainingSettings
+    ) -> None:
         self.network, self.images, self.settings = network, images, settings
-        self.usable = tagged_pictures(images)
+        self.usable = tagged_images(images)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
-        """The pictures of forward pass `micro` of update `step`."""
+        """The images of forward pass `micro` of update `step`."""
         size = self.settings.batch
         first = (step * self.settings.training.accumulate + micro) * size
         chosen = [self.images[self.position(number)] for number in range(first, first + size)]
         root, how = self.images.header["root"], self.settings.augmentation
-        pictures = [normalise(augment(load_rgb(picture, root), how, generator)) for picture in chosen]
-        tags = np.stack([picture.tags for picture in chosen])
-        return Batch(torch.from_numpy(np.stack(pictures)), torch.from_numpy(tags))
+        images = [normalise(augment(load_rgb(image, root), how, generator)) for image in chosen]
+        tags = np.stack([image.tags for image in chosen])
+        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(tags))
 
     def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
         """The only term, `tags`."""
-        return {"tags": tag_loss(self.network(batch.pictures).scores, batch.tags)}
+        return {"tags": tag_loss(self.network(batch.images).scores, batch.tags)}
 
     def position(self, number: int) -> int:
         """Position among the images of the sample `number`, counted over the whole training."""
@@ -54,7 +56,7 @@ class ClassifierTask:
 
 
 def augment(rgb: np.ndarray, settings: AugmentationSettings, generator: np.random.Generator) -> np.ndarray:
-    """uint8 (H, W, 3) to (side, side, 3): squash, flip, colour, crop, in the order of the released BESTIE."""
+    """uint8 (H, W, 3) to (side, side, 3): squash, flip, colour, crop, in the order of the official BESTIE."""
     rgb = resize(rgb, settings.input_size, settings.input_size)
     if generator.random() < settings.flip:
         rgb = flip(rgb)

@@ -20,7 +20,7 @@ class PeakHeadSettings(Section):
     upsampling: int = Field(ge=1, description="times the map is enlarged before peaks are sought")
     window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the enlarged map")
     divide_gradient: bool = Field(
-        description="gradient of the mean; false: each peak gets the whole gradient, as in PRM's released code"
+        description="gradient of the mean; false: each peak gets the whole gradient, as in PRM's official code"
     )
 
     @model_validator(mode="after")
@@ -41,15 +41,15 @@ class AttentionHeadSettings(Section):
     layers: int = Field(ge=1, description="extra 3x3 convolutions (BESTIE: 3)")
     channels: int = Field(ge=1, description="of each extra convolution (BESTIE: 512)")
     attention: Literal["last", "all"] = Field(
-        description="which extra layers have peak attention: last (best in the paper), all (released code)"
+        description="which extra layers have peak attention: last (best in the paper), all (official code)"
     )
     alpha: float = Field(ge=0, le=1, description="activations below alpha times their channel's maximum become 0")
 
 
 class AugmentationSettings(Section):
-    """How a training picture is changed, in this order."""
+    """How a training image is changed, in this order."""
 
-    input_size: Side = Field(description="pixels; side of the square that the picture is squashed to")
+    input_size: Side = Field(description="pixels; side of the square that the image is squashed to")
     flip: float = Field(ge=0, le=1, description="probability")
     brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
     contrast: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
@@ -71,7 +71,7 @@ class ClassifierTrainingSettings(Section):
     head: Annotated[PeakHeadSettings | AverageHeadSettings | AttentionHeadSettings, Field(discriminator="kind")]
     backbone: BackboneSettings
     augmentation: AugmentationSettings
-    batch: int = Field(ge=1, description="pictures a forward pass; an update sees batch x accumulate")
+    batch: int = Field(ge=1, description="images per forward pass; an update sees batch x accumulate")
     training: TrainingSettings
 
 
@@ -83,7 +83,7 @@ class WindowPeaksSettings(Section):
     window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the enlarged map (PRM: 3)")
     threshold: float = Field(description="response above which a peak counts; a class without one keeps its best peak")
     relative: bool = Field(
-        description="the threshold is a share of the class's largest response in the picture; false: a logit (CIM: 10)"
+        description="the threshold is a share of the class's largest response in the image; false: a logit (CIM: 10)"
     )
 
     @model_validator(mode="after")
@@ -94,12 +94,12 @@ class WindowPeaksSettings(Section):
 
 
 class PooledPeaksSettings(Section):
-    """Peaks as BESTIE takes them: maxima of the smoothed map at the picture's size, normalised to 0..1."""
+    """Peaks as BESTIE takes them: maxima of the smoothed map at the image's size, normalised to 0..1."""
 
     kind: Literal["pooled"]
-    smoothing: int = Field(ge=1, description="odd side of the averaging window, pixels of the picture (BESTIE: 3)")
-    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the picture (BESTIE: 15)")
-    limit: int = Field(ge=1, description="peaks a class, the highest (BESTIE: 25)")
+    smoothing: int = Field(ge=1, description="odd side of the averaging window, pixels of the image (BESTIE: 3)")
+    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the image (BESTIE: 15)")
+    limit: int = Field(ge=1, description="peaks per class, the highest (BESTIE: 25)")
     threshold: float = Field(ge=0, le=1, description="lowest value of a peak (BESTIE: 0.1)")
 
     @model_validator(mode="after")
@@ -111,10 +111,10 @@ class CuesSettings(Section):
     """How response maps and peaks are read from a trained classifier."""
 
     input_sizes: list[Side] = Field(
-        min_length=1, description="pixels; the picture is squashed to squares of these sides, the answers are averaged"
+        min_length=1, description="pixels; the image is squashed to squares of these sides, the answers are averaged"
     )
-    flip: bool = Field(description="average with the answer for the mirrored picture")
-    batch: int = Field(ge=1, description="pictures a forward pass")
+    flip: bool = Field(description="average with the answer for the mirrored image")
+    batch: int = Field(ge=1, description="images per forward pass")
     peaks: Annotated[WindowPeaksSettings | PooledPeaksSettings, Field(discriminator="kind")]
 
 

@@ -5,36 +5,36 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.workflow import step
 
 
 def take_points(*, images: Path, points: Path, output: Path) -> None:
-    """Write each picture's points as peaks of score 1, in the order of their file (released CIM-p).
+    """Write each image's points as peaks of score 1, in the order of their file (official CIM-p).
 
     There are no response maps (0 rows); a class's score is 1 where it has a point, else -1.
-    Raises ValueError where the points are of other classes, KeyError where they lack a picture.
+    Raises ValueError where the points are of other classes, KeyError where they lack an image.
     """
-    with read(images, Picture) as pictures, read(points, Points) as labels:
-        classes = pictures.header["classes"]
+    with read(images, ImageRecord) as listing, read(points, Points) as labels:
+        classes = listing.header["classes"]
         if labels.header["classes"] != classes:
             raise ValueError(
                 f"{points} holds classes {labels.header['classes']}, {images} holds {classes}; list both again"
             )
         header = {"classes": classes, "head": "points", "supervision": "points"}
-        made_by = Provenance("take_points", None, None, {"images": pictures, "points": labels})
+        made_by = Provenance("take_points", None, None, {"images": listing, "points": labels})
         with create(output, Cues, header=header, provenance=made_by) as writer:
-            for picture in pictures.ids:
-                writer.append(_as_cues(labels.find(picture), len(classes)))
+            for image in listing.ids:
+                writer.append(_as_cues(labels.find(image), len(classes)))
 
 
 def _as_cues(labels: Points, class_count: int) -> Cues:
     scores = np.full(class_count, -1, np.float32)
     scores[labels.classes] = 1
     return Cues(
-        picture=labels.picture,
+        image=labels.image,
         responses=np.zeros((class_count, 0, 0), np.float32),
         class_scores=scores,
         peaks=labels.points,

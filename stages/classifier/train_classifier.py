@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.classifier.network import Classifier
 from stages.classifier.samples import ClassifierTask
 from stages.classifier.settings import ClassifierTrainingSettings
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
 from stages.core.training.identity import training_identity
@@ -25,27 +25,27 @@ def train_classifier(
     settings: ClassifierTrainingSettings,
     device: str,
 ) -> None:
-    """Train on the tags of `images`; pictures without tags are listed in the log and left out.
+    """Train on the tags of `images`; images without tags are listed in the log and left out.
 
     A checkpoint in the folder `checkpoint` beside the weights lets a killed training go on. The weights' metadata hold
     the settings and classes, from which the network can be built again.
     """
     if settings.backbone.weights == "classifier":
         raise ValueError("a classifier's backbone cannot start from a classifier; set weights to timm, none or a file")
-    with read(images, Picture) as pictures:
+    with read(images, ImageRecord) as listing:
         step.seed_everything(settings.seed)
         network = Classifier(
-            build_backbone(settings.backbone), class_count=len(pictures.header["classes"]), settings=settings
+            build_backbone(settings.backbone), class_count=len(listing.header["classes"]), settings=settings
         )
-        task = ClassifierTask(network, images=pictures, settings=settings)
+        task = ClassifierTask(network, images=listing, settings=settings)
         seen = settings.batch * settings.training.accumulate * settings.training.steps
-        log.info("training on %d pictures, %.1f times each", len(task.usable), seen / len(task.usable))
-        inputs = {"images": pictures.fingerprint}
+        log.info("training on %d images, %.1f times each", len(task.usable), seen / len(task.usable))
+        inputs = {"images": listing.fingerprint}
         metadata = {
             "step": "train_classifier",
             "settings": settings.model_dump(mode="json"),
             "inputs": inputs,
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "supervision": "image tags",
         }
         train(

@@ -59,19 +59,19 @@ class AveragePrecision:
 
 
 def average_precision(
-    pictures: Iterable[Overlaps], *, class_count: int, thresholds: Iterable[float], rule: Rule
+    images: Iterable[Overlaps], *, class_count: int, thresholds: Iterable[float], rule: Rule
 ) -> AveragePrecision:
-    """Average precision over all pictures.
+    """Average precision over all images.
 
-    Predictions of a class are ordered over all pictures by falling score; equal scores keep the order of pictures and
-    of predictions within one. `rule.void` takes effect earlier, in `overlaps_with_truth`.
+    Predictions of a class are ordered over all images by falling score; equal scores keep the order of images and
+    of predictions within one. `rule.void` takes effect earlier, in `overlaps_with_ground_truth`.
     """
     levels = np.asarray(list(thresholds), np.float64)
     matches: list[Matches] = []
     positives = np.zeros(class_count, np.int64)
-    for overlaps in pictures:
+    for overlaps in images:
         matches.append(match_predictions(overlaps, levels, rule))
-        found = overlaps.truth_classes[counts_as_positive(overlaps, rule)]
+        found = overlaps.ground_truth_classes[counts_as_positive(overlaps, rule)]
         positives += np.bincount(found, minlength=class_count)
     per_class = np.full((class_count, len(levels)), np.nan if rule.absent == "nan" else 0.0)
     curves: list[Curve | None] = [None] * class_count
@@ -91,7 +91,7 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
 
 
 def _by_class(matches: list[Matches], class_count: int, levels: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Scores (n,), hits and ignored (n, T) of each class, in the order of pictures."""
+    """Scores (n,), hits and ignored (n, T) of each class, in the order of images."""
     classes = np.concatenate([np.zeros(0, np.int64), *(m.classes for m in matches)])
     scores = np.concatenate([np.zeros(0), *(m.scores for m in matches)])
     hit = np.concatenate([np.zeros((0, levels), bool), *(m.hit for m in matches)])

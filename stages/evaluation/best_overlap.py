@@ -11,10 +11,10 @@ from stages.evaluation.overlaps import Overlaps
 def best_overlaps(overlaps: Overlaps) -> np.ndarray:
     """Best IoU of each instance with a prediction of its class, (G,); 0 where there is none.
 
-    Differs from the released code: boxlevelset leaves out instances without any prediction of their class, which
+    Differs from the official code: boxlevelset leaves out instances without any prediction of their class, which
     flatters the mean; here they count as 0.
     """
-    same_class = overlaps.classes[:, None] == overlaps.truth_classes
+    same_class = overlaps.classes[:, None] == overlaps.ground_truth_classes
     return np.where(same_class, overlaps.overlap, 0.0).max(axis=0, initial=0.0)
 
 
@@ -39,5 +39,5 @@ def recall(best: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
 
 
 def concatenated(parts: Iterable[np.ndarray], dtype: type = np.float64) -> np.ndarray:
-    """Values of all pictures in one array; empty where there are none."""
+    """Values of all images in one array; empty where there are none."""
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)

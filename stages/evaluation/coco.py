@@ -33,9 +33,9 @@ class CocoSummary:
 
 
 class CocoEvaluation:
-    """Collects pictures, then evaluates them with COCOeval (segm, 100 predictions a picture and class).
+    """Collects images, then evaluates them with COCOeval (segm, 100 predictions per image and class).
 
-    Differs from the released code: the area of an annotation is that of its mask, not of its polygon, which moves
+    Differs from the official code: the area of an annotation is that of its mask, not of its polygon, which moves
     single instances between small, medium and large; the numbers over all sizes are COCO's.
     """
 
@@ -43,18 +43,18 @@ class CocoEvaluation:
         # pycocotools takes id 0 for "no match", so all ids start at 1; categories are class indices plus 1.
         self._categories = [{"id": label + 1, "name": str(label)} for label in range(class_count)]
         self._images: list[dict[str, Any]] = []
-        self._truths: list[dict[str, Any]] = []
+        self._ground_truths: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
 
-    def add(self, instances: Instances, truth: GroundTruth, *, void: str) -> None:
-        """Add a picture; with `void` = "ignore" its unlabelled pixels are taken out of all masks."""
+    def add(self, instances: Instances, ground_truth: GroundTruth, *, void: str) -> None:
+        """Add an image; with `void` = "ignore" its unlabelled pixels are taken out of all masks."""
         image = len(self._images) + 1
-        height, width = truth.atoms.shape
+        height, width = ground_truth.atoms.shape
         self._images.append({"id": image, "height": height, "width": width})
-        counted = counted_atoms(truth, void)
-        pixels = None if counted is None else counted[truth.atoms]
+        counted = counted_atoms(ground_truth, void)
+        pixels = None if counted is None else counted[ground_truth.atoms]
         for masks, labels, found, extra in (
-            (truth.regions, truth.classes, self._truths, {"iscrowd": truth.crowd}),
+            (ground_truth.regions, ground_truth.classes, self._ground_truths, {"iscrowd": ground_truth.crowd}),
             (instances.regions, instances.classes, self._predictions, {"score": instances.scores}),
         ):
             for i, mask in enumerate(_drawn(masks, pixels)):
@@ -63,12 +63,12 @@ class CocoEvaluation:
                 found.append(entry | {key: values[i].item() for key, values in extra.items()})
 
     def summary(self) -> CocoSummary:
-        """Evaluate all pictures that were added."""
+        """Evaluate all images that were added."""
         if not self._images:
             nothing = dict.fromkeys(("AP", "AP50", "AP75"), float("nan"))
             return CocoSummary(nothing | dict.fromkeys(AREAS, float("nan")), [nothing] * len(self._categories))
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            evaluation = COCOeval(self._api(self._truths), self._api(self._predictions), "segm")
+            evaluation = COCOeval(self._api(self._ground_truths), self._api(self._predictions), "segm")
             evaluation.evaluate()
             evaluation.accumulate()
         return _summarise(evaluation, len(self._categories))
@@ -95,7 +95,7 @@ def _drawn(regions: Regions, pixels: np.ndarray | None) -> Iterator[np.ndarray]:
 
 
 def _summarise(evaluation: COCOeval, class_count: int) -> CocoSummary:
-    precision = evaluation.eval["precision"][..., -1]  # (T, R, classes, areas), with 100 predictions a picture
+    precision = evaluation.eval["precision"][..., -1]  # (T, R, classes, areas), with 100 predictions per image
     thresholds, areas = evaluation.params.iouThrs, evaluation.params.areaRngLbl
     levels = {"AP": slice(None), "AP50": _at(thresholds, 0.5), "AP75": _at(thresholds, 0.75)}
     everything = areas.index("all")

@@ -26,7 +26,7 @@ def compare_runs(
     output_json: Path,
     settings: ComparisonSettings,
 ) -> None:
-    """Put the metrics of several runs side by side, one table a split, with what they differ in and what they took.
+    """Put the metrics of several runs side by side, one table per split, with what they differ in and what they took.
 
     Args:
         metrics: metrics.json of each run and split, in the order of the rows.
@@ -37,7 +37,7 @@ def compare_runs(
         settings: all settings of the runs.
 
     Raises:
-        ValueError: runs on a split were measured on different pictures or with different treatment, or given twice.
+        ValueError: runs on a split were measured on different images or with different treatment, or given twice.
     """
     tables = build_tables({path: read_json(path) for path in metrics})
     differences = differing_settings(settings.runs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
@@ -24,8 +24,8 @@ from stages.evaluation.best_overlap import (
 from stages.evaluation.coco import CocoEvaluation, CocoSummary
 from stages.evaluation.curves import plot_precision_recall
 from stages.evaluation.matching import Rule, counts_as_positive
-from stages.evaluation.overlaps import Overlaps, overlaps_with_truth
-from stages.evaluation.pairing import annotated_pictures, check_same_classes, check_same_pictures
+from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth
+from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.settings import MaskMetricsSettings
 from stages.evaluation.wording import percent, shown, treatment
 
@@ -55,25 +55,25 @@ def evaluate_instances(
     Args:
         instances: instances.h5 of a run.
         images: images.h5 of the same split.
-        ground_truth: ground_truth.h5 of the same split; pictures whose masks are not known are left out and counted.
+        ground_truth: ground_truth.h5 of the same split; images whose masks are not known are left out and counted.
         output_metrics: JSON; every number in percent, null where nothing is there to measure.
         output_plot: PNG with precision-recall curves.
         settings: thresholds and treatment of void and difficult.
 
     Raises:
-        ValueError: the artifacts differ in pictures or classes, or masks in size; scores that are not finite.
+        ValueError: the artifacts differ in images or classes, or masks in size; scores that are not finite.
     """
     with (
         read(instances, Instances) as found,
-        read(images, Picture) as pictures,
-        read(ground_truth, GroundTruth) as truth,
+        read(images, ImageRecord) as listing,
+        read(ground_truth, GroundTruth) as annotations,
     ):
-        classes = check_same_classes(found, truth)
-        check_same_classes(pictures, truth)
-        check_same_pictures(found, truth)
-        check_same_pictures(pictures, truth)
-        overlaps, coco = _measured(found, truth, settings, len(classes))
-        about = _about(found, pictures, truth, overlaps, settings)
+        classes = check_same_classes(found, annotations)
+        check_same_classes(listing, annotations)
+        check_same_images(found, annotations)
+        check_same_images(listing, annotations)
+        overlaps, coco = _measured(found, annotations, settings, len(classes))
+        about = _about(found, listing, annotations, overlaps, settings)
         best = _best_overlaps(overlaps, settings)
     rules = {name: preset(name, void=settings.void, difficult=settings.difficult) for name in THRESHOLD_PRESETS}
     results = {
@@ -92,23 +92,23 @@ def evaluate_instances(
 
 
 def _measured(
-    found: Artifact[Instances], truth: Artifact[GroundTruth], settings: MaskMetricsSettings, class_count: int
+    found: Artifact[Instances], ground_truth: Artifact[GroundTruth], settings: MaskMetricsSettings, class_count: int
 ) -> tuple[list[Overlaps], CocoSummary]:
-    """Overlaps of every picture whose masks are known, and COCO's own numbers."""
-    known = annotated_pictures(truth)
+    """Overlaps of every image whose masks are known, and COCO's own numbers."""
+    known = annotated_images(ground_truth)
     coco = CocoEvaluation(class_count)
     overlaps = []
-    for picture in step.progress(known, total=len(known), label="pictures measured"):
-        predicted, annotated = found.find(picture), truth.find(picture)
-        overlaps.append(overlaps_with_truth(predicted, annotated, void=settings.void))
+    for image in step.progress(known, total=len(known), label="images measured"):
+        predicted, annotated = found.find(image), ground_truth.find(image)
+        overlaps.append(overlaps_with_ground_truth(predicted, annotated, void=settings.void))
         coco.add(predicted, annotated, void=settings.void)
     return overlaps, coco.summary()
 
 
 def _about(
     found: Artifact[Instances],
-    pictures: Artifact[Picture],
-    truth: Artifact[GroundTruth],
+    images: Artifact[ImageRecord],
+    ground_truth: Artifact[GroundTruth],
     overlaps: list[Overlaps],
     settings: MaskMetricsSettings,
 ) -> dict[str, Any]:
@@ -118,17 +118,17 @@ def _about(
         "run": found.header["run"],
         "method": found.header["method"],
         "supervision": found.header["supervision"],
-        "dataset": pictures.header["name"],
-        "split": pictures.header["split"],
+        "dataset": images.header["name"],
+        "split": images.header["split"],
         "units": "percent",
         "n_images": len(overlaps),
-        "n_images_left_out": len(truth) - len(overlaps),
+        "n_images_left_out": len(ground_truth) - len(overlaps),
         "n_instances": sum(int(counts_as_positive(o, rule).sum()) for o in overlaps),
         "n_crowds": sum(int(o.crowd.sum()) for o in overlaps),
         "n_difficult": sum(int(o.difficult.sum()) for o in overlaps),
         "n_predictions": sum(len(o.scores) for o in overlaps),
         "treatment": treatment(settings),
-        "inputs": {"instances": found.fingerprint, "ground_truth": truth.fingerprint},
+        "inputs": {"instances": found.fingerprint, "ground_truth": ground_truth.fingerprint},
     }
 
 
@@ -140,7 +140,7 @@ def _counting(settings: MaskMetricsSettings) -> Rule:
 def _best_overlaps(overlaps: list[Overlaps], settings: MaskMetricsSettings) -> BestOverlaps:
     counting = [counts_as_positive(o, _counting(settings)) for o in overlaps]
     best = concatenated(best_overlaps(o)[c] for o, c in zip(overlaps, counting, strict=True))
-    labels = concatenated((o.truth_classes[c] for o, c in zip(overlaps, counting, strict=True)), np.int64)
+    labels = concatenated((o.ground_truth_classes[c] for o, c in zip(overlaps, counting, strict=True)), np.int64)
     return BestOverlaps(best, labels)
 
 
@@ -197,11 +197,11 @@ def _per_class(
 def _report(metrics: dict[str, Any]) -> None:
     """Log the numbers; each names its preset."""
     log.info(
-        "%d pictures with %d instances measured, %d pictures without known masks left out",
+        "%d images with %d instances measured, %d images without known masks left out",
         metrics["n_images"], metrics["n_instances"], metrics["n_images_left_out"],
     )  # fmt: skip
     if not metrics["n_images"]:
-        log.warning("no picture of this split has known masks: there are predictions, but nothing to measure them by")
+        log.warning("no image of this split has known masks: there are predictions, but nothing to measure them by")
     masks = metrics["masks"]
     for name in (*THRESHOLD_PRESETS, "coco"):
         log.info("preset %s: %s", name, ", ".join(f"{key} {shown(value)}" for key, value in masks[name].items()))

@@ -11,8 +11,8 @@ from stages.core.artifacts.storage import Artifact
 from stages.core.workflow import step
 from stages.evaluation.average_precision import preset
 from stages.evaluation.matching import match_predictions
-from stages.evaluation.overlaps import overlaps_with_truth
-from stages.evaluation.pairing import annotated_pictures
+from stages.evaluation.overlaps import overlaps_with_ground_truth
+from stages.evaluation.pairing import annotated_images
 from stages.evaluation.settings import PseudoMaskReportSettings
 from stages.evaluation.wording import percent
 
@@ -20,33 +20,33 @@ KINDS = ("true_positives", "false_positives", "ignored", "misses")
 
 
 def count_masks(
-    masks_of: Callable[[str], Instances | None], truth: Artifact[GroundTruth], settings: PseudoMaskReportSettings, *,
-    class_count: int,
+    masks_of: Callable[[str], Instances | None], ground_truth: Artifact[GroundTruth],
+    settings: PseudoMaskReportSettings, *, class_count: int,
 ) -> tuple[np.ndarray, list[str]]:  # fmt: skip
-    """Counts (thresholds, classes, kinds) int64, kinds as in KINDS; and the ids of the pictures measured.
+    """Counts (thresholds, classes, kinds) int64, kinds as in KINDS; and the ids of the images measured.
 
     Each instance is met once, by the first mask of its class, best score first, that overlaps it most among those
     still free; a further one is a false positive. A mask in a crowd (or in a difficult instance, by setting) is
     ignored.
 
     Args:
-        masks_of: the masks of a picture, None where it was left out: its instances are misses.
-        truth: annotated instances.
+        masks_of: the masks of an image, None where it was left out: its instances are misses.
+        ground_truth: annotated instances.
         settings: the overlaps that make a mask right, and treatment of void and difficult.
         class_count: C.
     """
     rule = preset("coco", void=settings.void, difficult=settings.difficult)
-    thresholds, known = np.array(settings.thresholds), annotated_pictures(truth)
+    thresholds, known = np.array(settings.thresholds), annotated_images(ground_truth)
     counts = np.zeros((len(thresholds), class_count, len(KINDS)), np.int64)
-    for picture in step.progress(known, total=len(known), label="pictures measured"):
-        annotated = truth.find(picture)
+    for image in step.progress(known, total=len(known), label="images measured"):
+        annotated = ground_truth.find(image)
         expected = ~annotated.crowd & ~(annotated.difficult & (settings.difficult == "ignore"))
         instances = np.bincount(annotated.classes[expected], minlength=class_count)
         counts[:, :, KINDS.index("misses")] += instances
-        masks = masks_of(picture)
+        masks = masks_of(image)
         if masks is None:
             continue
-        overlaps = overlaps_with_truth(masks, annotated, void=settings.void)
+        overlaps = overlaps_with_ground_truth(masks, annotated, void=settings.void)
         matches = match_predictions(overlaps, thresholds, rule)
         wrong = ~matches.hit & ~matches.ignored
         for kind, of_kind in (

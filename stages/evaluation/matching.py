@@ -1,4 +1,4 @@
-"""Which predictions of a picture hit an instance: the rules in which the benchmarks differ, for all IoU at once."""
+"""Which predictions of an image hit an instance: the rules in which the benchmarks differ, for all IoU at once."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ class Rule:
             `free`: it takes the instance that it overlaps most among those still free.
         strict: an overlap equal to the threshold is no hit.
         absent: AP of a class without an instance: `nan` (left out of the mean) or `zero`.
-        limit: most predictions of a picture and class, the best by score; None: all.
+        limit: most predictions of an image and class, the best by score; None: all.
         void: whether unlabelled pixels count as `background`, or `ignore`.
         difficult: whether difficult instances `count`, or `ignore`: neither they nor matches with them count.
     """
@@ -35,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Matches:
-    """Predictions of a picture, best first, and what each is at T thresholds.
+    """Predictions of an image, best first, and what each is at T thresholds.
 
     Attributes:
         scores: (D,); classes: (D,).
@@ -55,13 +55,13 @@ def counts_as_positive(overlaps: Overlaps, rule: Rule) -> np.ndarray:
 
 
 def match_predictions(overlaps: Overlaps, thresholds: np.ndarray, rule: Rule) -> Matches:
-    """Match a picture's predictions with its instances, class by class, at all thresholds (T,).
+    """Match an image's predictions with its instances, class by class, at all thresholds (T,).
 
     Equal scores keep their order. A prediction that hits nothing is ignored where a crowd of its class covers it
     (pycocotools; for the other presets ours, as their data sets have no crowds).
     """
     order = _best_first(overlaps, rule.limit)
-    overlap = np.where(overlaps.classes[:, None] == overlaps.truth_classes, overlaps.overlap, -1.0)[order]
+    overlap = np.where(overlaps.classes[:, None] == overlaps.ground_truth_classes, overlaps.overlap, -1.0)[order]
     single, positive = ~overlaps.crowd, counts_as_positive(overlaps, rule)
     reached = _reached(overlap, thresholds, strict=rule.strict)
     match = _match_best if rule.match == "best" else _match_free

@@ -1,4 +1,4 @@
-"""Exact overlaps between two sets of regions of a picture, and between predicted and annotated instances."""
+"""Exact overlaps between two sets of regions of an image, and between predicted and annotated instances."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -38,11 +38,11 @@ def shared_pixels(first: Regions, second: Regions, *, counted: np.ndarray | None
 
     Args:
         first: N regions.
-        second: M regions of the same picture.
+        second: M regions of the same image.
         counted: (A2,) bool, atoms of `second` whose pixels count; None: all.
 
     Raises:
-        ValueError: the sets belong to pictures of different size.
+        ValueError: the sets belong to images of different size.
     """
     if first.shape != second.shape:
         raise ValueError(f"masks of {_size(first)} and of {_size(second)} pixels cannot overlap; expected one size")
@@ -63,22 +63,22 @@ def _size(regions: Regions) -> str:
     return "{}x{}".format(*regions.shape)
 
 
-def counted_atoms(truth: GroundTruth, void: Literal["background", "ignore"]) -> np.ndarray | None:
-    """Which of the truth's atoms count, (A,) bool; None: all."""
-    if void == "background" or not truth.void.size:
+def counted_atoms(ground_truth: GroundTruth, void: Literal["background", "ignore"]) -> np.ndarray | None:
+    """Which of the ground truth's atoms count, (A,) bool; None: all."""
+    if void == "background" or not ground_truth.void.size:
         return None
-    return ~np.unpackbits(truth.void, count=int(truth.atom_count)).astype(bool)
+    return ~np.unpackbits(ground_truth.void, count=int(ground_truth.atom_count)).astype(bool)
 
 
 @dataclass(frozen=True)
 class Overlaps:
-    """How the D predictions of a picture overlap its G annotated instances.
+    """How the D predictions of an image overlap its G annotated instances.
 
     Attributes:
         scores: (D,) float.
         classes: (D,) int.
         overlap: (D, G) float64: IoU; for crowds the share of the prediction that lies in the crowd (pycocotools).
-        truth_classes: (G,) int.
+        ground_truth_classes: (G,) int.
         crowd: (G,) bool.
         difficult: (G,) bool.
     """
@@ -86,25 +86,27 @@ class Overlaps:
     scores: np.ndarray
     classes: np.ndarray
     overlap: np.ndarray
-    truth_classes: np.ndarray
+    ground_truth_classes: np.ndarray
     crowd: np.ndarray
     difficult: np.ndarray
 
 
-def overlaps_with_truth(instances: Instances, truth: GroundTruth, *, void: Literal["background", "ignore"]) -> Overlaps:
-    """Overlaps of a picture's predicted with its annotated instances; raises ValueError naming the picture."""
+def overlaps_with_ground_truth(
+    instances: Instances, ground_truth: GroundTruth, *, void: Literal["background", "ignore"]
+) -> Overlaps:
+    """Overlaps of an image's predicted with its annotated instances; raises ValueError naming the image."""
     if not np.isfinite(instances.scores).all():
-        raise ValueError(f"predictions of picture {instances.picture!r} hold scores that are not finite; remake them")
+        raise ValueError(f"predictions of image {instances.image!r} hold scores that are not finite; remake them")
     try:
-        shared = shared_pixels(instances.regions, truth.regions, counted=counted_atoms(truth, void))
+        shared = shared_pixels(instances.regions, ground_truth.regions, counted=counted_atoms(ground_truth, void))
     except ValueError as error:
-        message = f"picture {truth.picture!r}: predictions and ground truth do not fit: {error}"
+        message = f"image {ground_truth.image!r}: predictions and ground truth do not fit: {error}"
         raise ValueError(f"{message}; remake both from the same images.h5") from error
     return Overlaps(
         scores=instances.scores,
         classes=instances.classes,
-        overlap=np.where(truth.crowd, shared.share_of_first, shared.iou),
-        truth_classes=truth.classes,
-        crowd=truth.crowd,
-        difficult=truth.difficult,
+        overlap=np.where(ground_truth.crowd, shared.share_of_first, shared.iou),
+        ground_truth_classes=ground_truth.classes,
+        crowd=ground_truth.crowd,
+        difficult=ground_truth.difficult,
     )

@@ -1,11 +1,11 @@
-"""Checks that artifacts which are compared speak of the same pictures and classes."""
+"""Checks that artifacts which are compared speak of the same images and classes."""
 
 from collections.abc import Iterator
 
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.storage import Artifact
 
-SHOWN = 3  # pictures that a message names
+SHOWN = 3  # images that a message names
 
 
 def check_same_classes(first: Artifact, second: Artifact) -> list[str]:
@@ -20,28 +20,28 @@ def check_same_classes(first: Artifact, second: Artifact) -> list[str]:
 
 
 def check_listed(part: Artifact, whole: Artifact) -> None:
-    """Raise ValueError where `part` has a picture that `whole` lacks."""
+    """Raise ValueError where `part` has an image that `whole` lacks."""
     known = set(whole.ids)
-    missing = [picture for picture in part.ids if picture not in known]
+    missing = [image for image in part.ids if image not in known]
     if missing:
         raise ValueError(
-            f"{whole.path} lacks {len(missing)} of the {len(part)} pictures of {part.path}, such as "
+            f"{whole.path} lacks {len(missing)} of the {len(part)} images of {part.path}, such as "
             f"{', '.join(map(repr, missing[:SHOWN]))}; make both from the same split's images.h5"
         )
 
 
-def check_same_pictures(first: Artifact, second: Artifact) -> None:
-    """Raise ValueError where one artifact has a picture that the other lacks; their order may differ."""
+def check_same_images(first: Artifact, second: Artifact) -> None:
+    """Raise ValueError where one artifact has an image that the other lacks; their order may differ."""
     check_listed(first, second)
     check_listed(second, first)
 
 
-def annotated_pictures(ground_truth: Artifact[GroundTruth]) -> list[str]:
-    """Ids of the pictures whose masks are known, in the order of the file; the others are left out of all numbers."""
+def annotated_images(ground_truth: Artifact[GroundTruth]) -> list[str]:
+    """Ids of the images whose masks are known, in the order of the file; the others are left out of all numbers."""
     known = ground_truth.column("annotated")
-    return [picture for picture, annotated in zip(ground_truth.ids, known, strict=True) if annotated]
+    return [image for image, annotated in zip(ground_truth.ids, known, strict=True) if annotated]
 
 
-def truths(ground_truth: Artifact[GroundTruth]) -> Iterator[GroundTruth]:
-    """The records of the pictures whose masks are known."""
-    return (ground_truth.find(picture) for picture in annotated_pictures(ground_truth))
+def ground_truths(ground_truth: Artifact[GroundTruth]) -> Iterator[GroundTruth]:
+    """The records of the images whose masks are known."""
+    return (ground_truth.find(image) for image in annotated_images(ground_truth))

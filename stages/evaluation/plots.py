@@ -33,7 +33,7 @@ def plot_counts(path: Path, report: dict[str, Any]) -> None:
     words = ", then ".join(dict.fromkeys(entry["labels"] for entry in entries))
     title = f"{report['run'].lstrip('_')}: {words}"
     axes.set_title(title.replace("$", r"\$"), fontsize=10)
-    axes.set(xlabel="updates", ylabel=f"instances in {report['n_images']} pictures")
+    axes.set(xlabel="updates", ylabel=f"instances in {report['n_images']} images")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)

@@ -15,7 +15,7 @@ from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
 from stages.evaluation.best_overlap import average_best_overlap, concatenated
 from stages.evaluation.overlaps import counted_atoms, shared_pixels
-from stages.evaluation.pairing import annotated_pictures, check_same_classes, check_same_pictures
+from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.settings import ClusterLabelReportSettings
 from stages.evaluation.wording import percent, shown, treatment
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelQuality:
-    """How a picture's labels meet its instances.
+    """How an image's labels meet its instances.
 
     Attributes:
         overlap: (L,) best IoU of each labelled proposal with an instance of its class, 0 where there is none.
@@ -61,55 +61,55 @@ def report_cluster_labels(
     Args:
         cluster_labels: cluster labels of a split.
         proposals: the proposals that they label.
-        ground_truth: ground_truth.h5 of the same split; pictures whose masks are not known are left out and counted.
+        ground_truth: ground_truth.h5 of the same split; images whose masks are not known are left out and counted.
         output: JSON; shares in percent, null where there is nothing to measure.
         settings: the overlap that makes a label right, and treatment of void and difficult.
 
     Raises:
-        ValueError: the artifacts differ in pictures, classes or number of proposals.
+        ValueError: the artifacts differ in images, classes or number of proposals.
     """
     with (
         read(cluster_labels, ClusterLabels) as labels,
         read(proposals, Proposals) as regions,
-        read(ground_truth, GroundTruth) as truth,
+        read(ground_truth, GroundTruth) as annotations,
     ):
-        classes = check_same_classes(labels, truth)
-        check_same_pictures(labels, truth)
-        check_same_pictures(labels, regions)
-        known = annotated_pictures(truth)
+        classes = check_same_classes(labels, annotations)
+        check_same_images(labels, annotations)
+        check_same_images(labels, regions)
+        known = annotated_images(annotations)
         parts = [
-            label_quality(labels.find(picture), regions.find(picture), truth.find(picture), settings)
-            for picture in step.progress(known, total=len(known), label="pictures measured")
+            label_quality(labels.find(image), regions.find(image), annotations.find(image), settings)
+            for image in step.progress(known, total=len(known), label="images measured")
         ]
-        report = _header(labels, regions, truth, settings, len(known)) | _numbers(parts, classes, settings)
+        report = _header(labels, regions, annotations, settings, len(known)) | _numbers(parts, classes, settings)
     write_json(output, report)
     log.info(
-        "AGPL labels against truth at IoU %g: precision %s, recall %s; clusters: best IoU %s, mean IoU %s",
+        "AGPL labels against ground truth at IoU %g: precision %s, recall %s; clusters: best IoU %s, mean IoU %s",
         settings.overlap, shown(report["precision"]), shown(report["recall"]),
         shown(report["clusters"]["best_iou"]), shown(report["clusters"]["mean_iou"]),
     )  # fmt: skip
 
 
 def label_quality(
-    labels: ClusterLabels, proposals: Proposals, truth: GroundTruth, settings: ClusterLabelReportSettings
+    labels: ClusterLabels, proposals: Proposals, ground_truth: GroundTruth, settings: ClusterLabelReportSettings
 ) -> LabelQuality:
-    """Compare a picture's labelled proposals with its instances."""
+    """Compare an image's labelled proposals with its instances."""
     if len(labels.clusters) != len(proposals.scores):
         raise ValueError(
-            f"picture {labels.picture!r}: {len(labels.clusters)} cluster labels for {len(proposals.scores)} proposals; "
+            f"image {labels.image!r}: {len(labels.clusters)} cluster labels for {len(proposals.scores)} proposals; "
             "they come from different proposals: remake the labels"
         )
     named = np.flatnonzero(labels.cluster_classes >= 0)
     chosen, all_regions = labels.cluster_classes[named], proposals.regions
     try:
         labelled = all_regions.select(named, compact=False)
-        shared = shared_pixels(labelled, truth.regions, counted=counted_atoms(truth, settings.void))
+        shared = shared_pixels(labelled, ground_truth.regions, counted=counted_atoms(ground_truth, settings.void))
     except ValueError as error:
-        raise ValueError(f"picture {labels.picture!r}: proposals and ground truth do not fit: {error}") from error
-    counts = ~truth.crowd & ~(truth.difficult & (settings.difficult == "ignore"))
-    same_class = chosen[:, None] == truth.classes
+        raise ValueError(f"image {labels.image!r}: proposals and ground truth do not fit: {error}") from error
+    counts = ~ground_truth.crowd & ~(ground_truth.difficult & (settings.difficult == "ignore"))
+    same_class = chosen[:, None] == ground_truth.classes
     iou = np.where(same_class, shared.iou, 0.0)
-    outside = np.where(same_class, np.where(truth.crowd, shared.share_of_first, shared.iou), 0.0)[:, ~counts]
+    outside = np.where(same_class, np.where(ground_truth.crowd, shared.share_of_first, shared.iou), 0.0)[:, ~counts]
     overlap = iou[:, counts].max(axis=1, initial=0.0)
     kept = (overlap >= settings.overlap) | (outside.max(axis=1, initial=0.0) < settings.overlap)
     return LabelQuality(
@@ -117,7 +117,7 @@ def label_quality(
         classes=chosen[kept],
         clusters=labels.clusters[named][kept],
         found=iou[:, counts].max(axis=0, initial=0.0),
-        found_classes=truth.classes[counts],
+        found_classes=ground_truth.classes[counts],
         background=int(((labels.cluster_classes < 0) & (labels.clusters > 0)).sum()),
         ignored=int((labels.clusters == 0).sum()),
         left_out=int((~kept).sum()),
@@ -127,15 +127,15 @@ def label_quality(
 def _header(
     labels: Artifact[ClusterLabels],
     regions: Artifact[Proposals],
-    truth: Artifact[GroundTruth],
+    ground_truth: Artifact[GroundTruth],
     settings: ClusterLabelReportSettings,
     measured: int,
 ) -> dict[str, Any]:
-    inputs = {"cluster_labels": labels, "proposals": regions, "ground_truth": truth}
+    inputs = {"cluster_labels": labels, "proposals": regions, "ground_truth": ground_truth}
     return {
         "units": "percent",
         "n_images": measured,
-        "n_images_left_out": len(truth) - measured,
+        "n_images_left_out": len(ground_truth) - measured,
         "overlap": 100 * settings.overlap,
         "treatment": treatment(settings),
         "inputs": {name: artifact.fingerprint for name, artifact in inputs.items()},
@@ -144,7 +144,10 @@ def _header(
 
 def _numbers(parts: list[LabelQuality], classes: list[str], settings: ClusterLabelReportSettings) -> dict[str, Any]:
     overlap, labels = concatenated(p.overlap for p in parts), concatenated((p.classes for p in parts), np.int64)
-    found, truths = concatenated(p.found for p in parts), concatenated((p.found_classes for p in parts), np.int64)
+    found, ground_truths = (
+        concatenated(p.found for p in parts),
+        concatenated((p.found_classes for p in parts), np.int64),
+    )
     clusters = [p.cluster_overlaps() for p in parts]
     best, mean = concatenated(c[0] for c in clusters), concatenated(c[1] for c in clusters)
     of_class = concatenated((c[2] for c in clusters), np.int64)
@@ -167,10 +170,10 @@ def _numbers(parts: list[LabelQuality], classes: list[str], settings: ClusterLab
         "per_class": {
             name: {
                 "precision": percent(average_best_overlap(right[labels == i])),
-                "recall": percent(average_best_overlap(recalled[truths == i])),
+                "recall": percent(average_best_overlap(recalled[ground_truths == i])),
                 "best_iou": percent(average_best_overlap(best[of_class == i])),
                 "mean_iou": percent(average_best_overlap(mean[of_class == i])),
-                "n_instances": int((truths == i).sum()),
+                "n_instances": int((ground_truths == i).sum()),
                 "n_clusters": int((of_class == i).sum()),
             }
             for i, name in enumerate(classes)

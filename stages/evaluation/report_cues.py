@@ -1,4 +1,4 @@
-"""Step `report_cues`: how well a classifier tells the classes of a picture, and points at their instances."""
+"""Step `report_cues`: how well a classifier tells the classes of an image, and points at their instances."""
 
 import logging
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ import numpy as np
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
 from stages.evaluation.average_precision import interpolated_average, mean_of_known
-from stages.evaluation.pairing import annotated_pictures, check_same_classes, check_same_pictures
+from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.wording import percent, shown
 
 log = logging.getLogger(__name__)
@@ -24,12 +24,12 @@ NO_CLASSIFIER = "points"  # supervision of cues that people set; they hold no cl
 
 @dataclass(frozen=True)
 class Pointing:
-    """What the peaks of a picture's tagged classes hit; peaks in a crowd of their class are left out.
+    """What the peaks of an image's tagged classes hit; peaks in a crowd of their class are left out.
 
     Attributes:
         peak_classes: (P,); peak_hits: (P,) bool, the peak lies in an instance of its class.
         instance_classes: (G,); instance_hits: (G,) bool, a peak of its class lies in the instance.
-        game: for each class that the picture has an instance of: whether its strongest peak is a hit.
+        game: for each class that the image has an instance of: whether its strongest peak is a hit.
     """
 
     peak_classes: np.ndarray
@@ -43,7 +43,7 @@ def report_cues(*, images: Path, cues: Path, output: Path, ground_truth: Path | 
     """Report classification mAP against the tags and, where masks are known, what the peaks hit.
 
     AP of a class is the area below the falling envelope of precision over recall (VOC 2010 and later), over the
-    pictures that have tags; equal scores keep the pictures' order.
+    images that have tags; equal scores keep the images' order.
 
     Args:
         images: images.h5 of a split.
@@ -52,37 +52,37 @@ def report_cues(*, images: Path, cues: Path, output: Path, ground_truth: Path | 
         ground_truth: ground_truth.h5 of the same split, or None: no pointing accuracy.
 
     Raises:
-        ValueError: the artifacts differ in pictures or classes.
+        ValueError: the artifacts differ in images or classes.
     """
-    with read(images, Picture) as pictures, read(cues, Cues) as found:
-        classes = check_same_classes(pictures, found)
-        check_same_pictures(pictures, found)
+    with read(images, ImageRecord) as listing, read(cues, Cues) as found:
+        classes = check_same_classes(listing, found)
+        check_same_images(listing, found)
         report = {
             "head": found.header["head"],
             "supervision": found.header["supervision"],
-            "dataset": pictures.header["name"],
-            "split": pictures.header["split"],
+            "dataset": listing.header["name"],
+            "split": listing.header["split"],
             "units": "percent",
-            "n_images": len(pictures),
-            "classification": _classification(pictures, found, classes),
+            "n_images": len(listing),
+            "classification": _classification(listing, found, classes),
             "pointing": None,
-            "inputs": {"images": pictures.fingerprint, "cues": found.fingerprint},
+            "inputs": {"images": listing.fingerprint, "cues": found.fingerprint},
         }
         if ground_truth is not None:
-            with read(ground_truth, GroundTruth) as truth:
-                check_same_classes(found, truth)
-                check_same_pictures(found, truth)
-                report["pointing"] = _pointing(pictures, found, truth, classes)
-                report["inputs"]["ground_truth"] = truth.fingerprint
+            with read(ground_truth, GroundTruth) as annotations:
+                check_same_classes(found, annotations)
+                check_same_images(found, annotations)
+                report["pointing"] = _pointing(listing, found, annotations, classes)
+                report["inputs"]["ground_truth"] = annotations.fingerprint
     write_json(output, report)
     _report(report)
 
 
-def _classification(pictures: Artifact[Picture], found: Artifact[Cues], classes: list[str]) -> dict[str, Any] | None:
+def _classification(images: Artifact[ImageRecord], found: Artifact[Cues], classes: list[str]) -> dict[str, Any] | None:
     if found.header["supervision"] == NO_CLASSIFIER:
         return None
-    tags = _stacked([pictures.field(i, "tags") for i in range(len(pictures))], len(classes)).astype(bool)
-    rows = [found.field(found.index(picture), "class_scores") for picture in pictures.ids]
+    tags = _stacked([images.field(i, "tags") for i in range(len(images))], len(classes)).astype(bool)
+    rows = [found.field(found.index(image), "class_scores") for image in images.ids]
     scores, tagged = _stacked(rows, len(classes)), tags.any(axis=1)
     ap = classification_average_precision(scores[tagged], tags[tagged])
     return {
@@ -101,7 +101,7 @@ def _stacked(rows: list[np.ndarray], width: int) -> np.ndarray:
 
 
 def classification_average_precision(scores: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Area AP of each class, (C,), from scores (B, C) and tags (B, C) bool; nan for a class without a picture."""
+    """Area AP of each class, (C,), from scores (B, C) and tags (B, C) bool; nan for a class without an image."""
     order = np.argsort(-scores, axis=0, kind="stable")
     hits = np.take_along_axis(tags, order, axis=0).cumsum(axis=0)
     positives = tags.sum(axis=0)
@@ -111,12 +111,12 @@ def classification_average_precision(scores: np.ndarray, tags: np.ndarray) -> np
 
 
 def _pointing(
-    pictures: Artifact[Picture], found: Artifact[Cues], truth: Artifact[GroundTruth], classes: list[str]
+    images: Artifact[ImageRecord], found: Artifact[Cues], ground_truth: Artifact[GroundTruth], classes: list[str]
 ) -> dict[str, Any]:
-    known = annotated_pictures(truth)
+    known = annotated_images(ground_truth)
     parts = [
-        pointing_of_picture(found.find(picture), pictures.field(pictures.index(picture), "tags"), truth.find(picture))
-        for picture in step.progress(known, total=len(known), label="pictures measured")
+        pointing_of_image(found.find(image), images.field(images.index(image), "tags"), ground_truth.find(image))
+        for image in step.progress(known, total=len(known), label="images measured")
     ]
     peaks = _shares(parts, "peak_classes", "peak_hits", len(classes))
     instances = _shares(parts, "instance_classes", "instance_hits", len(classes))
@@ -124,11 +124,11 @@ def _pointing(
     game_hits = np.array([hit for part in parts for hit in part.game.values()], bool)
     game = _share_by_class(game_classes, game_hits, len(classes))
     return {
-        "about": "strongest_peak_hits: share of (picture, class) pairs, mean over classes (pointing game); "
+        "about": "strongest_peak_hits: share of (image, class) pairs, mean over classes (pointing game); "
         "peaks_in_instances: share of the peaks of tagged classes that lie in an instance of their class; "
         "instances_hit: share of instances that hold a peak of their class",
         "n_images": len(known),
-        "n_images_left_out": len(truth) - len(known),
+        "n_images_left_out": len(ground_truth) - len(known),
         "n_peaks": sum(len(part.peak_hits) for part in parts),
         "n_instances": sum(len(part.instance_hits) for part in parts),
         "strongest_peak_hits": percent(float(mean_of_known(game))),
@@ -145,19 +145,19 @@ def _pointing(
     }
 
 
-def pointing_of_picture(cues: Cues, tags: np.ndarray, truth: GroundTruth) -> Pointing:
-    """What the peaks of a picture hit. Raises ValueError naming the picture where a peak lies outside it."""
+def pointing_of_image(cues: Cues, tags: np.ndarray, ground_truth: GroundTruth) -> Pointing:
+    """What the peaks of an image hit. Raises ValueError naming the image where a peak lies outside it."""
     own = np.flatnonzero(tags[cues.peak_classes])
     try:
-        inside = truth.regions.holding(cues.peaks[own])
+        inside = ground_truth.regions.holding(cues.peaks[own])
     except ValueError as error:
-        raise ValueError(f"picture {cues.picture!r}: cues and ground truth do not fit: {error}") from error
-    inside &= cues.peak_classes[own][:, None] == truth.classes
-    hits = inside[:, ~truth.crowd].any(axis=1)
-    counted = hits | ~inside[:, truth.crowd].any(axis=1)
+        raise ValueError(f"image {cues.image!r}: cues and ground truth do not fit: {error}") from error
+    inside &= cues.peak_classes[own][:, None] == ground_truth.classes
+    hits = inside[:, ~ground_truth.crowd].any(axis=1)
+    counted = hits | ~inside[:, ground_truth.crowd].any(axis=1)
     labels, scores = cues.peak_classes[own], cues.peak_scores[own]
     game = {}
-    for label in np.unique(truth.classes[~truth.crowd]):
+    for label in np.unique(ground_truth.classes[~ground_truth.crowd]):
         peaks = np.flatnonzero(labels == label)
         if not len(peaks):
             game[int(label)] = False
@@ -168,8 +168,8 @@ def pointing_of_picture(cues: Cues, tags: np.ndarray, truth: GroundTruth) -> Poi
     return Pointing(
         peak_classes=labels[counted],
         peak_hits=hits[counted],
-        instance_classes=truth.classes[~truth.crowd],
-        instance_hits=inside[:, ~truth.crowd].any(axis=0),
+        instance_classes=ground_truth.classes[~ground_truth.crowd],
+        instance_hits=inside[:, ~ground_truth.crowd].any(axis=0),
         game=game,
     )
 
@@ -199,7 +199,7 @@ def _report(report: dict[str, Any]) -> None:
     classification, pointing = report["classification"], report["pointing"]
     if classification:
         log.info(
-            "head %s: classification mAP (area AP against tags) %s on %d tagged pictures",
+            "head %s: classification mAP (area AP against tags) %s on %d tagged images",
             report["head"], shown(classification["mAP"]), classification["n_images"],
         )  # fmt: skip
     if pointing:

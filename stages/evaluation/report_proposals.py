@@ -14,7 +14,7 @@ from stages.core.workflow import step
 from stages.evaluation.average_precision import mean_of_known
 from stages.evaluation.best_overlap import average_best_overlap, class_average_best_overlap, concatenated, recall
 from stages.evaluation.overlaps import counted_atoms, shared_pixels
-from stages.evaluation.pairing import annotated_pictures, check_same_pictures
+from stages.evaluation.pairing import annotated_images, check_same_images
 from stages.evaluation.settings import ProposalReportSettings
 from stages.evaluation.wording import percent, shown, treatment
 
@@ -30,48 +30,48 @@ def report_proposals(*, proposals: Path, ground_truth: Path, output: Path, setti
 
     Args:
         proposals: proposals of a split.
-        ground_truth: ground_truth.h5 of the same split; pictures whose masks are not known are left out and counted.
+        ground_truth: ground_truth.h5 of the same split; images whose masks are not known are left out and counted.
         output: JSON; shares in percent, null where there is no instance.
         settings: thresholds and treatment of void and difficult.
 
     Raises:
-        ValueError: the artifacts hold different pictures, or masks of different size.
+        ValueError: the artifacts hold different images, or masks of different size.
     """
-    with read(proposals, Proposals) as found, read(ground_truth, GroundTruth) as truth:
-        check_same_pictures(found, truth)
-        known = annotated_pictures(truth)
+    with read(proposals, Proposals) as found, read(ground_truth, GroundTruth) as annotations:
+        check_same_images(found, annotations)
+        known = annotated_images(annotations)
         parts = [
-            _best_of_picture(found.find(picture), truth.find(picture), settings)
-            for picture in step.progress(known, total=len(known), label="pictures measured")
+            _best_of_image(found.find(image), annotations.find(image), settings)
+            for image in step.progress(known, total=len(known), label="images measured")
         ]
         counts = np.array([len(found.field(i, "scores")) for i in range(len(found))], np.int64)
-        report = _header(found, truth, settings, len(known), counts)
-        classes = truth.header["classes"]
+        report = _header(found, annotations, settings, len(known), counts)
+        classes = annotations.header["classes"]
     best, labels = concatenated(b for b, _ in parts), concatenated((label for _, label in parts), np.int64)
     report |= _numbers(best, labels, classes, settings)
     write_json(output, report)
     log.info(
-        "%s: %.0f proposals a picture; ABO (class-agnostic) %s; recall %s; AR %s",
+        "%s: %.0f proposals per image; ABO (class-agnostic) %s; recall %s; AR %s",
         report["source"], report["proposals"]["mean"] or 0, shown(report["ABO"]),
         ", ".join(f"at IoU {t}: {shown(value)}" for t, value in report["recall"].items()), shown(report["AR"]),
     )  # fmt: skip
 
 
-def _best_of_picture(
-    found: Proposals, truth: GroundTruth, settings: ProposalReportSettings
+def _best_of_image(
+    found: Proposals, ground_truth: GroundTruth, settings: ProposalReportSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Best overlap and class of each instance of a picture that counts."""
+    """Best overlap and class of each instance of an image that counts."""
     try:
-        shared = shared_pixels(found.regions, truth.regions, counted=counted_atoms(truth, settings.void))
+        shared = shared_pixels(found.regions, ground_truth.regions, counted=counted_atoms(ground_truth, settings.void))
     except ValueError as error:
-        raise ValueError(f"picture {truth.picture!r}: proposals and ground truth do not fit: {error}") from error
-    counts = ~truth.crowd & ~(truth.difficult & (settings.difficult == "ignore"))
-    return shared.iou.max(axis=0, initial=0.0)[counts], truth.classes[counts]
+        raise ValueError(f"image {ground_truth.image!r}: proposals and ground truth do not fit: {error}") from error
+    counts = ~ground_truth.crowd & ~(ground_truth.difficult & (settings.difficult == "ignore"))
+    return shared.iou.max(axis=0, initial=0.0)[counts], ground_truth.classes[counts]
 
 
 def _header(
     found: Artifact[Proposals],
-    truth: Artifact[GroundTruth],
+    ground_truth: Artifact[GroundTruth],
     settings: ProposalReportSettings,
     measured: int,
     counts: np.ndarray,
@@ -81,16 +81,16 @@ def _header(
         "supervision": found.header["supervision"],
         "units": "percent",
         "n_images": measured,
-        "n_images_left_out": len(truth) - measured,
+        "n_images_left_out": len(ground_truth) - measured,
         "proposals": {
             "total": int(counts.sum()),
             "mean": float(counts.mean()) if counts.size else None,
             "min": int(counts.min()) if counts.size else None,
             "max": int(counts.max()) if counts.size else None,
-            "pictures_without": int((counts == 0).sum()),
+            "images_without": int((counts == 0).sum()),
         },
         "treatment": treatment(settings),
-        "inputs": {"proposals": found.fingerprint, "ground_truth": truth.fingerprint},
+        "inputs": {"proposals": found.fingerprint, "ground_truth": ground_truth.fingerprint},
     }
 
 

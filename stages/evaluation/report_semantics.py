@@ -12,7 +12,7 @@ from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
 from stages.evaluation.average_precision import mean_of_known
-from stages.evaluation.pairing import annotated_pictures, check_same_classes, check_same_pictures
+from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.wording import percent, shown
 
 log = logging.getLogger(__name__)
@@ -23,26 +23,26 @@ def report_semantics(*, maps: Path, ground_truth: Path, output: Path) -> None:
     """Report intersection over union and accuracy of semantic maps, over all pixels of the split.
 
     IoU of a class is TP / (TP + FP + FN), from one confusion matrix of the split (VOC's development kit); background is
-    a class, void pixels do not count, a class that neither truth nor maps hold has no IoU and is left out of the mean
-    (chainercv). Pixels that the maps leave uncertain count as background in `mIoU` (as in IRNet's evaluation) and are
-    left out in `mIoU_decided`.
+    a class, void pixels do not count, a class that neither ground truth nor maps hold has no IoU and is left out of the
+    mean (chainercv). Pixels that the maps leave uncertain count as background in `mIoU` (as in IRNet's evaluation) and
+    are left out in `mIoU_decided`.
 
     Args:
         maps: semantic maps of a split.
-        ground_truth: ground_truth.h5 of the same split; pictures whose masks are not known are left out and counted.
+        ground_truth: ground_truth.h5 of the same split; images whose masks are not known are left out and counted.
         output: JSON; shares in percent, null where there is nothing to measure.
 
     Raises:
-        ValueError: other pictures or classes, a map of another size, or a label that is no class.
+        ValueError: other images or classes, a map of another size, or a label that is no class.
     """
-    with read(maps, SemanticMaps) as found, read(ground_truth, GroundTruth) as truth:
-        classes = check_same_classes(found, truth)
-        check_same_pictures(found, truth)
-        known = annotated_pictures(truth)
+    with read(maps, SemanticMaps) as found, read(ground_truth, GroundTruth) as annotations:
+        classes = check_same_classes(found, annotations)
+        check_same_images(found, annotations)
+        known = annotated_images(annotations)
         confusion = np.zeros((len(classes) + 1, len(classes) + 2), np.int64)
-        for picture in step.progress(known, total=len(known), label="pictures measured"):
-            confusion += _confusion_of(found, truth.find(picture), len(classes))
-        report = _about(found, truth, len(known)) | numbers(confusion, [BACKGROUND, *classes])
+        for image in step.progress(known, total=len(known), label="images measured"):
+            confusion += _confusion_of(found, annotations.find(image), len(classes))
+        report = _about(found, annotations, len(known)) | numbers(confusion, [BACKGROUND, *classes])
     write_json(output, report)
     log.info(
         "%s: mIoU %s (%s where decided), %s %% of the pixels are uncertain", report["source"], shown(report["mIoU"]),
@@ -50,15 +50,15 @@ def report_semantics(*, maps: Path, ground_truth: Path, output: Path) -> None:
     )  # fmt: skip
 
 
-def _confusion_of(maps: Artifact[SemanticMaps], truth: GroundTruth, class_count: int) -> np.ndarray:
-    labels, annotated = maps.find(truth.picture).labels, truth.semantic_map
+def _confusion_of(maps: Artifact[SemanticMaps], ground_truth: GroundTruth, class_count: int) -> np.ndarray:
+    labels, annotated = maps.find(ground_truth.image).labels, ground_truth.semantic_map
     if labels.shape != annotated.shape:
         raise ValueError(
-            f"{maps.path}: the map of {truth.picture!r} is {labels.shape} (height, width), its annotation is "
+            f"{maps.path}: the map of {ground_truth.image!r} is {labels.shape} (height, width), its annotation is "
             f"{annotated.shape}; remake both from the same images.h5"
         )
     if ((labels > class_count) & (labels != UNCERTAIN)).any():
-        raise ValueError(f"{maps.path}: the map of {truth.picture!r} has labels above {class_count}; remake it")
+        raise ValueError(f"{maps.path}: the map of {ground_truth.image!r} has labels above {class_count}; remake it")
     return confusion_matrix(annotated, labels, class_count)
 
 
@@ -112,18 +112,18 @@ def _share(part: int, whole: int) -> float:
     return float(part / whole) if whole else float("nan")
 
 
-def _about(maps: Artifact[SemanticMaps], truth: Artifact[GroundTruth], measured: int) -> dict[str, Any]:
+def _about(maps: Artifact[SemanticMaps], ground_truth: Artifact[GroundTruth], measured: int) -> dict[str, Any]:
     return {
         "source": maps.header["source"],
         "supervision": maps.header["supervision"],
         "units": "percent",
         "n_images": measured,
-        "n_images_left_out": len(truth) - measured,
+        "n_images_left_out": len(ground_truth) - measured,
         "treatment": {
             "void": "ignore: unlabelled pixels, and crowds that no instance covers, do not count",
             "uncertain": "background in mIoU, pixel_accuracy and IoU; left out of those named decided",
         },
-        "inputs": {"maps": maps.fingerprint, "ground_truth": truth.fingerprint},
+        "inputs": {"maps": maps.fingerprint, "ground_truth": ground_truth.fingerprint},
     }
 
 

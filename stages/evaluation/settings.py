@@ -10,12 +10,12 @@ Preset = Literal["voc", "cim", "sds"]
 Overlap = Annotated[float, Field(gt=0, lt=1)]
 
 
-class TruthSettings(Section):
+class GroundTruthSettings(Section):
     """How unusual annotations count."""
 
     void: Literal["background", "ignore"] = Field(
         description="unlabelled (255) pixels: `background` leaves them in the masks, so that covering them costs IoU "
-        "(chainercv, CIM); `ignore` takes them out of prediction and truth before IoU (MCG's benchmark)"
+        "(chainercv, CIM); `ignore` takes them out of prediction and ground truth before IoU (MCG's benchmark)"
     )
     difficult: Literal["count", "ignore"] = Field(
         description="instances marked difficult: `count` as any other (no mask benchmark has the mark); `ignore`: "
@@ -23,7 +23,7 @@ class TruthSettings(Section):
     )
 
 
-class MaskMetricsSettings(TruthSettings):
+class MaskMetricsSettings(GroundTruthSettings):
     """What `evaluate_instances` reports."""
 
     thresholds: list[Overlap] = Field(min_length=1, description="IoU of the presets' mAP; 0.5 gives `mAP50`")
@@ -43,7 +43,7 @@ class MaskMetricsSettings(TruthSettings):
         return self
 
 
-class ProposalReportSettings(TruthSettings):
+class ProposalReportSettings(GroundTruthSettings):
     """What `report_proposals` reports."""
 
     recall_thresholds: list[Overlap] = Field(min_length=1, description="IoU of the recalls; an overlap >= it counts")
@@ -52,13 +52,13 @@ class ProposalReportSettings(TruthSettings):
     )
 
 
-class ClusterLabelReportSettings(TruthSettings):
+class ClusterLabelReportSettings(GroundTruthSettings):
     """What `report_cluster_labels` reports."""
 
     overlap: Overlap = Field(description="IoU with an instance of its class from which a labelled proposal is right")
 
 
-class PseudoMaskReportSettings(TruthSettings):
+class PseudoMaskReportSettings(GroundTruthSettings):
     """What `report_pseudo_masks` reports."""
 
     thresholds: list[Overlap] = Field(

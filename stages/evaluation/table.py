@@ -14,7 +14,7 @@ class Table:
     """Runs on one split, in the order given.
 
     Attributes:
-        about: what all runs share: dataset, split, number of pictures, treatment of unusual annotations, units.
+        about: what all runs share: dataset, split, number of images, treatment of unusual annotations, units.
         columns: keys of the numbers, such as "mAP50 (voc)".
         rows: run, method, supervision, and `values` by column; None where there is none.
     """
@@ -28,7 +28,7 @@ def build_tables(metrics: dict[Path, dict[str, Any]]) -> list[Table]:
     """A table for each split from metrics.json files, by path.
 
     Raises:
-        ValueError: no file, files that are no metrics, or runs on a split that were measured on different pictures or
+        ValueError: no file, files that are no metrics, or runs on a split that were measured on different images or
             with different treatment, or given twice.
     """
     if not metrics:
@@ -61,7 +61,7 @@ def markdown(table: Table) -> str:
     """The table as Markdown, with a line above that says what was measured and how."""
     names, about = ["run", "method", "supervision"], table.about
     introduction = (
-        f"{cell(about['dataset'])} {cell(about['split'])}, {about['n_images']} pictures, in {about['units']}; "
+        f"{cell(about['dataset'])} {cell(about['split'])}, {about['n_images']} images, in {about['units']}; "
         "the preset stands in brackets, the best of a column is bold. "
         + " ".join(f"{key.capitalize()}: {text}." for key, text in about["treatment"].items())
     )

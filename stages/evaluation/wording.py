@@ -8,7 +8,7 @@ def treatment(settings: Any) -> dict[str, str]:
     """How a report treated unusual annotations, in words."""
     void = {
         "background": "background: unlabelled pixels stay in the masks",
-        "ignore": "ignore: unlabelled pixels are taken out of prediction and truth",
+        "ignore": "ignore: unlabelled pixels are taken out of prediction and ground truth",
     }
     difficult = {
         "count": "count: as any other instance",

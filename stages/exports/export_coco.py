@@ -42,21 +42,21 @@ def _info(predictions: Predictions) -> dict[str, Any]:
 
 def _images(predictions: Predictions, numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
     name = file_names(predictions.images)
-    for picture in predictions.ids:
-        record = predictions.images.find(picture)
+    for image in predictions.ids:
+        record = predictions.images.find(image)
         size = {"height": int(record.height), "width": int(record.width)}
-        yield {"id": numbers[picture], "file_name": name(record), **size}
+        yield {"id": numbers[image], "file_name": name(record), **size}
 
 
 def _annotations(predictions: Predictions, numbers: dict[str, int], form: CocoFormSettings) -> Iterator[dict[str, Any]]:
     ids, category = itertools.count(1), predictions.header["category_ids"]
-    for prediction in step.progress(predictions, total=len(predictions), label="pictures exported"):
+    for prediction in step.progress(predictions, total=len(predictions), label="images exported"):
         areas, boxes = prediction.regions.areas().tolist(), prediction.regions.boxes().tolist()
         for i, shape in enumerate(_segmentations(prediction, form)):
             x0, y0, x1, y1 = boxes[i]
             yield {
                 "id": next(ids),
-                "image_id": numbers[prediction.picture.picture],
+                "image_id": numbers[prediction.image.image],
                 "category_id": category[prediction.classes[i]],
                 "segmentation": shape,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],

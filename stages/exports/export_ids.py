@@ -1,4 +1,4 @@
-"""Step: masks as one PNG of instance ids a picture, with a list of what the ids are."""
+"""Step: masks as one PNG of instance ids per image, with a list of what the ids are."""
 
 import csv
 import logging
@@ -12,26 +12,26 @@ from stages.exports.predictions import read_predictions
 from stages.exports.settings import SelectionSettings
 
 log = logging.getLogger(__name__)
-COLUMNS = ("picture", "instance", "class", "score")
+COLUMNS = ("image", "instance", "class", "score")
 
 
 def export_ids(*, images: Path, instances: Path, output: Path, settings: SelectionSettings) -> None:
-    """Write <picture>.png (0: ground; 8 bits, or 16 where there are over 255 instances) and instances.csv.
+    """Write <image>.png (0: background; 8 bits, or 16 where there are over 255 instances) and instances.csv.
 
     Where instances overlap the best score wins; ids are 1, 2, ... of the visible ones, best first. The folder is what
-    `masks` of a folder of own pictures reads, so masks can be corrected and given back.
+    `masks` of a folder of own images reads, so masks can be corrected and given back.
     """
     with read_predictions(images, instances, settings) as predictions, whole_folder(output) as folder:
         classes, hidden = predictions.header["classes"], 0
         with (folder / "instances.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(COLUMNS)
-            for found in step.progress(predictions, total=len(predictions), label="pictures exported"):
-                picture = found.picture.picture
+            for found in step.progress(predictions, total=len(predictions), label="images exported"):
+                image = found.image.image
                 numbers, visible = instance_map(found.regions)
-                write_number_png(file_in(folder, picture, ".png"), numbers)
+                write_number_png(file_in(folder, image, ".png"), numbers)
                 for number, i in enumerate(visible, start=1):
-                    table.writerow([picture, number, classes[found.classes[i]], decimal(found.scores[i])])
+                    table.writerow([image, number, classes[found.classes[i]], decimal(found.scores[i])])
                 hidden += len(found.scores) - len(visible)
     log.info("%d instances are hidden by better ones", hidden)
 

@@ -26,17 +26,17 @@ def _check_official(predictions: Predictions) -> None:
     images = predictions.images
     if not has_official_ids(images):
         raise ValueError(
-            f"{images.path} is of kind {images.header['kind']!r}, whose pictures (such as {images.ids[0]!r}) have no "
+            f"{images.path} is of kind {images.header['kind']!r}, whose images (such as {images.ids[0]!r}) have no "
             "official number that a COCO server would know; results.json is for kind 'coco', export coco.json instead"
         )
 
 
 def _entries(predictions: Predictions) -> Iterator[dict[str, Any]]:
     category = predictions.header["category_ids"]
-    for prediction in step.progress(predictions, total=len(predictions), label="pictures exported"):
+    for prediction in step.progress(predictions, total=len(predictions), label="images exported"):
         for i, encoding in enumerate(encode_regions(prediction.regions)):
             yield {
-                "image_id": int(prediction.picture.picture),
+                "image_id": int(prediction.image.image),
                 "category_id": category[prediction.classes[i]],
                 "segmentation": encoding,
                 "score": decimal(prediction.scores[i]),

@@ -18,17 +18,17 @@ LARGEST = 254  # 255 means void
 def export_voc(*, images: Path, instances: Path, output: Path, settings: SelectionSettings) -> None:
     """Write a folder of palette PNGs as in the VOC 2012 development kit; where instances overlap the best score wins.
 
-    SegmentationObject has 0 for ground and 1, 2, ... for the visible instances, best first; SegmentationClass their
+    SegmentationObject has 0 for background and 1, 2, ... for the visible instances, best first; SegmentationClass their
     classes: VOC's own numbers on VOC, else 1 to classes. labelmap.txt names the classes and colours (the form of
-    CVAT's "Segmentation mask"), ImageSets/Segmentation/<split>.txt the pictures.
+    CVAT's "Segmentation mask"), ImageSets/Segmentation/<split>.txt the images.
 
-    Raises ValueError for more than 254 classes, or that many instances in a picture.
+    Raises ValueError for more than 254 classes, or that many instances in an image.
     """
     palette = voc_palette()
     with read_predictions(images, instances, settings) as predictions, whole_folder(output) as folder:
         values = _class_values(predictions)
         hidden = 0
-        for prediction in step.progress(predictions, total=len(predictions), label="pictures exported"):
+        for prediction in step.progress(predictions, total=len(predictions), label="images exported"):
             hidden += _write_maps(folder, prediction, values, palette)
         _write_lists(folder, predictions, values, palette)
     log.info("%d instances are hidden by better ones", hidden)
@@ -45,16 +45,16 @@ def _class_values(predictions: Predictions) -> np.ndarray:
 
 
 def _write_maps(folder: Path, prediction: Prediction, values: np.ndarray, palette: np.ndarray) -> int:
-    """Write both maps of a picture; returns how many instances cannot be seen in them."""
-    picture = prediction.picture.picture
+    """Write both maps of an image; returns how many instances cannot be seen in them."""
+    image = prediction.image.image
     numbers, visible = instance_map(prediction.regions)
     if len(visible) > LARGEST:
         raise ValueError(
-            f"picture {picture!r} has {len(visible)} instances, VOC's maps hold {LARGEST}; lower exports.*.top_k"
+            f"image {image!r} has {len(visible)} instances, VOC's maps hold {LARGEST}; lower exports.*.top_k"
         )
     of_number = np.concatenate([[0], values[prediction.classes[visible]]])
-    write_palette_png(file_in(folder / "SegmentationObject", picture, ".png"), numbers, palette)
-    write_palette_png(file_in(folder / "SegmentationClass", picture, ".png"), of_number[numbers], palette)
+    write_palette_png(file_in(folder / "SegmentationObject", image, ".png"), numbers, palette)
+    write_palette_png(file_in(folder / "SegmentationClass", image, ".png"), of_number[numbers], palette)
     return len(prediction.scores) - len(visible)
 
 
@@ -64,7 +64,7 @@ def _write_lists(folder: Path, predictions: Predictions, values: np.ndarray, pal
     lines += [f"{names[value]}:{_colour(palette[value])}::" for value in sorted(names)]
     (folder / "labelmap.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     listed = file_in(folder / "ImageSets" / "Segmentation", predictions.images.header["split"], ".txt")
-    listed.write_text("".join(f"{picture}\n" for picture in predictions.ids), encoding="utf-8")
+    listed.write_text("".join(f"{image}\n" for image in predictions.ids), encoding="utf-8")
 
 
 def _colour(rgb: np.ndarray) -> str:

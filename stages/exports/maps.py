@@ -1,4 +1,4 @@
-"""Instances as maps of numbers: one value a pixel, and PNG files that hold them."""
+"""Instances as maps of numbers: one value per pixel, and PNG files that hold them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def instance_map(regions: Regions) -> tuple[np.ndarray, np.ndarray]:
     """Which instance each pixel shows, where the first of several wins; the others may be hidden altogether.
 
     Returns:
-        numbers: (H, W) int32, 0 for ground, k for the k-th visible instance.
+        numbers: (H, W) int32, 0 for background, k for the k-th visible instance.
         visible: (n,) int64, index among the regions of each visible instance, ascending.
     """
     if not len(regions):

@@ -11,7 +11,7 @@ from stages.exports.settings import PackSettings
 PRESETS = ("voc", "cim", "sds", "coco")
 WITHOUT_MASKS = {"image tags", "points"}  # kinds of supervision in which nobody draws a mask
 USAGE = """\
-TAGMASK_MODEL=path/of/this/folder TAGMASK_PICTURES=path/of/pictures \\
+TAGMASK_MODEL=path/of/this/folder TAGMASK_IMAGES=path/of/images \\
     snakemake segment -c2 --configfile path/of/this/folder/segment.yaml
 """
 
@@ -24,9 +24,9 @@ class Facts:
         settings: the run and the overlay.
         metadata: of the weights file.
         digest: SHA-256 of the weights file.
-        images: header of the training pictures.
-        tags: (pictures, classes) bool, tags of the training pictures.
-        proposals: header of the training pictures' proposals; None: the run chooses among none.
+        images: header of the training images.
+        tags: (images, classes) bool, tags of the training images.
+        proposals: header of the training images' proposals; None: the run chooses among none.
     """
 
     settings: PackSettings
@@ -51,7 +51,7 @@ def _head(facts: Facts) -> str:
     if facts.proposals is not None:
         source, seen = facts.proposals["source"], facts.proposals["supervision"]
         supervision.append(f"proposals of {source!r}, which have seen: {seen}")
-    needs = "proposals of the same source" if "proposals" in settings.overlay else "pictures alone"
+    needs = "proposals of the same source" if "proposals" in settings.overlay else "images alone"
     return f"""\
 # {settings.run} of {settings.dataset}
 
@@ -74,10 +74,10 @@ def _data(facts: Facts) -> str:
 ## Data
 
 Trained on split {facts.settings.train_split} of {facts.settings.dataset} (kind {facts.images["kind"]}): {len(tagged)}
-pictures, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs:
+images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs:
 {inputs}.
 
-| class | pictures with the tag |
+| class | images with the tag |
 | --- | --- |
 """ + "\n".join(rows)
 
@@ -89,7 +89,7 @@ def _metrics(metrics: dict[str, dict[str, Any]]) -> str:
             lines += [f"Split {split}: not measured, no masks of it are known.", ""]
             continue
         lines += [
-            f"Split {split}: {found['n_instances']} annotated instances in {found['n_images']} pictures. In percent;",
+            f"Split {split}: {found['n_instances']} annotated instances in {found['n_images']} images. In percent;",
             "definitions of the presets and all numbers are in metrics.json.",
             "",
             "| preset | metrics |",
@@ -109,18 +109,18 @@ def _usage(facts: Facts) -> str:
     for source in facts.settings.overlay.get("proposals", {}).values():
         if "path" in source:
             proposals = f"""
-The proposals were imported ({source["kind"]}): set TAGMASK_PROPOSALS to those of the new pictures, made the same way.
+The proposals were imported ({source["kind"]}): set TAGMASK_PROPOSALS to those of the new images, made the same way.
 """
     return f"""\
 ## Use
 
-In a fresh clone of tagmask, for a folder of pictures without any tags:
+In a fresh clone of tagmask, for a folder of images without any tags:
 
 ```
 {USAGE}```
 {proposals}
-Masks appear in results/new_pictures/{facts.settings.run}/new/exports: COCO JSON, overlays, one PNG of instance ids a
-picture. segment.yaml holds everything that differs from config.yaml; docs/new_pictures.md explains it.
+Masks appear in results/new_images/{facts.settings.run}/new/exports: COCO JSON, overlays, one PNG of instance ids per
+image. segment.yaml holds everything that differs from config.yaml; docs/new_images.md explains it.
 """
 
 
@@ -130,7 +130,7 @@ def _limits(facts: Facts) -> str:
     return f"""\
 ## Limits
 
-* It knows its {len(facts.metadata["classes"])} classes only, and finds them where pictures resemble those it was
+* It knows its {len(facts.metadata["classes"])} classes only, and finds them where images resemble those it was
   trained on.
 * {reason} may take the part of an object that tells its class for the whole, or objects that always stand together
   for one.

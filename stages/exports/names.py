@@ -1,4 +1,4 @@
-"""Names and numbers that other programs know pictures and classes by."""
+"""Names and numbers that other programs know images and classes by."""
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -6,39 +6,39 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import Artifact
 
-OFFICIAL = "coco"  # kind of data set whose picture ids are official numbers
+OFFICIAL = "coco"  # kind of data set whose image ids are official numbers
 
 
-def has_official_ids(images: Artifact[Picture]) -> bool:
-    """Whether the pictures' ids are those of a COCO JSON."""
+def has_official_ids(images: Artifact[ImageRecord]) -> bool:
+    """Whether the images' ids are those of a COCO JSON."""
     return images.header["kind"] == OFFICIAL
 
 
-def image_numbers(images: Artifact[Picture], pictures: list[str]) -> dict[str, int]:
-    """COCO image id of each picture: the official one where there is one, else 1, 2, ... in the order of `pictures`."""
+def image_numbers(images: Artifact[ImageRecord], ids: list[str]) -> dict[str, int]:
+    """COCO image id of each image: the official one where there is one, else 1, 2, ... in the order of `ids`."""
     if has_official_ids(images):
-        return {picture: int(picture) for picture in pictures}
-    return {picture: number for number, picture in enumerate(pictures, start=1)}
+        return {image: int(image) for image in ids}
+    return {image: number for number, image in enumerate(ids, start=1)}
 
 
-def file_names(images: Artifact[Picture]) -> Callable[[Picture], str]:
-    """A function from a picture to its file name for other programs.
+def file_names(images: Artifact[ImageRecord]) -> Callable[[ImageRecord], str]:
+    """A function from an image to its file name for other programs.
 
-    Own pictures (kind folder): the path in their folder. Data sets: the path in the folder that holds all pictures of
-    the split, which is what their own annotations say. Embedded pictures: <id>.png, as no file has them.
+    Own images (kind folder): the path in their folder. Data sets: the path in the folder that holds all images of
+    the split, which is what their own annotations say. Embedded images: <id>.png, as no file has them.
     """
     paths = [path for path in images.column("path") if path]
     shared: tuple[str, ...] = ()
     if paths and images.header["kind"] != "folder":
         shared = _common([PurePosixPath(path).parent.parts for path in paths])
 
-    def name(picture: Picture) -> str:
-        if not picture.path:
-            return f"{picture.picture}.png"
-        return PurePosixPath(*PurePosixPath(picture.path).parts[len(shared) :]).as_posix()
+    def name(image: ImageRecord) -> str:
+        if not image.path:
+            return f"{image.image}.png"
+        return PurePosixPath(*PurePosixPath(image.path).parts[len(shared) :]).as_posix()
 
     return name
 

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from stages.core.artifacts.files import read_json, whole_file, write_json, write_text
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import read_metadata, weights_digest
@@ -17,8 +17,8 @@ from stages.exports.model_card import Facts, model_card
 from stages.exports.settings import PackSettings
 
 HEAD = """\
-# Segments new pictures with the weights beside this file:
-#   TAGMASK_MODEL=folder TAGMASK_PICTURES=folder snakemake segment -c2 --configfile folder/segment.yaml
+# Segments new images with the weights beside this file:
+#   TAGMASK_MODEL=folder TAGMASK_IMAGES=folder snakemake segment -c2 --configfile folder/segment.yaml
 """
 
 
@@ -34,7 +34,7 @@ def pack_model(
     output_segment: Path,
     settings: PackSettings,
 ) -> None:
-    """Copy the weights; write the model card, the metrics of all splits, and the overlay that segments new pictures.
+    """Copy the weights; write the model card, the metrics of all splits, and the overlay that segments new images.
 
     `images` and `proposals` are those of the training split, `metrics` the files of `settings.splits` in their order.
     A run that chooses among no proposals has none. The four outputs stand in one folder.
@@ -43,14 +43,14 @@ def pack_model(
     of another run.
     """
     metadata = read_metadata(weights)
-    with read(images, Picture) as pictures:
-        _check(weights, metadata, pictures.header["classes"], settings)
+    with read(images, ImageRecord) as listing:
+        _check(weights, metadata, listing.header["classes"], settings)
         facts = Facts(
             settings=settings,
             metadata=metadata,
             digest=weights_digest(weights),
-            images=pictures.header,
-            tags=np.stack([pictures.field(i, "tags") for i in range(len(pictures))]),
+            images=listing.header,
+            tags=np.stack([listing.field(i, "tags") for i in range(len(listing))]),
             proposals=_header(proposals),
         )
     measured = {split: _measured(path, split, settings) for split, path in zip(settings.splits, metrics, strict=True)}
@@ -77,7 +77,7 @@ def _check(weights: Path, metadata: dict[str, Any], classes: list[str], settings
         )
     if metadata["classes"] != classes:
         raise ValueError(
-            f"{weights} knows classes {metadata['classes']}, the training pictures have {classes}; train again"
+            f"{weights} knows classes {metadata['classes']}, the training images have {classes}; train again"
         )
 
 

@@ -32,8 +32,8 @@ def polygons(mask: np.ndarray, *, tolerance: float) -> list[list[float]]:
 def _outlines(mask: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """Rings (n, 2) int (x, y) around parts and holes, and OpenCV's hierarchy (rings, 4).
 
-    OpenCV's contours pass through centres of pixels. On the mask at twice its size, where pixel x covers 2x and
-    2x + 1, a centre c at a left or right border says which corner is meant: (c + 1) // 2.
+    OpenCV's contours pass through centers of pixels. On the mask at twice its size, where pixel x covers 2x and
+    2x + 1, a center c at a left or right border says which corner is meant: (c + 1) // 2.
     """
     double = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     contours, hierarchy = cv2.findContours(double, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)

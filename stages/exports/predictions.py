@@ -1,4 +1,4 @@
-"""Predicted (or pseudo) masks picture by picture beside their pictures, as exports and overlays want them."""
+"""Predicted (or pseudo) masks image by image beside their images, as exports and overlays want them."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import Artifact, read
 from stages.exports.settings import SelectionSettings
@@ -20,26 +20,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture and its selected instances, best first.
+    """An image and its selected instances, best first.
 
     Attributes:
-        picture: the picture and its tags.
+        image: the image and its tags.
         regions: N masks, none empty.
         classes: (N,) int32, index into the classes.
         scores: (N,) float32, descending.
     """
 
-    picture: Picture
+    image: ImageRecord
     regions: Regions
     classes: np.ndarray
     scores: np.ndarray
 
 
 class Predictions:
-    """The pictures of an instances artifact with their selected instances."""
+    """The images of an instances artifact with their selected instances."""
 
-    def __init__(self, images: Artifact[Picture], instances: Artifact[Instances], settings: SelectionSettings) -> None:
-        """Raises ValueError where the two do not belong together, or no picture has the tags that are asked for."""
+    def __init__(
+        self, images: Artifact[ImageRecord], instances: Artifact[Instances], settings: SelectionSettings
+    ) -> None:
+        """Raises ValueError where the two do not belong together, or no image has the tags that are asked for."""
         self.images, self.instances, self.settings = images, instances, settings
         for key in ("classes", "category_ids"):
             if images.header[key] != instances.header[key]:
@@ -50,12 +52,12 @@ class Predictions:
         strangers = sorted(set(instances.ids) - set(images.ids))
         if strangers:
             raise ValueError(
-                f"{instances.path} holds {len(strangers)} pictures that {images.path} does not list, such as "
+                f"{instances.path} holds {len(strangers)} images that {images.path} does not list, such as "
                 f"{strangers[0]!r}; give the images.h5 of the same split"
             )
         if settings.tagged_only and images.header["untagged"] == len(images):
             raise ValueError(
-                f"tagged_only is set, but none of the {len(images)} pictures of {images.path} has a tag, so nothing "
+                f"tagged_only is set, but none of the {len(images)} images of {images.path} has a tag, so nothing "
                 "would be exported; set it to false"
             )
 
@@ -66,7 +68,7 @@ class Predictions:
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the pictures, in the order of the instances."""
+        """Ids of the images, in the order of the instances."""
         return self.instances.ids
 
     def __len__(self) -> int:
@@ -79,26 +81,26 @@ class Predictions:
             prediction = self._selected(found)
             kept, total = kept + len(prediction.scores), total + len(found.scores)
             yield prediction
-        log.info("%d of %d instances in %d pictures selected", kept, total, len(self))
+        log.info("%d of %d instances in %d images selected", kept, total, len(self))
 
     def _selected(self, found: Instances) -> Prediction:
-        picture = self.images.find(found.picture)
+        image = self.images.find(found.image)
         regions = found.regions
-        if regions.shape != (picture.height, picture.width):
+        if regions.shape != (image.height, image.width):
             raise ValueError(
-                f"picture {picture.picture!r} has {picture.height}x{picture.width} pixels, its instances have "
-                f"{regions.shape[0]}x{regions.shape[1]}; remake them from the same pictures"
+                f"image {image.image!r} has {image.height}x{image.width} pixels, its instances have "
+                f"{regions.shape[0]}x{regions.shape[1]}; remake them from the same images"
             )
         wanted = (found.scores >= self.settings.score_threshold) & (regions.areas() > 0)
         if self.settings.tagged_only:
-            wanted &= picture.tags[found.classes]
+            wanted &= image.tags[found.classes]
         order = np.argsort(-found.scores, kind="stable")
         chosen = order[wanted[order]][: self.settings.top_k]
-        return Prediction(picture, regions.select(chosen), found.classes[chosen], found.scores[chosen])
+        return Prediction(image, regions.select(chosen), found.classes[chosen], found.scores[chosen])
 
 
 @contextlib.contextmanager
 def read_predictions(images: Path, instances: Path, settings: SelectionSettings) -> Iterator[Predictions]:
     """Open both artifacts. Raises FileNotFoundError or ValueError as `read` and `Predictions` do."""
-    with read(images, Picture) as pictures, read(instances, Instances) as found:
-        yield Predictions(pictures, found, settings)
+    with read(images, ImageRecord) as listing, read(instances, Instances) as found:
+        yield Predictions(listing, found, settings)

@@ -10,11 +10,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SelectionSettings(Section):
-    """Which instances of a picture are exported. Instances without a pixel never are."""
+    """Which instances of an image are exported. Instances without a pixel never are."""
 
     score_threshold: float = Field(ge=0, description="least score of an instance")
-    top_k: int | None = Field(ge=1, description="most instances of a picture, best first; null: all")
-    tagged_only: bool = Field(description="only classes that the picture is tagged with")
+    top_k: int | None = Field(ge=1, description="most instances of an image, best first; null: all")
+    tagged_only: bool = Field(description="only classes that the image is tagged with")
 
 
 class CocoFormSettings(Section):
@@ -38,7 +38,7 @@ class CocoExportSettings(Section):
 class OverlayFormSettings(Section):
     """How an overlay looks."""
 
-    longer_side: int | None = Field(ge=64, description="pixels of the drawn picture; null: those of the picture")
+    longer_side: int | None = Field(ge=64, description="pixels of the drawn image; null: those of the image")
     jpeg_quality: int = Field(ge=10, le=100, description="larger is better and heavier")
     opacity: Share = Field(description="of painted masks; their outlines are solid")
 

@@ -21,7 +21,7 @@ def write_object(path: Path, lists: Mapping[str, Iterable[Any]], **fields: Any) 
 
 
 def write_list(path: Path, entries: Iterable[Any]) -> None:
-    """Write [entry, ...], one a line."""
+    """Write [entry, ...], one per line."""
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         _write_entries(file, entries)
         file.write("\n")

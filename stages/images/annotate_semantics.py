@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.semantic_maps import MOST_CLASSES, SemanticMaps
+from stages.core.artifacts.semantic_maps import MAX_CLASSES, SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.workflow import step
 
@@ -12,26 +12,28 @@ log = logging.getLogger(__name__)
 
 
 def annotate_semantics(*, ground_truth: Path, output: Path) -> None:
-    """Write the class of every pixel of every picture; see `GroundTruth.semantic_map`.
+    """Write the class of every pixel of every image; see `GroundTruth.semantic_map`.
 
-    Pictures without known masks are void everywhere; they are counted in the log. The supervision of the maps, and of
+    Images without known masks are void everywhere; they are counted in the log. The supervision of the maps, and of
     all that is made of them, is "masks".
     Raises ValueError where the classes do not fit one byte.
     """
-    with read(ground_truth, GroundTruth) as truth:
-        classes = truth.header["classes"]
-        if len(classes) > MOST_CLASSES:
+    with read(ground_truth, GroundTruth) as annotations:
+        classes = annotations.header["classes"]
+        if len(classes) > MAX_CLASSES:
             raise ValueError(
-                f"{ground_truth} has {len(classes)} classes; semantic maps hold at most {MOST_CLASSES}: list fewer"
+                f"{ground_truth} has {len(classes)} classes; semantic maps hold at most {MAX_CLASSES}: list fewer"
             )
         header = {"classes": classes, "source": "annotations", "supervision": "masks"}
-        made_by = Provenance("annotate_semantics", None, None, {"ground_truth": truth})
+        made_by = Provenance("annotate_semantics", None, None, {"ground_truth": annotations})
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
-            for record in step.progress(truth, total=len(truth), label="pictures"):
-                writer.append(SemanticMaps(picture=record.picture, labels=record.semantic_map))
-        unknown = len(truth) - int(truth.column("annotated").sum())
+            for record in step.progress(annotations, total=len(annotations), label="images"):
+                writer.append(SemanticMaps(image=record.image, labels=record.semantic_map))
+        unknown = len(annotations) - int(annotations.column("annotated").sum())
     if unknown:
-        log.warning("%d of %d pictures have no known masks; their maps are uncertain everywhere", unknown, len(truth))
+        log.warning(
+            "%d of %d images have no known masks; their maps are uncertain everywhere", unknown, len(annotations)
+        )
 
 
 if __name__ == "__main__":

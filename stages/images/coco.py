@@ -4,12 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from stages.images.coco_json import CocoJson
-from stages.images.dataset import PointFiles, Truth, selected_classes
+from stages.images.dataset import Annotations, PointFiles, selected_classes
 from stages.images.settings import ChosenImages, CocoSettings, CocoSplit
 
 
 class Coco:
-    """One split of a COCO data set. Picture ids are the official image ids as text; classes are in order of theirs."""
+    """One split of a COCO data set. Image ids are the official image ids as text; classes are in order of theirs."""
 
     def __init__(self, settings: ChosenImages, split: str) -> None:
         """Read the split's JSON. Raises FileNotFoundError or ValueError naming what is wrong with it."""
@@ -17,29 +17,29 @@ class Coco:
         assert isinstance(block, CocoSettings)
         assert isinstance(files, CocoSplit)
         self._json = CocoJson(Path(block.root) / files.annotations)
-        self._folder = files.pictures.rstrip("/")
+        self._folder = files.images.rstrip("/")
         self._crowd_tags = block.crowd_tags
         self.root = block.root
         self.classes = selected_classes(settings.classes, list(self._json.categories.values()), str(self._json.path))
         ids = {name: number for number, name in self._json.categories.items()}
         self.category_ids = [ids[name] for name in self.classes]
         self._index = {number: i for i, number in enumerate(self.category_ids)}
-        self.pictures = [str(number) for number in self._json.images]
+        self.images = [str(number) for number in self._json.images]
         self.points: PointFiles | None = None
 
-    def path(self, picture: str) -> str:
-        """File of a picture relative to `root`."""
-        return f"{self._folder}/{self._json.images[int(picture)]['file_name']}"
+    def path(self, image: str) -> str:
+        """File of an image relative to `root`."""
+        return f"{self._folder}/{self._json.images[int(image)]['file_name']}"
 
-    def embedded(self, picture: str) -> bytes:
-        """Never called: the pictures are files."""
-        raise ValueError(f"picture {picture!r} of COCO is a file")
+    def embedded(self, image: str) -> bytes:
+        """Never called: the images are files."""
+        raise ValueError(f"image {image!r} of COCO is a file")
 
-    def tags(self, picture: str) -> Collection[int]:
-        """Classes of the picture's annotations, those of crowds by `crowd_tags`."""
-        categories = self._json.tags(int(picture), crowds=self._crowd_tags)
+    def tags(self, image: str) -> Collection[int]:
+        """Classes of the image's annotations, those of crowds by `crowd_tags`."""
+        categories = self._json.tags(int(image), crowds=self._crowd_tags)
         return {self._index[number] for number in categories if number in self._index}
 
-    def truth(self, picture: str, height: int, width: int) -> Truth | None:
-        """The picture's annotations of the selected classes, crowds and ignored ones marked."""
-        return self._json.truth(int(picture), height, width, self._index.get)
+    def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
+        """The image's annotations of the selected classes, crowds and ignored ones marked."""
+        return self._json.ground_truth(int(image), height, width, self._index.get)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from stages.images.dataset import Truth, check_inside, check_unique, make_truth
+from stages.images.dataset import Annotations, check_inside, check_unique, make_annotations
 from stages.images.index_maps import check_size
 from stages.ops import rle
 
 
 class CocoJson:
-    """The pictures, categories and annotations of one JSON file, by official ids."""
+    """The images, categories and annotations of one JSON file, by official ids."""
 
     def __init__(self, path: Path) -> None:
         """Read the file. Raises FileNotFoundError or ValueError naming what does not agree."""
@@ -47,11 +47,13 @@ class CocoJson:
         """Category ids of an image's annotations; those of crowds only where `crowds`."""
         return {a["category_id"] for a in self._of_image.get(image, []) if crowds or not a.get("iscrowd", 0)}
 
-    def truth(self, image: int, height: int, width: int, class_of: Callable[[int], int | None]) -> Truth | None:
+    def ground_truth(
+        self, image: int, height: int, width: int, class_of: Callable[[int], int | None]
+    ) -> Annotations | None:
         """Instances of an image whose category has a class, in file order; None where the file has no masks for it.
 
         Crowds are kept and marked; the annotation's `ignore` becomes `difficult`. Raises ValueError where the JSON's
-        size is not the picture's, or a segmentation cannot be read.
+        size is not the image's, or a segmentation cannot be read.
         """
         entry = self.images[image]
         if "height" in entry and "width" in entry:
@@ -61,7 +63,7 @@ class CocoJson:
             return None
         kept = [(a, class_of(a["category_id"])) for a in annotations]
         kept = [(a, index) for a, index in kept if index is not None]
-        return make_truth(
+        return make_annotations(
             [self._mask(a, height, width) for a, _ in kept],
             [index for _, index in kept],
             [a["id"] for a, _ in kept],
@@ -101,7 +103,7 @@ def _read(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path} has no {' and no '.join(missing)}; expected instance annotations in COCO's format")
     if not data["images"]:
-        raise ValueError(f"{path} lists no pictures; restore it")
+        raise ValueError(f"{path} lists no images; restore it")
     return data
 
 

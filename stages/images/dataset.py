@@ -11,8 +11,8 @@ SHOWN = 10  # how many of a long list a message names; the rest is counted
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Annotated instances of one picture.
+class Annotations:
+    """Annotated instances of one image.
 
     Attributes:
         masks: (instances, height, width) bool; an annotation without area gives an empty mask.
@@ -33,7 +33,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class PointFiles:
-    """Point labels in text files `<folder>/<picture>.txt`, lines 'x y class conf' (the form of BESTIE's Center_points).
+    """Point labels in text files `<folder>/<image>.txt`, lines 'x y class conf' (the form of BESTIE's Center_points).
 
     Attributes:
         folder: where the files are.
@@ -45,28 +45,28 @@ class PointFiles:
 
 
 class DataSet(Protocol):
-    """One split of a data set. `pictures` are ids in a fixed order; methods may be called from several threads."""
+    """One split of a data set. `images` are ids in a fixed order; methods may be called from several threads."""
 
-    root: str  # folder that `path` is relative to; empty where the pictures are embedded
+    root: str  # folder that `path` is relative to; empty where the images are embedded
     classes: list[str]
     category_ids: list[int]
-    pictures: list[str]
+    images: list[str]
     points: PointFiles | None
 
-    def path(self, picture: str) -> str:
-        """File of a picture relative to `root`, with '/'; empty where the picture is embedded."""
+    def path(self, image: str) -> str:
+        """File of an image relative to `root`, with '/'; empty where the image is embedded."""
 
-    def embedded(self, picture: str) -> bytes:
-        """The encoded picture where it is on no disk. Not called where `path` is not empty."""
+    def embedded(self, image: str) -> bytes:
+        """The encoded image where it is on no disk. Not called where `path` is not empty."""
 
-    def tags(self, picture: str) -> Collection[int]:
-        """Indices of the classes that the picture is tagged with. Raises ValueError or FileNotFoundError."""
+    def tags(self, image: str) -> Collection[int]:
+        """Indices of the classes that the image is tagged with. Raises ValueError or FileNotFoundError."""
 
-    def truth(self, picture: str, height: int, width: int) -> Truth | None:
-        """The picture's instances, None where no masks are known. Raises ValueError where they do not fit."""
+    def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
+        """The image's instances, None where no masks are known. Raises ValueError where they do not fit."""
 
 
-def make_truth(
+def make_annotations(
     masks: Sequence[np.ndarray],
     classes: Sequence[int],
     annotation_ids: Sequence[int],
@@ -75,10 +75,10 @@ def make_truth(
     crowd: Sequence[bool] | None = None,
     difficult: Sequence[bool] | None = None,
     void: np.ndarray | None = None,
-) -> Truth:
-    """A Truth from lists of equal length; `crowd` and `difficult` default to all false."""
+) -> Annotations:
+    """Annotations from lists of equal length; `crowd` and `difficult` default to all false."""
     none = [False] * len(masks)
-    return Truth(
+    return Annotations(
         masks=np.stack(masks) if len(masks) else np.zeros((0, *shape), bool),
         classes=np.asarray(classes, np.int32),
         crowd=np.asarray(none if crowd is None else crowd, bool),
@@ -106,22 +106,22 @@ def check_inside(name: str, source: str) -> str:
     # A drive letter (C:/...) is absolute on the machine that wrote the list.
     if not name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise ValueError(
-            f"{source} names the picture {name!r}, which is not a path inside the folder of the pictures; "
+            f"{source} names the image {name!r}, which is not a path inside the folder of the images; "
             "use paths relative to that folder, without '..'"
         )
     return str(path)
 
 
-def check_unique(pictures: Iterable[str], source: str) -> None:
+def check_unique(images: Iterable[str], source: str) -> None:
     """Raise ValueError where an id occurs twice."""
     seen: set[str] = set()
     twice: dict[str, None] = {}
-    for picture in pictures:
-        if picture in seen:
-            twice[picture] = None
-        seen.add(picture)
+    for image in images:
+        if image in seen:
+            twice[image] = None
+        seen.add(image)
     if twice:
-        raise ValueError(f"{source} names {listed(list(twice))} more than once; each picture needs one id of its own")
+        raise ValueError(f"{source} names {listed(list(twice))} more than once; each image needs one id of its own")
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.images.pictures import DAMAGED
+from stages.core.images.loading import DAMAGED
 
 NUMBER_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")  # palette index or grey value; other modes are colours
 
 
 def read_index_map(path: Path, height: int, width: int) -> np.ndarray:
-    """The numbers of a PNG map as (height, width) int32; a palette picture gives its indices.
+    """The numbers of a PNG map as (height, width) int32; a palette image gives its indices.
 
-    Raises FileNotFoundError, or ValueError where the file is damaged, in colour, or not as large as its picture.
+    Raises FileNotFoundError, or ValueError where the file is damaged, in colour, or not as large as its image.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; restore it")
@@ -29,9 +29,9 @@ def read_index_map(path: Path, height: int, width: int) -> np.ndarray:
 
 
 def check_size(found: tuple[int, ...], height: int, width: int, name: str) -> None:
-    """Raise ValueError where a mask is not as large as its picture."""
+    """Raise ValueError where a mask is not as large as its image."""
     if tuple(found) != (height, width):
         raise ValueError(
-            f"{name} is {found[0]}x{found[1]} pixels (height x width), but its picture is {height}x{width} after EXIF "
-            "orientation; masks and picture must be of the same version of the data"
+            f"{name} is {found[0]}x{found[1]} pixels (height x width), but its image is {height}x{width} after EXIF "
+            "orientation; masks and image must be of the same version of the data"
         )

@@ -1,4 +1,4 @@
-"""Step: a data set's split as pictures with tags, and its annotations in artifacts of their own."""
+"""Step: a data set's split as images with tags, and its annotations in artifacts of their own."""
 
 import logging
 from collections import deque
@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, Writer, create
 from stages.core.workflow import step
@@ -29,7 +29,7 @@ DATA_SETS: dict[str, Callable[[ChosenImages, str], DataSet]] = {
     "coco": Coco,
     "folder": Folder,
 }
-AHEAD = 4  # pictures in work for each thread: keeps all busy, and memory constant
+AHEAD = 4  # images in work for each thread: keeps all busy, and memory constant
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -43,73 +43,73 @@ def list_images(
     split: str,
     threads: int,
 ) -> None:
-    """List the pictures of a split with their tags; keep instances and points apart from them.
+    """List the images of a split with their tags; keep instances and points apart from them.
 
-    Each picture is checked (decoded where `verify` is full). Raises ValueError that names the first unusable pictures
-    and counts all; nothing is written then. Pictures without a tag are listed, and counted in the header and the log.
+    Each image is checked (decoded where `verify` is full). Raises ValueError that names the first unusable images
+    and counts all; nothing is written then. Images without a tag are listed, and counted in the header and the log.
     """
     data = DATA_SETS[settings.kind](settings, split)
-    check_unique(data.pictures, f"{settings.name}/{split}")
+    check_unique(data.images, f"{settings.name}/{split}")
     tags = read_all_tags(data, threads)
-    untagged = [picture for picture, row in tags.items() if not row.any()]
+    untagged = [image for image, row in tags.items() if not row.any()]
     header = {"classes": data.classes, "category_ids": data.category_ids}
     about = {"name": settings.name, "kind": settings.kind, "split": split, "root": data.root, "untagged": len(untagged)}
     seed = settings.block.seed if isinstance(settings.block, ShapesSettings) else None
     made_by = Provenance(step="list_images", settings=settings, seed=seed, inputs={})
     with (
-        create(output_images, Picture, header=header | about, provenance=made_by) as pictures,
-        create(output_ground_truth, GroundTruth, header=header, provenance=made_by) as truths,
+        create(output_images, ImageRecord, header=header | about, provenance=made_by) as images,
+        create(output_ground_truth, GroundTruth, header=header, provenance=made_by) as ground_truths,
         create(output_points, Points, header=header, provenance=made_by) as points,
     ):
-        counts = _write_all(data, tags, (pictures, truths, points), verify=settings.verify, threads=threads)
+        counts = _write_all(data, tags, (images, ground_truths, points), verify=settings.verify, threads=threads)
     _report(data, tags, untagged, counts)
 
 
 def read_all_tags(data: DataSet, threads: int) -> dict[str, np.ndarray]:
-    """Tags of each picture, (classes,) bool. Raises ValueError naming the first bad pictures and counting all."""
+    """Tags of each image, (classes,) bool. Raises ValueError naming the first bad images and counting all."""
 
-    def row(picture: str) -> np.ndarray:
+    def row(image: str) -> np.ndarray:
         tagged = np.zeros(len(data.classes), bool)
-        tagged[list(data.tags(picture))] = True
+        tagged[list(data.tags(image))] = True
         return tagged
 
     found: dict[str, np.ndarray] = {}
     problems: list[str] = []
-    for picture, result in zip(data.pictures, in_order(_caught(row), data.pictures, threads), strict=True):
+    for image, result in zip(data.images, in_order(_caught(row), data.images, threads), strict=True):
         if isinstance(result, str):
             problems.append(result)
         else:
-            found[picture] = result
-    _stop_on(problems, len(data.pictures))
+            found[image] = result
+    _stop_on(problems, len(data.images))
     return found
 
 
 def _write_all(
     data: DataSet, tags: dict[str, np.ndarray], writers: tuple[Writer, Writer, Writer], *, verify: str, threads: int
 ) -> dict[str, int]:
-    """Check and append all pictures; count what was found. After the first bad one the others are only checked."""
+    """Check and append all images; count what was found. After the first bad one the others are only checked."""
 
-    def records(picture: str) -> Records:
-        return examine(data, picture, tags[picture], verify)
+    def records(image: str) -> Records:
+        return examine(data, image, tags[image], verify)
 
     counts = {"annotated": 0, "instances": 0, "points": 0, "without points": 0}
     problems: list[str] = []
-    results = in_order(_caught(records), data.pictures, threads)
-    for result in step.progress(results, total=len(tags), label="pictures checked"):
+    results = in_order(_caught(records), data.images, threads)
+    for result in step.progress(results, total=len(tags), label="images checked"):
         if isinstance(result, str):
             problems.append(result)
         if problems:
             continue
-        picture, truth, points = result
-        counts["annotated"] += bool(truth.annotated)
-        counts["instances"] += len(truth.classes)
+        image, ground_truth, points = result
+        counts["annotated"] += bool(ground_truth.annotated)
+        counts["instances"] += len(ground_truth.classes)
         counts["points"] += len(points.classes) if points is not None else 0
         counts["without points"] += points is None
-        for writer, record in zip(writers, (picture, truth, points or no_points(picture.picture)), strict=True):
+        for writer, record in zip(writers, (image, ground_truth, points or no_points(image.image)), strict=True):
             writer.append(record)
     _stop_on(problems, len(tags))
     if data.points is not None and counts["without points"] == len(tags):
-        raise FileNotFoundError(f"{data.points.folder} has no file <picture>.txt of any picture; set the right folder")
+        raise FileNotFoundError(f"{data.points.folder} has no file <image>.txt of any image; set the right folder")
     return counts
 
 
@@ -128,9 +128,9 @@ def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> It
 def _caught(function: Callable[[str], R]) -> Callable[[str], R | str]:
     """The function, with the message of an expected error in place of a result."""
 
-    def call(picture: str) -> R | str:
+    def call(image: str) -> R | str:
         try:
-            return function(picture)
+            return function(image)
         except (ValueError, OSError) as error:
             return str(error)
 
@@ -140,18 +140,18 @@ def _caught(function: Callable[[str], R]) -> Callable[[str], R | str]:
 def _stop_on(problems: list[str], total: int) -> None:
     if problems:
         shown = listed(problems, "\n  ")
-        raise ValueError(f"{len(problems)} of {total} pictures cannot be used:\n  {shown}")
+        raise ValueError(f"{len(problems)} of {total} images cannot be used:\n  {shown}")
 
 
 def _report(data: DataSet, tags: dict[str, np.ndarray], untagged: list[str], counts: dict[str, int]) -> None:
     of_class = zip(np.sum(list(tags.values()), axis=0).tolist(), data.classes, strict=True)
     frequent = sorted(of_class, key=lambda pair: -pair[0])
-    log.info("%d pictures, tagged %s", len(tags), listed([f"{name} {count}" for count, name in frequent]))
+    log.info("%d images, tagged %s", len(tags), listed([f"{name} {count}" for count, name in frequent]))
     log.info("%(annotated)d with masks, %(instances)d instances, %(points)d points", counts)
     if untagged:
-        log.warning("%d pictures have no tag and cannot be learned from: %s", len(untagged), listed(untagged))
+        log.warning("%d images have no tag and cannot be learned from: %s", len(untagged), listed(untagged))
     if counts["without points"]:
-        log.warning("%d pictures have no file of points", counts["without points"])
+        log.warning("%d images have no file of points", counts["without points"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Semantic Boundaries Dataset: more VOC 2011 pictures with instance masks, in MATLAB files.
+"""The Semantic Boundaries Dataset: more VOC 2011 images with instance masks, in MATLAB files.
 
 Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011.
 """
@@ -27,7 +27,7 @@ class Sbd:
             raise FileNotFoundError(f"no folder 'inst' of SBD in {tried}; set images.voc.sbd to the unpacked archive")
         self._folder = found[0]
 
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         """Names of the train list, then of the val list."""
         names: list[str] = []
         for name in LISTS:
@@ -37,41 +37,41 @@ class Sbd:
             names += path.read_text(encoding="utf-8").split()
         return names
 
-    def has(self, picture: str) -> bool:
-        """Whether SBD annotates the picture."""
-        return self._path(picture).is_file()
+    def has(self, image: str) -> bool:
+        """Whether SBD annotates the image."""
+        return self._path(image).is_file()
 
-    def categories(self, picture: str) -> set[int]:
-        """VOC categories (1 to 20) of the picture's instances."""
-        return set(_categories(self._read(picture), self._path(picture)))
+    def categories(self, image: str) -> set[int]:
+        """VOC categories (1 to 20) of the image's instances."""
+        return set(_categories(self._read(image), self._path(image)))
 
-    def instances(self, picture: str, height: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
-        """Instance ids (height, width) int32, 0 for ground, and the VOC category of each id."""
-        path, truth = self._path(picture), self._read(picture)
-        ids = np.asarray(truth.Segmentation).astype(np.int32)
+    def instances(self, image: str, height: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
+        """Instance ids (height, width) int32, 0 for background, and the VOC category of each id."""
+        path, ground_truth = self._path(image), self._read(image)
+        ids = np.asarray(ground_truth.Segmentation).astype(np.int32)
         check_size(ids.shape, height, width, str(path))
-        categories = _categories(truth, path)
+        categories = _categories(ground_truth, path)
         present = [int(i) for i in np.unique(ids) if i != 0]
         unknown = [i for i in present if not 1 <= i <= len(categories)]
         if unknown:
             raise ValueError(f"{path}: instances {unknown} have no category, {len(categories)} are given; restore it")
         return ids, {i: categories[i - 1] for i in present}
 
-    def _path(self, picture: str) -> Path:
-        return self._folder / "inst" / f"{picture}.mat"
+    def _path(self, image: str) -> Path:
+        return self._folder / "inst" / f"{image}.mat"
 
-    def _read(self, picture: str) -> Any:
-        path = self._path(picture)
+    def _read(self, image: str) -> Any:
+        path = self._path(image)
         try:
-            truth = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)["GTinst"]
-            _ = truth.Segmentation, truth.Categories
+            ground_truth = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)["GTinst"]
+            _ = ground_truth.Segmentation, ground_truth.Categories
         except (OSError, ValueError, TypeError, KeyError, AttributeError, scipy.io.matlab.MatReadError) as error:
             raise ValueError(f"{path} is no instance file of SBD, a struct GTinst ({error}); restore it") from error
-        return truth
+        return ground_truth
 
 
-def _categories(truth: Any, path: Path) -> list[int]:
-    categories = [int(category) for category in np.atleast_1d(truth.Categories)]
+def _categories(ground_truth: Any, path: Path) -> list[int]:
+    categories = [int(category) for category in np.atleast_1d(ground_truth.Categories)]
     wrong = [category for category in categories if not 1 <= category <= 20]
     if wrong:
         raise ValueError(f"{path} has categories {wrong}, expected 1 to 20; restore it")

@@ -1,4 +1,4 @@
-"""Settings of the data set: which pictures, which classes, and how each kind of data set is laid out."""
+"""Settings of the data set: which images, which classes, and how each kind of data set is laid out."""
 
 from typing import Annotated, Literal, Self
 
@@ -12,34 +12,34 @@ FilePath = Annotated[str, Field(min_length=1)]
 
 
 class ShapesSettings(Section):
-    """The built-in data set: scenes of textured figures, drawn from a seed."""
+    """The built-in data set: scenes of textured objects, drawn from a seed."""
 
-    splits: dict[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="pictures of each split")
-    seed: int = Field(ge=0, description="picture i of a split depends on seed, split and i alone")
+    splits: dict[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="images of each split")
+    seed: int = Field(ge=0, description="image i of a split depends on seed, split and i alone")
     height: int = Field(ge=32, description="pixels")
     width: int = Field(ge=32, description="pixels")
-    fewest_figures: int = Field(ge=1, description="figures a scene")
-    most_figures: int = Field(ge=1, description="figures a scene")
-    most_classes: int = Field(ge=1, le=4, description="classes a scene")
-    smallest_radius: float = Field(ge=4, description="pixels; radius of a disc of the figure's area")
-    largest_radius: float = Field(ge=4, description="pixels; radius of a disc of the figure's area")
-    least_visible: float = Field(gt=0, le=1, description="share of a figure that others leave uncovered")
-    colour_hint: float = Field(ge=0, lt=1, description="share of figures that have their class's hue; others: any")
-    texture_hint: float = Field(ge=0, lt=1, description="share of figures that have their class's texture; others: any")
-    figure_contrast: float = Field(ge=0, le=1, description="of a figure's texture; share of its brightness")
-    ground_contrast: float = Field(ge=0, le=1, description="of the ground's texture; share of its brightness")
+    min_objects: int = Field(ge=1, description="objects per scene")
+    max_objects: int = Field(ge=1, description="objects per scene")
+    max_classes: int = Field(ge=1, le=4, description="classes per scene")
+    min_radius: float = Field(ge=4, description="pixels; radius of a disc of the object's area")
+    max_radius: float = Field(ge=4, description="pixels; radius of a disc of the object's area")
+    min_visible: float = Field(gt=0, le=1, description="share of an object that others leave uncovered")
+    colour_hint: float = Field(ge=0, lt=1, description="share of objects that have their class's hue; others: any")
+    texture_hint: float = Field(ge=0, lt=1, description="share of objects that have their class's texture; others: any")
+    object_contrast: float = Field(ge=0, le=1, description="of an object's texture; share of its brightness")
+    background_contrast: float = Field(ge=0, le=1, description="of the background's texture; share of its brightness")
     noise: float = Field(ge=0, description="standard deviation in grey levels (0 to 255)")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.fewest_figures > self.most_figures:
-            raise ValueError(f"fewest_figures {self.fewest_figures} is above most_figures {self.most_figures}")
-        if self.smallest_radius > self.largest_radius:
-            raise ValueError(f"smallest_radius {self.smallest_radius} is above largest_radius {self.largest_radius}")
+        if self.min_objects > self.max_objects:
+            raise ValueError(f"min_objects {self.min_objects} is above max_objects {self.max_objects}")
+        if self.min_radius > self.max_radius:
+            raise ValueError(f"min_radius {self.min_radius} is above max_radius {self.max_radius}")
         room = min(self.height, self.width) / 4
-        if self.largest_radius > room:
+        if self.max_radius > room:
             raise ValueError(
-                f"largest_radius {self.largest_radius} does not fit a scene of {self.height}x{self.width} pixels; "
+                f"max_radius {self.max_radius} does not fit a scene of {self.height}x{self.width} pixels; "
                 f"set it to {room} or less"
             )
         return self
@@ -52,8 +52,8 @@ class VocSettings(Section):
     splits: dict[Name, FilePath] = Field(min_length=1, description="split -> name of a list, or train_aug (with sbd)")
     image_sets: Literal["Segmentation", "Main"] = Field(description="folder of ImageSets that holds the lists")
     sbd: FilePath | None = Field(description="folder of the Semantic Boundaries Dataset (has cls, inst); null: none")
-    difficult_tags: bool = Field(description="whether an object marked difficult tags its picture (PRM: true)")
-    points: FilePath | None = Field(description="folder of <picture>.txt, lines 'x y class conf'; null: mask centres")
+    difficult_tags: bool = Field(description="whether an object marked difficult tags its image (PRM: true)")
+    points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: mask centers")
 
     def needs(self) -> str | None:
         """The key that must be set before this block can be used."""
@@ -63,7 +63,7 @@ class VocSettings(Section):
 class CocoSplit(Section):
     """Files of one split, relative to the data set's root."""
 
-    pictures: FilePath = Field(description="folder that the JSON's file names are relative to")
+    images: FilePath = Field(description="folder that the JSON's file names are relative to")
     annotations: FilePath = Field(description="instances JSON in COCO's format")
 
 
@@ -72,7 +72,7 @@ class CocoSettings(Section):
 
     root: FilePath | None = Field(description="folder that the paths of the splits are relative to")
     splits: dict[Name, CocoSplit] = Field(min_length=1, description="files of each split")
-    crowd_tags: bool = Field(description="whether a crowd annotation tags its picture (CIM: true)")
+    crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
 
     def needs(self) -> str | None:
         """The key that must be set before this block can be used."""
@@ -80,24 +80,24 @@ class CocoSettings(Section):
 
 
 class FolderSplit(Section):
-    """Files of one split of the user's own pictures."""
+    """Files of one split of the user's own images."""
 
-    pictures: FilePath | None = Field(description="folder of pictures, searched with its subfolders")
-    tags: FilePath | None = Field(description="CSV or JSON of tags; null: all pictures of the folder, untagged")
+    images: FilePath | None = Field(description="folder of images, searched with its subfolders")
+    tags: FilePath | None = Field(description="CSV or JSON of tags; null: all images of the folder, untagged")
     masks: FilePath | None = Field(description="folder of PNG maps with instances.csv, or COCO JSON; null: none")
-    points: FilePath | None = Field(description="folder of <picture>.txt, lines 'x y class conf'; null: mask centres")
+    points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: mask centers")
 
 
 class FolderSettings(Section):
-    """The user's own pictures and tags."""
+    """The user's own images and tags."""
 
     splits: dict[Name, FolderSplit] = Field(min_length=1, description="files of each split")
     void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")
 
     def needs(self) -> str | None:
         """The key that must be set before this block can be used."""
-        unset = [split for split, files in self.splits.items() if files.pictures is None]
-        return f"splits.{unset[0]}.pictures" if unset else None
+        unset = [split for split, files in self.splits.items() if files.images is None]
+        return f"splits.{unset[0]}.images" if unset else None
 
 
 Block = ShapesSettings | VocSettings | CocoSettings | FolderSettings
@@ -128,7 +128,7 @@ class ImagesSettings(Section):
     classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
         min_length=1, description="classes to learn, in this order; null: all that the data set has"
     )
-    verify: Literal["full", "header"] = Field(description="full: decode each picture once; header: read its size only")
+    verify: Literal["full", "header"] = Field(description="full: decode each image once; header: read its size only")
     shapes: ShapesSettings
     voc: VocSettings
     coco: CocoSettings

@@ -1,6 +1,6 @@
-"""The built-in data set: small scenes of textured figures on textured grounds, drawn from a seed, with exact masks.
+"""The built-in data set: small scenes of textured objects on textured backgrounds, drawn from a seed, with exact masks.
 
-Hue and texture hint at a figure's class but do not settle it: each follows the class for a share of the figures and is
+Hue and texture hint at an object's class but do not settle it: each follows the class for a share of the objects and is
 any for the others. Only the form tells the class for certain.
 """
 
@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stages.images.dataset import PointFiles, Truth, make_truth, selected_classes
-from stages.images.figures import FORMS, TEXTURES, colour_of, form_mask, paint, texture
+from stages.images.dataset import Annotations, PointFiles, make_annotations, selected_classes
+from stages.images.objects import FORMS, TEXTURES, colour_of, form_mask, paint, texture
 from stages.images.settings import ChosenImages, ShapesSettings
 
-PLACES_TRIED = 40  # for a figure, before it is left out of a crowded scene
+PLACES_TRIED = 40  # for an object, before it is left out of a crowded scene
 HUE_SPREAD = 0.08  # of the colour circle, about a class's own hue: a third of the way to the next class's
 SCENES_KEPT = 64  # drawn scenes kept in memory: each is asked for three times in a row
 
@@ -44,33 +44,33 @@ class Shapes:
         self.classes = selected_classes(settings.classes, FORMS, "shapes")
         self.category_ids = [FORMS.index(name) + 1 for name in self.classes]
         self._index = {FORMS.index(name): i for i, name in enumerate(self.classes)}
-        self.pictures = [f"{split}_{number:05d}" for number in range(settings.split(split))]
+        self.images = [f"{split}_{number:05d}" for number in range(settings.split(split))]
         self.points: PointFiles | None = None
         self._scene = functools.lru_cache(maxsize=SCENES_KEPT)(self._draw)
 
-    def _draw(self, picture: str) -> Scene:
-        number = int(picture.rsplit("_", 1)[1])
+    def _draw(self, image: str) -> Scene:
+        number = int(image.rsplit("_", 1)[1])
         return draw_scene(self._block, sorted(self._index), generator_of(self._block.seed, self._split, number))
 
-    def path(self, picture: str) -> str:
-        """Empty: the pictures are embedded."""
+    def path(self, image: str) -> str:
+        """Empty: the images are embedded."""
         return ""
 
-    def embedded(self, picture: str) -> bytes:
+    def embedded(self, image: str) -> bytes:
         """The scene as PNG."""
         buffer = io.BytesIO()
-        Image.fromarray(self._scene(picture).rgb).save(buffer, format="PNG")
+        Image.fromarray(self._scene(image).rgb).save(buffer, format="PNG")
         return buffer.getvalue()
 
-    def tags(self, picture: str) -> Collection[int]:
-        """Classes of the figures in the scene."""
-        return {self._index[form] for form in self._scene(picture).forms}
+    def tags(self, image: str) -> Collection[int]:
+        """Classes of the objects in the scene."""
+        return {self._index[form] for form in self._scene(image).forms}
 
-    def truth(self, picture: str, height: int, width: int) -> Truth | None:
-        """The visible part of each figure, from back to front."""
-        scene = self._scene(picture)
+    def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
+        """The visible part of each object, from back to front."""
+        scene = self._scene(image)
         classes = [self._index[form] for form in scene.forms]
-        return make_truth(list(scene.masks), classes, list(range(1, len(classes) + 1)), shape=(height, width))
+        return make_annotations(list(scene.masks), classes, list(range(1, len(classes) + 1)), shape=(height, width))
 
 
 def generator_of(seed: int, split: str, number: int) -> np.random.Generator:
@@ -80,12 +80,12 @@ def generator_of(seed: int, split: str, number: int) -> np.random.Generator:
 
 
 def draw_scene(settings: ShapesSettings, forms: list[int], generator: np.random.Generator) -> Scene:
-    """A scene with figures of some of `forms` (indices into FORMS)."""
-    most = min(settings.most_classes, len(forms))
+    """A scene with objects of some of `forms` (indices into FORMS)."""
+    most = min(settings.max_classes, len(forms))
     present = generator.choice(forms, size=generator.integers(1, most + 1), replace=False)
-    wanted = generator.choice(present, size=generator.integers(settings.fewest_figures, settings.most_figures + 1))
-    canvas = _ground(settings, generator)
-    # The number of the frontmost figure at each pixel, 0 for ground.
+    wanted = generator.choice(present, size=generator.integers(settings.min_objects, settings.max_objects + 1))
+    canvas = _background(settings, generator)
+    # The number of the frontmost object at each pixel, 0 for background.
     front = np.zeros((settings.height, settings.width), np.int32)
     areas: list[int] = []
     drawn: list[int] = []
@@ -96,7 +96,7 @@ def draw_scene(settings: ShapesSettings, forms: list[int], generator: np.random.
         drawn.append(form)
         areas.append(int(mask.sum()))
         front[mask] = len(drawn)
-        _paint_figure(canvas, mask, settings, form, generator)
+        _paint_object(canvas, mask, settings, form, generator)
     masks = front == np.arange(1, len(drawn) + 1)[:, None, None]
     return Scene(_photographed(canvas, settings.noise, generator), masks, drawn)
 
@@ -104,37 +104,37 @@ def draw_scene(settings: ShapesSettings, forms: list[int], generator: np.random.
 def _placed(
     settings: ShapesSettings, form: int, front: np.ndarray, areas: list[int], generator: np.random.Generator
 ) -> np.ndarray | None:
-    """Mask of a figure at a place where it covers no other figure too much; None where no place was found.
+    """Mask of an object at a place where it covers no other object too much; None where no place was found.
 
-    `front` (H, W) holds the number of the frontmost figure, `areas` each figure's area before others covered it.
+    `front` (H, W) holds the number of the frontmost object, `areas` each object's area before others covered it.
     """
     height, width = front.shape
     for _ in range(PLACES_TRIED):
-        radius = generator.uniform(settings.smallest_radius, settings.largest_radius)
+        radius = generator.uniform(settings.min_radius, settings.max_radius)
         # A disc's distance from the border: a tip of a triangle or star may be cut, more is not.
-        centre = generator.uniform(radius, height - radius), generator.uniform(radius, width - radius)
+        center = generator.uniform(radius, height - radius), generator.uniform(radius, width - radius)
         turn = generator.uniform(0, 2 * np.pi)
-        mask = form_mask(FORMS[form], centre, radius, turn, height=height, width=width)
+        mask = form_mask(FORMS[form], center, radius, turn, height=height, width=width)
         visible = np.bincount(front[~mask], minlength=len(areas) + 1)[1:]
-        if np.all(visible >= settings.least_visible * np.array(areas)):
+        if np.all(visible >= settings.min_visible * np.array(areas)):
             return mask
     return None
 
 
-def _ground(settings: ShapesSettings, generator: np.random.Generator) -> np.ndarray:
-    """A ground of a dull, slowly varying colour in any texture: (H, W, 3) float32."""
+def _background(settings: ShapesSettings, generator: np.random.Generator) -> np.ndarray:
+    """A background of a dull, slowly varying colour in any texture: (H, W, 3) float32."""
     height, width = settings.height, settings.width
     colour = colour_of(generator.uniform(), generator.uniform(0, 0.25), generator.uniform(0.35, 0.85))
     coarse = generator.normal(1, 0.12, (4, 5)).astype(np.float32)
     slow = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     pattern = texture(generator.integers(len(TEXTURES)), height, width, generator)
-    return paint(colour, pattern, settings.ground_contrast) * slow[..., None]
+    return paint(colour, pattern, settings.background_contrast) * slow[..., None]
 
 
-def _paint_figure(
+def _paint_object(
     canvas: np.ndarray, mask: np.ndarray, settings: ShapesSettings, form: int, generator: np.random.Generator
 ) -> None:
-    """Paint the pixels of `mask` on `canvas` (H, W, 3) in the colour and texture of one figure."""
+    """Paint the pixels of `mask` on `canvas` (H, W, 3) in the colour and texture of one object."""
     own_hue = form / len(FORMS) + generator.uniform(-HUE_SPREAD, HUE_SPREAD)
     hue = own_hue if generator.uniform() < settings.colour_hint else generator.uniform()
     any_kind = generator.integers(len(TEXTURES))
@@ -143,7 +143,7 @@ def _paint_figure(
     box = tuple(slice(hit[0], hit[-1] + 1) for hit in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))))
     inside = mask[box]
     pattern = texture(kind, *inside.shape, generator)
-    canvas[box][inside] = paint(colour, pattern, settings.figure_contrast)[inside]
+    canvas[box][inside] = paint(colour, pattern, settings.object_contrast)[inside]
 
 
 def _photographed(canvas: np.ndarray, noise: float, generator: np.random.Generator) -> np.ndarray:

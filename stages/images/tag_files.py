@@ -1,4 +1,4 @@
-"""Reads tags of pictures from the user's CSV or JSON."""
+"""Reads tags of images from the user's CSV or JSON."""
 
 import csv
 import io
@@ -10,38 +10,41 @@ from typing import Any
 from stages.images.dataset import check_inside, check_unique, listed
 
 SEPARATOR = ";"
+FORMER_COLUMN = "picture"  # what the column `image` was called: files of that time stay valid
 
 
 def read_tags(path: Path, classes: list[str]) -> dict[str, list[str]]:
-    """Tags of each picture, in the file's order; names of pictures with or without their suffix.
+    """Tags of each image, in the file's order; names of images with or without their suffix.
 
-    CSV has a header with `picture` and either `tags` (one row a picture, tags separated by ';', may be empty) or `tag`
-    (one row a tag). JSON is an object: {"picture": ["tag", ...]}.
+    CSV has a header with `image` and either `tags` (one row per image, tags separated by ';', may be empty) or `tag`
+    (one row per tag). JSON is an object: {"image": ["tag", ...]}.
 
-    Raises FileNotFoundError, or ValueError naming the file and its unknown tags, missing columns or repeated pictures.
+    Raises FileNotFoundError, or ValueError naming the file and its unknown tags, missing columns or repeated images.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; set the file of tags, or null for pictures without tags")
+        raise FileNotFoundError(f"{path} does not exist; set the file of tags, or null for images without tags")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     tags = _from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text)
     if not tags:
-        raise ValueError(f"{path} names no pictures; add them, or set tags to null for pictures without tags")
-    unknown = [f"{tag!r} of {picture}" for picture, names in tags.items() for tag in names if tag not in classes]
+        raise ValueError(f"{path} names no images; add them, or set tags to null for images without tags")
+    unknown = [f"{tag!r} of {image}" for image, names in tags.items() for tag in names if tag not in classes]
     if unknown:
         raise ValueError(
             f"{path} has tags that are not among the classes {', '.join(classes)}: {listed(unknown)}; mend the tags, "
             "or add the class to images.classes"
         )
-    return {check_inside(picture, str(path)): names for picture, names in tags.items()}
+    return {check_inside(image, str(path)): names for image, names in tags.items()}
 
 
 def read_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
     """Rows of a CSV with a header. Raises ValueError where columns are missing or a row has fewer or more values."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     found = [name.strip() for name in reader.fieldnames or []]
+    if "image" not in found:
+        found = ["image" if name == FORMER_COLUMN else name for name in found]
     reader.fieldnames = found
     missing = [name for name in columns if name not in found]
     if missing:
@@ -58,12 +61,12 @@ def read_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[dict[
 def _from_csv(path: Path, text: str) -> dict[str, list[str]]:
     header = [name.strip() for name in text.split("\n", 1)[0].split(",")]
     if "tag" not in header:
-        rows = list(read_rows(path, text, ("picture", "tags")))
-        check_unique((row["picture"] for row in rows), f"{path} (for one row a tag, call the column 'tag')")
-        return {row["picture"]: _split(row["tags"]) for row in rows}
+        rows = list(read_rows(path, text, ("image", "tags")))
+        check_unique((row["image"] for row in rows), f"{path} (for one row per tag, call the column 'tag')")
+        return {row["image"]: _split(row["tags"]) for row in rows}
     tags: dict[str, list[str]] = {}
-    for row in read_rows(path, text, ("picture", "tag")):
-        tags.setdefault(row["picture"], []).extend([row["tag"]] if row["tag"] else [])
+    for row in read_rows(path, text, ("image", "tag")):
+        tags.setdefault(row["image"], []).extend([row["tag"]] if row["tag"] else [])
     return tags
 
 
@@ -84,5 +87,5 @@ def _from_json(path: Path, text: str) -> dict[str, list[str]]:
         isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) for tags in data.values()
     )
     if not fits:
-        raise ValueError(f'{path} must be an object of lists, {{"picture": ["tag", ...]}}; mend it')
+        raise ValueError(f'{path} must be an object of lists, {{"image": ["tag", ...]}}; mend it')
     return data

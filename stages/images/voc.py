@@ -1,6 +1,6 @@
 """PASCAL VOC (2007 to 2012): tags from the XML annotations, masks from SegmentationObject, or from SBD.
 
-Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010. The list `train_aug` of 10,582 pictures is
+Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010. The list `train_aug` of 10,582 images is
 VOC's train list plus SBD's train and val lists minus VOC's val list.
 """
 
@@ -10,7 +10,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from stages.images.dataset import PointFiles, Truth, check_inside, check_unique, make_truth, selected_classes
+from stages.images.dataset import (
+    Annotations,
+    PointFiles,
+    check_inside,
+    check_unique,
+    make_annotations,
+    selected_classes,
+)
 from stages.images.index_maps import read_index_map
 from stages.images.sbd import Sbd
 from stages.images.settings import ChosenImages, VocSettings
@@ -37,7 +44,7 @@ class Voc:
         self.classes = selected_classes(settings.classes, CLASSES, "VOC")
         self.category_ids = [CLASSES.index(name) + 1 for name in self.classes]
         self._index = {name: i for i, name in enumerate(self.classes)}
-        self.pictures = self._list(settings.split(split))
+        self.images = self._list(settings.split(split))
         self.points = None
         if block.points is not None:
             self.points = PointFiles(block.points, {i: self._index.get(name) for i, name in enumerate(CLASSES)})
@@ -45,7 +52,7 @@ class Voc:
     def _list(self, name: str) -> list[str]:
         if name != TRAIN_AUG or self._sbd is None:
             return self._read_list(name)
-        boundaries = set(self._sbd.pictures()) - set(self._read_list("val"))
+        boundaries = set(self._sbd.images()) - set(self._read_list("val"))
         return sorted(set(self._read_list("train")) | boundaries)
 
     def _read_list(self, name: str) -> list[str]:
@@ -56,38 +63,38 @@ class Voc:
             raise FileNotFoundError(f"{path} does not exist; lists in that folder: {known}{hint}")
         return read_list(path)
 
-    def path(self, picture: str) -> str:
-        """File of a picture relative to `root`."""
-        return f"JPEGImages/{picture}.jpg"
+    def path(self, image: str) -> str:
+        """File of an image relative to `root`."""
+        return f"JPEGImages/{image}.jpg"
 
-    def embedded(self, picture: str) -> bytes:
-        """Never called: the pictures are files."""
-        raise ValueError(f"picture {picture!r} of VOC is a file")
+    def embedded(self, image: str) -> bytes:
+        """Never called: the images are files."""
+        raise ValueError(f"image {image!r} of VOC is a file")
 
-    def tags(self, picture: str) -> Collection[int]:
-        """Classes of the picture's annotated objects, difficult ones by `difficult_tags`."""
-        path = self._folder / "Annotations" / f"{picture}.xml"
+    def tags(self, image: str) -> Collection[int]:
+        """Classes of the image's annotated objects, difficult ones by `difficult_tags`."""
+        path = self._folder / "Annotations" / f"{image}.xml"
         if path.is_file():
             names = tagged_names(path, self._block.difficult_tags)
-        elif self._sbd is not None and self._sbd.has(picture):
-            names = {CLASSES[category - 1] for category in self._sbd.categories(picture)}
+        elif self._sbd is not None and self._sbd.has(image):
+            names = {CLASSES[category - 1] for category in self._sbd.categories(image)}
         else:
-            raise FileNotFoundError(f"{path} does not exist; restore it, or take {picture} off its list")
+            raise FileNotFoundError(f"{path} does not exist; restore it, or take {image} off its list")
         return {self._index[name] for name in names if name in self._index}
 
-    def truth(self, picture: str, height: int, width: int) -> Truth | None:
+    def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """Instances of SegmentationObject; else of SBD, where it is given; else None."""
-        objects = self._folder / "SegmentationObject" / f"{picture}.png"
+        objects = self._folder / "SegmentationObject" / f"{image}.png"
         if objects.is_file():
             ids = read_index_map(objects, height, width)
-            categories = read_index_map(self._folder / "SegmentationClass" / f"{picture}.png", height, width)
+            categories = read_index_map(self._folder / "SegmentationClass" / f"{image}.png", height, width)
             return self._from_maps(ids, categories, str(objects))
-        if self._sbd is not None and self._sbd.has(picture):
-            ids, of_instance = self._sbd.instances(picture, height, width)
+        if self._sbd is not None and self._sbd.has(image):
+            ids, of_instance = self._sbd.instances(image, height, width)
             return self._select(ids, of_instance, None)
         return None
 
-    def _from_maps(self, ids: np.ndarray, categories: np.ndarray, name: str) -> Truth:
+    def _from_maps(self, ids: np.ndarray, categories: np.ndarray, name: str) -> Annotations:
         """Instances as chainercv reads them: ids without 0 and 255, class = first of unique(category of its pixels)."""
         of_instance = {}
         for i in np.unique(ids):
@@ -102,11 +109,13 @@ class Voc:
             of_instance[int(i)] = category
         return self._select(ids, of_instance, ids == VOID)
 
-    def _select(self, ids: np.ndarray, of_instance: dict[int, int], void: np.ndarray | None) -> Truth:
+    def _select(self, ids: np.ndarray, of_instance: dict[int, int], void: np.ndarray | None) -> Annotations:
         """Instances of the selected classes. VOC marks no mask as difficult: each instance counts."""
         kept = {i: CLASSES[category - 1] for i, category in of_instance.items() if CLASSES[category - 1] in self._index}
         masks = [ids == i for i in kept]
-        return make_truth(masks, [self._index[name] for name in kept.values()], list(kept), shape=ids.shape, void=void)
+        return make_annotations(
+            masks, [self._index[name] for name in kept.values()], list(kept), shape=ids.shape, void=void
+        )
 
 
 def find_year(root: Path) -> Path:
@@ -125,15 +134,15 @@ def find_year(root: Path) -> Path:
 
 
 def read_list(path: Path) -> list[str]:
-    """Names of pictures, one a line. Raises ValueError for an empty list, other columns, or a name given twice."""
+    """Names of images, one per line. Raises ValueError for an empty list, other columns, or a name given twice."""
     names = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         words = line.split()
         if len(words) > 1:
-            raise ValueError(f"{path} line {number} is {line!r}, expected one name a line, as in train.txt")
+            raise ValueError(f"{path} line {number} is {line!r}, expected one name per line, as in train.txt")
         names += [check_inside(word, str(path)) for word in words]
     if not names:
-        raise ValueError(f"{path} is empty; restore the list of pictures")
+        raise ValueError(f"{path} is empty; restore the list of images")
     check_unique(names, str(path))
     return names
 

@@ -1,4 +1,4 @@
-"""Step `build_gallery`: one page that shows what every stage of a run made of some pictures."""
+"""Step `build_gallery`: one page that shows what every stage of a run made of some images."""
 
 import itertools
 import logging
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from stages.core.artifacts.files import read_json, write_text
-from stages.core.images.pictures import load_rgb
+from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.core.workflow.pages import render_page
 from stages.inspection.choice import by_quality, evenly, prediction_quality
 from stages.inspection.kinds import PANELS, legend
-from stages.inspection.panels import Note, Panel, View, truth_panels
+from stages.inspection.panels import Note, Panel, View, ground_truth_panels
 from stages.inspection.settings import GallerySettings
 from stages.inspection.sources import Sources, opened
 from stages.ops.drawing import jpeg_uri
@@ -23,7 +23,7 @@ from stages.ops.resize import resize, scaled_size
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("gallery.html.jinja")
 PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
-MAPS = ("atoms", "labels")  # fields of records that have the picture's size
+MAPS = ("atoms", "labels")  # fields of records that have the image's size
 
 
 def build_gallery(
@@ -35,31 +35,30 @@ def build_gallery(
     output: Path,
     settings: GallerySettings,
 ) -> None:
-    """Write a page that holds all its images itself, one row per picture, one panel or more per artifact.
+    """Write a page that holds all its images itself, one row per image, one panel or more per artifact.
 
     Args:
         images: images.h5 of a split; all other artifacts are of the same split.
         artifacts: what is shown, in the order of the panels: what a run takes from upstream, what it makes on the way,
             and its predictions; kinds as in `stages.inspection.kinds`.
-        ground_truth: annotated instances; pictures whose masks are not known have no such panel.
+        ground_truth: annotated instances; images whose masks are not known have no such panel.
         metrics: the run's metrics.json on this split, or None.
         output: index.html.
-        settings: how many and which pictures, and how they are drawn.
+        settings: how many and which images, and how they are drawn.
 
     Raises:
-        ValueError: artifacts of kinds without a panel, of different classes, pictures, sizes or runs, without
+        ValueError: artifacts of kinds without a panel, of different classes, images, sizes or runs, without
             predictions among them, or metrics of another run.
     """
     with opened(images, artifacts, ground_truth) as sources:
         numbers = None if metrics is None else _checked_metrics(metrics, sources)
         chosen = _chosen(sources, settings)
         rows = [
-            _row(sources, i, settings)
-            for i in step.progress(chosen.tolist(), total=len(chosen), label="pictures drawn")
+            _row(sources, i, settings) for i in step.progress(chosen.tolist(), total=len(chosen), label="images drawn")
         ]
         page = render_page(TEMPLATE, head=_header(sources, numbers, settings), rows=rows, settings=settings)
     write_text(output, page)
-    log.info("%s: %d of %d pictures, %.1f MB", output, len(rows), len(sources.images), len(page) / 1e6)
+    log.info("%s: %d of %d images, %.1f MB", output, len(rows), len(sources.images), len(page) / 1e6)
 
 
 def _checked_metrics(path: Path, sources: Sources) -> dict[str, Any]:
@@ -72,24 +71,24 @@ def _checked_metrics(path: Path, sources: Sources) -> dict[str, Any]:
 
 
 def _chosen(sources: Sources, settings: GallerySettings) -> np.ndarray:
-    """Positions in the images of the pictures to show, in the order of the rows."""
+    """Positions in the images of the images to show, in the order of the rows."""
     if settings.choice == "even":
-        return evenly(len(sources.images), settings.pictures)
+        return evenly(len(sources.images), settings.images)
     quality = [
-        prediction_quality(sources.instances.find(picture), sources.ground_truth.find(picture))
-        for picture in step.progress(sources.images.ids, total=len(sources.images), label="pictures compared")
+        prediction_quality(sources.instances.find(image), sources.ground_truth.find(image))
+        for image in step.progress(sources.images.ids, total=len(sources.images), label="images compared")
     ]
-    return by_quality(quality, settings.pictures, best=settings.choice == "best")
+    return by_quality(quality, settings.images, best=settings.choice == "best")
 
 
 def _row(sources: Sources, position: int, settings: GallerySettings) -> dict[str, Any]:
-    """One picture's row for the template."""
+    """One image's row for the template."""
     listed = sources.images[position]
     full = load_rgb(listed, sources.images.header["root"])
     rgb = resize(full, *scaled_size(*full.shape[:2], settings.longer_side))
-    records = [artifact.find(listed.picture) for artifact in sources.artifacts]
-    truth = sources.ground_truth.find(listed.picture)
-    _check_sizes([*records, *([truth] if truth.annotated else [])], full.shape[:2])
+    records = [artifact.find(listed.image) for artifact in sources.artifacts]
+    ground_truth = sources.ground_truth.find(listed.image)
+    _check_sizes([*records, *([ground_truth] if ground_truth.annotated else [])], full.shape[:2])
     kinds = [artifact.kind for artifact in sources.artifacts]
     view = View(
         rgb=rgb,
@@ -97,13 +96,13 @@ def _row(sources: Sources, position: int, settings: GallerySettings) -> dict[str
         tags=listed.tags,
         classes=sources.classes,
         settings=settings,
-        ground_truth=truth,
+        ground_truth=ground_truth,
         records=dict(zip(reversed(kinds), reversed(records), strict=True)),  # the first of each kind
     )
-    start = Panel("picture", rgb, [Note(f"{full.shape[1]} x {full.shape[0]} pixels")])
-    panels = [start, *_panels(sources, records, view), *truth_panels(view)]
+    start = Panel("image", rgb, [Note(f"{full.shape[1]} x {full.shape[0]} pixels")])
+    panels = [start, *_panels(sources, records, view), *ground_truth_panels(view)]
     return {
-        "picture": listed.picture,
+        "image": listed.image,
         "tags": [sources.classes[label] for label in np.flatnonzero(listed.tags)],
         "panels": [_encoded(panel, settings) for panel in panels],
     }
@@ -118,15 +117,15 @@ def _panels(sources: Sources, records: list[Any], view: View) -> Iterator[Panel]
 
 
 def _check_sizes(records: list[Any], size: tuple[int, int]) -> None:
-    """Raise ValueError where a record has not the picture's size (height, width)."""
+    """Raise ValueError where a record has not the image's size (height, width)."""
     for record in records:
         for field in MAPS:
             found = getattr(record, field, None)
             if isinstance(found, np.ndarray) and found.ndim == 2 and found.shape != size:
                 height, width = found.shape
                 raise ValueError(
-                    f"picture {record.picture!r} has {size[0]}x{size[1]} pixels, its {record.KIND} have "
-                    f"{height}x{width}; remake them from the same pictures"
+                    f"image {record.image!r} has {size[0]}x{size[1]} pixels, its {record.KIND} have "
+                    f"{height}x{width}; remake them from the same images"
                 )
 
 

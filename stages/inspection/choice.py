@@ -1,4 +1,4 @@
-"""Which pictures a gallery shows."""
+"""Which images a gallery shows."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,15 @@ def by_quality(quality: Sequence[float], wanted: int, *, best: bool) -> np.ndarr
     return order[~np.isnan(values[order])][:wanted]
 
 
-def prediction_quality(instances: Instances, truth: GroundTruth) -> float:
-    """Mean over a picture's instances of the best IoU with a prediction of their class; nan without instances."""
-    if not truth.annotated or truth.crowd.all():
+def prediction_quality(instances: Instances, ground_truth: GroundTruth) -> float:
+    """Mean over an image's instances of the best IoU with a prediction of their class; nan without instances."""
+    if not ground_truth.annotated or ground_truth.crowd.all():
         return float("nan")
-    return float(same_class_iou(instances, truth).max(axis=0, initial=0.0)[~truth.crowd].mean())
+    return float(same_class_iou(instances, ground_truth).max(axis=0, initial=0.0)[~ground_truth.crowd].mean())
 
 
-def same_class_iou(instances: Instances, truth: GroundTruth) -> np.ndarray:
+def same_class_iou(instances: Instances, ground_truth: GroundTruth) -> np.ndarray:
     """IoU of every prediction with every annotated instance (D, G); 0 where their classes differ."""
-    return np.where(instances.classes[:, None] == truth.classes, instances.regions.iou(truth.regions), 0.0)
+    return np.where(
+        instances.classes[:, None] == ground_truth.classes, instances.regions.iou(ground_truth.regions), 0.0
+    )

@@ -6,7 +6,7 @@ A kind that is not here has no panel. `cues` of several classifiers stand side b
 from collections.abc import Callable
 from typing import Any
 
-from stages.core.artifacts.centre_maps import CentreMaps
+from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.instances import Instances
@@ -14,7 +14,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.inspection.map_panels import centre_panels, pseudo_instances_panel, refined_panels, semantics_panel
+from stages.inspection.map_panels import center_panels, pseudo_instances_panel, refined_panels, semantics_panel
 from stages.inspection.panels import (
     Panel,
     View,
@@ -25,7 +25,7 @@ from stages.inspection.panels import (
 )
 from stages.inspection.settings import GallerySettings
 
-# From a view, the picture's record and the header of its artifact.
+# From a view, the image's record and the header of its artifact.
 PANELS: dict[str, Callable[[View, Any, dict[str, Any]], list[Panel]]] = {
     Proposals.KIND: proposals_panel,
     SemanticMaps.KIND: semantics_panel,
@@ -33,7 +33,7 @@ PANELS: dict[str, Callable[[View, Any, dict[str, Any]], list[Panel]]] = {
     ClusterLabels.KIND: clusters_panel,
     PseudoInstances.KIND: pseudo_instances_panel,
     RefinedLabels.KIND: refined_panels,
-    CentreMaps.KIND: centre_panels,
+    CenterMaps.KIND: center_panels,
     Instances.KIND: instances_panel,
 }
 
@@ -55,7 +55,7 @@ def legend(kinds: list[str], settings: GallerySettings) -> list[tuple[str, str]]
     ]
     reached = "any proposal (proposal) and a prediction" if Proposals.KIND in kinds else "a prediction"
     text = f"Annotated instances, where there are any, with the best IoU with {reached} of the same class (found)."
-    return [*lines, ("truth", text)]
+    return [*lines, ("ground truth", text)]
 
 
 def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
@@ -66,7 +66,7 @@ def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
         SemanticMaps.KIND: [
             (
                 "semantics",
-                "The semantic map that the run is trained on, each class in its colour, with its share of the picture;"
+                "The semantic map that the run is trained on, each class in its colour, with its share of the image;"
                 " what is not decided is hatched.",
             )
         ],
@@ -94,19 +94,19 @@ def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
         RefinedLabels.KIND: [
             (
                 "refined after",
-                "The labels that the network, after so many updates, makes of this picture's components for itself:"
+                "The labels that the network, after so many updates, makes of this image's components for itself:"
                 " class, weight in the loss, and in brackets the best IoU with an annotated instance of the same class."
-                " Made with the picture's tags, to be looked at alone.",
+                " Made with the image's tags, to be looked at alone.",
             )
         ],
-        CentreMaps.KIND: [
+        CenterMaps.KIND: [
             (
-                "centres",
-                "The heat of instance centres, highest over the classes (bright: the highest of the picture).",
+                "centers",
+                "The heatmap of instance centers, highest over the classes (bright: the highest of the image).",
             ),
             (
                 "offsets",
-                "Where each pixel's instance centre lies: red to the right, green below, cyan to the left, violet"
+                "Where each pixel's instance center lies: red to the right, green below, cyan to the left, violet"
                 " above; the stronger the colour, the farther; white: here. Outside of objects they mean nothing.",
             ),
         ],

@@ -1,10 +1,10 @@
-"""Panels of maps: semantic maps, accepted components, refined labels, centres and offsets."""
+"""Panels of maps: semantic maps, accepted components, refined labels, centers and offsets."""
 
 from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.centre_maps import CentreMaps
+from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
@@ -12,7 +12,7 @@ from stages.inspection.panels import Note, Panel, View, counted, predictions_pan
 from stages.ops.drawing import (
     directions,
     hatch,
-    heat,
+    heatmap,
     hexadecimal,
     mark,
     paint,
@@ -24,7 +24,7 @@ GREY = np.array([150, 150, 150], np.uint8)  # of what is not decided
 
 
 def semantics_panel(view: View, semantics: SemanticMaps, _: dict[str, Any]) -> list[Panel]:
-    """The semantic map, one colour per class, with each class's share of the picture; uncertain pixels are hatched."""
+    """The semantic map, one colour per class, with each class's share of the image; uncertain pixels are hatched."""
     rgb, classes, settings = view.rgb, view.classes, view.settings
     labels, colours = nearest(semantics.labels, *rgb.shape[:2]), palette(len(classes))
     counts = np.bincount(semantics.labels.reshape(-1), minlength=UNCERTAIN + 1)
@@ -64,12 +64,14 @@ def refined_panels(view: View, labels: RefinedLabels, header: dict[str, Any]) ->
     ]
 
 
-def centre_panels(view: View, maps: CentreMaps, _: dict[str, Any]) -> list[Panel]:
-    """The heat of centres over the picture, and the offsets as colours: direction as hue, length as saturation."""
+def center_panels(view: View, maps: CenterMaps, _: dict[str, Any]) -> list[Panel]:
+    """The heatmap of centers over the image, and the offsets as colours: direction as hue, length as saturation."""
     rgb, settings = view.rgb, view.settings
     offsets = maps.offsets.astype(np.float32)
     longest = float(np.hypot(*offsets).max())
     return [
-        Panel("centres", heat(rgb, maps.heat, opacity=settings.opacity), [Note(f"highest {maps.heat.max():.2f}")]),
+        Panel(
+            "centers", heatmap(rgb, maps.heatmap, opacity=settings.opacity), [Note(f"highest {maps.heatmap.max():.2f}")]
+        ),
         Panel("offsets", directions(offsets, *rgb.shape[:2]), [Note(f"longest {longest:.0f} pixels")]),
     ]

@@ -13,7 +13,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.records import Record
 from stages.inspection.choice import same_class_iou
 from stages.inspection.settings import GallerySettings
-from stages.ops.drawing import heat, hexadecimal, mark, number, paint, palette, small_masks
+from stages.ops.drawing import heatmap, hexadecimal, mark, number, paint, palette, small_masks
 from stages.ops.resize import nearest
 
 
@@ -39,13 +39,13 @@ class View:
     """What a panel is drawn on, and what it may look at.
 
     Attributes:
-        rgb: the picture at the size of the page, (h, w, 3) uint8.
-        shape: height and width of the picture itself, in which points and masks are given.
-        tags: (C,) bool, the picture's tags.
+        rgb: the image at the size of the page, (h, w, 3) uint8.
+        shape: height and width of the image itself, in which points and masks are given.
+        tags: (C,) bool, the image's tags.
         classes: names of the C classes.
         settings: how panels are drawn.
         ground_truth: annotated instances.
-        records: the first record of each kind that the gallery shows of the picture.
+        records: the first record of each kind that the gallery shows of the image.
     """
 
     rgb: np.ndarray
@@ -90,7 +90,7 @@ def cue_panels(view: View, cues: Cues, header: dict[str, Any]) -> list[Panel]:
         own = np.flatnonzero(cues.peak_classes == label)
         own = own[np.argsort(-cues.peak_scores[own], kind="stable")]
         points = scaled_points(cues.peaks[own], view.shape, rgb.shape[:2])
-        drawn = heat(rgb, cues.responses[label], opacity=settings.opacity) if has_maps else rgb
+        drawn = heatmap(rgb, cues.responses[label], opacity=settings.opacity) if has_maps else rgb
         marked = mark(drawn, points, np.tile(colours[label], (len(own), 1)))
         kind = head.upper() if has_maps else head
         title = f"{kind}, {'tagged' if tags[label] else 'predicted'}: {classes[label]}"
@@ -107,7 +107,7 @@ def _peak_notes(cues: Cues, label: int, own: np.ndarray, colour: str, *, maps: b
 
 
 def scaled_points(points: np.ndarray, shape: tuple[int, int], drawn: tuple[int, int]) -> np.ndarray:
-    """Points (n, 2) (y, x) of a picture of `shape` on an image of another size, (n, 2) int, inside it."""
+    """Points (n, 2) (y, x) of an image of `shape` on an image of another size, (n, 2) int, inside it."""
     factors = np.array(drawn) / np.array(shape)
     return np.clip(((points + 0.5) * factors).astype(int), 0, np.array(drawn) - 1)
 
@@ -117,11 +117,11 @@ def clusters_panel(view: View, labels: ClusterLabels, _: dict[str, Any]) -> list
     rgb, classes, settings = view.rgb, view.classes, view.settings
     proposals = view.records.get(Proposals.KIND)
     if proposals is None:
-        raise ValueError(f"picture {labels.picture!r} has cluster labels, but no proposals are given; give them too")
+        raise ValueError(f"image {labels.image!r} has cluster labels, but no proposals are given; give them too")
     regions = proposals.regions
     if len(labels.clusters) != len(regions):
         raise ValueError(
-            f"picture {labels.picture!r}: {len(labels.clusters)} cluster labels for {len(regions)} proposals; they "
+            f"image {labels.image!r}: {len(labels.clusters)} cluster labels for {len(regions)} proposals; they "
             "come from different proposals: remake the labels"
         )
     foreground = np.unique(labels.clusters[labels.cluster_classes >= 0])
@@ -147,12 +147,12 @@ def instances_panel(view: View, instances: Instances, header: dict[str, Any]) ->
 
 def predictions_panel(view: View, instances: Instances, *, title: str, score_threshold: float | None = None) -> Panel:
     """The best instances with class and score and, where masks are known, IoU with an instance of their class."""
-    rgb, truth, classes, settings = view.rgb, view.ground_truth, view.classes, view.settings
+    rgb, ground_truth, classes, settings = view.rgb, view.ground_truth, view.classes, view.settings
     least = settings.score_threshold if score_threshold is None else score_threshold
     order = np.argsort(-instances.scores, kind="stable")
     shown = order[instances.scores[order] >= least][: settings.predictions]
     masks, colours = small_masks(instances.regions, shown, *rgb.shape[:2]), palette(len(shown))
-    overlap = same_class_iou(instances, truth).max(axis=1, initial=0.0) if truth.annotated else None
+    overlap = same_class_iou(instances, ground_truth).max(axis=1, initial=0.0) if ground_truth.annotated else None
     notes = [
         Note(
             f"{i + 1} {classes[instances.classes[d]]} {instances.scores[d]:.2f}"
@@ -166,22 +166,22 @@ def predictions_panel(view: View, instances: Instances, *, title: str, score_thr
     return Panel(title, _numbered(rgb, masks, colours, settings), notes or [Note("none")])
 
 
-def truth_panels(view: View) -> list[Panel]:
+def ground_truth_panels(view: View) -> list[Panel]:
     """The annotated instances, where there are any, and the best IoU that a proposal and a prediction reach."""
-    rgb, truth, classes, settings = view.rgb, view.ground_truth, view.classes, view.settings
-    if not truth.annotated:
+    rgb, ground_truth, classes, settings = view.rgb, view.ground_truth, view.classes, view.settings
+    if not ground_truth.annotated:
         return []
     proposals, instances = view.records.get(Proposals.KIND), view.records[Instances.KIND]
-    regions = truth.regions
+    regions = ground_truth.regions
     masks, colours = small_masks(regions, np.arange(len(regions)), *rgb.shape[:2]), palette(len(regions))
     proposed = None if proposals is None else proposals.regions.iou(regions).max(axis=0, initial=0.0)
-    predicted = same_class_iou(instances, truth).max(axis=0, initial=0.0)
+    predicted = same_class_iou(instances, ground_truth).max(axis=0, initial=0.0)
     notes = []
     for i in range(len(regions)):
-        kind = " (crowd)" if truth.crowd[i] else " (difficult)" if truth.difficult[i] else ""
+        kind = " (crowd)" if ground_truth.crowd[i] else " (difficult)" if ground_truth.difficult[i] else ""
         reached = ("" if proposed is None else f"proposal {proposed[i]:.2f}, ") + f"found {predicted[i]:.2f}"
-        notes.append(Note(f"{i + 1} {classes[truth.classes[i]]}{kind}: {reached}", hexadecimal(colours[i])))
-    return [Panel("truth", _numbered(rgb, masks, colours, settings), notes or [Note("no instance")])]
+        notes.append(Note(f"{i + 1} {classes[ground_truth.classes[i]]}{kind}: {reached}", hexadecimal(colours[i])))
+    return [Panel("ground truth", _numbered(rgb, masks, colours, settings), notes or [Note("no instance")])]
 
 
 def _numbered(rgb: np.ndarray, masks: np.ndarray, colours: np.ndarray, settings: GallerySettings) -> np.ndarray:

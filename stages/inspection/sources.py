@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.kinds import read_any
 from stages.core.artifacts.storage import Artifact, read
@@ -24,7 +24,7 @@ class Sources:
         ground_truth: annotated instances of the split.
     """
 
-    images: Artifact[Picture]
+    images: Artifact[ImageRecord]
     artifacts: list[Artifact[Any]]
     ground_truth: Artifact[GroundTruth]
 
@@ -39,7 +39,7 @@ class Sources:
         return next(artifact for artifact in self.artifacts if artifact.kind == Instances.KIND)
 
     def check(self) -> None:
-        """Raise ValueError where an artifact has no panel, has other classes, lacks a picture, or is of another run."""
+        """Raise ValueError where an artifact has no panel, has other classes, lacks an image, or is of another run."""
         strange = [artifact for artifact in self.artifacts if artifact.kind not in PANELS]
         if strange:
             raise ValueError(
@@ -60,7 +60,7 @@ class Sources:
         missing = set(self.images.ids) - set(other.ids)
         if missing:
             raise ValueError(
-                f"{other.path} lacks {len(missing)} of the {len(self.images)} pictures of {self.images.path}, such "
+                f"{other.path} lacks {len(missing)} of the {len(self.images)} images of {self.images.path}, such "
                 f"as {min(missing)!r}; make both from the same split's images.h5"
             )
         run = self.instances.header["run"]
@@ -76,7 +76,7 @@ def opened(images: Path, artifacts: list[Path], ground_truth: Path) -> Iterator[
     """Open the artifacts and check that they belong together."""
     with contextlib.ExitStack() as stack:
         sources = Sources(
-            images=stack.enter_context(read(images, Picture)),
+            images=stack.enter_context(read(images, ImageRecord)),
             artifacts=[stack.enter_context(read_any(path)) for path in artifacts],
             ground_truth=stack.enter_context(read(ground_truth, GroundTruth)),
         )

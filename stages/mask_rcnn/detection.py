@@ -1,4 +1,4 @@
-"""Detections of a trained network, with the mirrored picture if wanted, and their masks at full size."""
+"""Detections of a trained network, with the mirrored image if wanted, and their masks at full size."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from stages.mask_rcnn.network import MaskRcnn
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in a picture, best first.
+    """What was found in an image, best first.
 
     Attributes:
-        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the picture as the network saw it.
+        boxes: (N, 4) float32, (x0, y0, x1, y1) in pixels of the image as the network saw it.
         classes: (N,) int64, from 0 on, without background.
         scores: (N,) float32.
         masks: (N, M, M) float32, probability of the mask on a grid over the box.
@@ -28,14 +28,14 @@ class Detections:
 
 
 @torch.no_grad()
-def detect(network: MaskRcnn, picture: Tensor, *, flip: bool) -> Detections:
-    """Find the instances in a picture (3, H, W), normalised; the network is in evaluation mode.
+def detect(network: MaskRcnn, image: Tensor, *, flip: bool) -> Detections:
+    """Find the instances in an image (3, H, W), normalised; the network is in evaluation mode.
 
-    With `flip` the regions of the picture and of its mirror image are joined; each region's class probabilities, box
+    With `flip` the regions of the image and of its mirror image are joined; each region's class probabilities, box
     and mask are the means of what the network says on both. Without it all is as torchvision's Mask R-CNN.
     """
-    size, width = (int(picture.shape[-2]), int(picture.shape[-1])), picture.shape[-1]
-    seen = [network.features([view]) for view in ([picture, picture.flip(-1)] if flip else [picture])]
+    size, width = (int(image.shape[-2]), int(image.shape[-1])), image.shape[-1]
+    seen = [network.features([view]) for view in ([image, image.flip(-1)] if flip else [image])]
     found = [network.rpn(images, features)[0][0] for images, features in seen]
     proposals = torch.cat([_mirrored(boxes, width) if i else boxes for i, boxes in enumerate(found)])
     probabilities, deltas = [], []
@@ -59,7 +59,7 @@ def detect(network: MaskRcnn, picture: Tensor, *, flip: bool) -> Detections:
 def _masks(
     network: MaskRcnn, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, size: tuple[int, int], *, flip: bool
 ) -> Tensor:
-    """Mask probabilities (N, M, M) of boxes on one view of the picture, turned back."""
+    """Mask probabilities (N, M, M) of boxes on one view of the image, turned back."""
     heads = network.heads
     regions = _mirrored(boxes, size[1]) if flip else boxes
     logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [regions], [size])))
@@ -73,14 +73,14 @@ def _mirrored(boxes: Tensor, width: int) -> Tensor:
 
 
 def full_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float) -> np.ndarray:
-    """Masks (N, H, W) bool of a picture of the given size: bilinear between the grid's cells, then thresholded.
+    """Masks (N, H, W) bool of an image of the given size: bilinear between the grid's cells, then thresholded.
 
     Differs from torchvision: boxes keep their fractions of a pixel, and are half-open (as in Detectron2); torchvision
     cuts them to whole pixels and makes each mask a pixel wider.
 
     Args:
         probabilities: (N, M, M).
-        boxes: (N, 4) in pixels of that picture, not empty.
+        boxes: (N, 4) in pixels of that image, not empty.
         size: height and width.
         threshold: probability from which a pixel belongs to the mask.
     """

@@ -47,7 +47,7 @@ def region_weights(weights: Tensor, matched: Tensor, labels: Tensor) -> Tensor:
     """Weights (R,) float32 of sampled regions: of the pseudo mask that each belongs to, 1 for background.
 
     Args:
-        weights: (N,) float32 of the picture's pseudo masks; none in a picture without objects.
+        weights: (N,) float32 of the image's pseudo masks; none in an image without objects.
         matched: (R,) int64, each region's pseudo mask; any number for background.
         labels: (R,) int64, 0 for background.
     """

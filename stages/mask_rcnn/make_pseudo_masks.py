@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
@@ -19,64 +19,64 @@ log = logging.getLogger(__name__)
 
 
 def make_pseudo_masks(*, images: Path, instances: Path, output: Path, settings: PseudoMaskSettings) -> None:
-    """Write the pseudo masks of each picture that is to be trained on, as instances with the run's scores.
+    """Write the pseudo masks of each image that is to be trained on, as instances with the run's scores.
 
-    The header carries `run`, `method` and `supervision` of the predictions, and `counts`: pictures, untagged ones
+    The header carries `run`, `method` and `supervision` of the predictions, and `counts`: images, untagged ones
     (left out where `tagged_only`), those without a pseudo mask (`empty`, kept or left out by the setting) and the
     number of pseudo masks. No annotation is read; how right the masks are is for the evaluation to say.
 
-    Raises ValueError where the predictions are of other pictures or classes, hold scores that are not finite, or
-    where no picture has a pseudo mask.
+    Raises ValueError where the predictions are of other images or classes, hold scores that are not finite, or
+    where no image has a pseudo mask.
     """
-    with read(images, Picture) as pictures, read(instances, Instances) as predictions:
-        _check(pictures, predictions)
+    with read(images, ImageRecord) as listing, read(instances, Instances) as predictions:
+        _check(listing, predictions)
         chosen = {}
-        counts = Counter({"pictures": len(pictures), "untagged": 0, "empty": 0, "masks": 0})
-        for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="pictures")):
-            tags = pictures.field(i, "tags")
+        counts = Counter({"images": len(listing), "untagged": 0, "empty": 0, "masks": 0})
+        for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
+            tags = listing.field(i, "tags")
             if settings.tagged_only and not tags.any():
                 counts["untagged"] += 1
                 continue
-            index = _chosen(predictions.find(picture), tags, settings)
+            index = _chosen(predictions.find(image), tags, settings)
             counts["masks"] += len(index)
             counts["empty"] += not len(index)
             if len(index) or settings.empty == "negative":
-                chosen[picture] = index
+                chosen[image] = index
         if not counts["masks"]:
             raise ValueError(
-                f"{instances}: none of {len(pictures)} pictures has a pseudo mask under {settings.canonical()}; lower "
+                f"{instances}: none of {len(listing)} images has a pseudo mask under {settings.canonical()}; lower "
                 "score_threshold or set keep_best"
             )
-        _write(output, chosen, predictions, settings, counts, pictures)
-    log.info("%d pseudo masks in %d of %d pictures", counts["masks"], len(chosen), counts["pictures"])
-    log.info("%d pictures are untagged and left out", counts["untagged"])
+        _write(output, chosen, predictions, settings, counts, listing)
+    log.info("%d pseudo masks in %d of %d images", counts["masks"], len(chosen), counts["images"])
+    log.info("%d images are untagged and left out", counts["untagged"])
     log.info(
-        "%d pictures have no pseudo mask and %s",
+        "%d images have no pseudo mask and %s",
         counts["empty"],
-        "stay as pictures without objects" if settings.empty == "negative" else "are left out",
+        "stay as images without objects" if settings.empty == "negative" else "are left out",
     )
 
 
 def _chosen(record: Instances, tags: np.ndarray, settings: PseudoMaskSettings) -> np.ndarray:
     if not np.isfinite(record.scores).all():
-        raise ValueError(f"predictions of picture {record.picture!r} hold scores that are not finite; remake them")
+        raise ValueError(f"predictions of image {record.image!r} hold scores that are not finite; remake them")
     return choose_pseudo_masks(record.regions, record.classes, record.scores, tags=tags, settings=settings)
 
 
 def _write(
     output: Path, chosen: dict[str, np.ndarray], predictions: Artifact[Instances], settings: PseudoMaskSettings,
-    counts: dict[str, Any], pictures: Artifact[Picture],
+    counts: dict[str, Any], images: Artifact[ImageRecord],
 ) -> None:  # fmt: skip
     kept = ("classes", "category_ids", "run", "method", "supervision")
     header = {name: predictions.header[name] for name in kept} | {"counts": dict(counts)}
-    inputs = {"images": pictures, "instances": predictions}
+    inputs = {"images": images, "instances": predictions}
     provenance = Provenance("make_pseudo_masks", settings, None, inputs)
     with create(output, Instances, header=header, provenance=provenance) as masks:
-        for picture, index in chosen.items():
-            record = predictions.find(picture)
+        for image, index in chosen.items():
+            record = predictions.find(image)
             masks.append(
                 Instances(
-                    picture=picture,
+                    image=image,
                     classes=record.classes[index],
                     scores=record.scores[index],
                     **packed_fields(record.regions.select(index)),
@@ -84,16 +84,16 @@ def _write(
             )
 
 
-def _check(pictures: Artifact[Picture], predictions: Artifact[Instances]) -> None:
-    if predictions.header["classes"] != pictures.header["classes"]:
+def _check(images: Artifact[ImageRecord], predictions: Artifact[Instances]) -> None:
+    if predictions.header["classes"] != images.header["classes"]:
         raise ValueError(
-            f"{predictions.path} holds classes {predictions.header['classes']}, {pictures.path} holds "
-            f"{pictures.header['classes']}; predict again"
+            f"{predictions.path} holds classes {predictions.header['classes']}, {images.path} holds "
+            f"{images.header['classes']}; predict again"
         )
-    missing = sorted(set(pictures.ids) - set(predictions.ids))
+    missing = sorted(set(images.ids) - set(predictions.ids))
     if missing:
         raise ValueError(
-            f"{predictions.path} lacks {len(missing)} of the {len(pictures)} pictures of {pictures.path}, such as "
+            f"{predictions.path} lacks {len(missing)} of the {len(images)} images of {images.path}, such as "
             f"{missing[:3]}; give predictions on the training split"
         )
 

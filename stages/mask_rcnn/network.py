@@ -55,35 +55,35 @@ class MaskRcnn(nn.Module):
         self.rpn = _proposal_network(settings, prediction)
         self.heads = _heads(settings, prediction, class_count=class_count)
 
-    def forward(self, pictures: Sequence[Tensor], targets: list[Target]) -> dict[str, Tensor]:
-        """The losses of some pictures (3, H, W), normalised; only in training.
+    def forward(self, images: Sequence[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+        """The losses of some images (3, H, W), normalised; only in training.
 
         Args:
-            pictures: may differ in size.
-            targets: for each picture `boxes` (N, 4) float32 in its pixels, `labels` (N,) int64 from 1 on, `masks`
+            images: may differ in size.
+            targets: for each image `boxes` (N, 4) float32 in its pixels, `labels` (N,) int64 from 1 on, `masks`
                 (N, H, W) uint8 and `weights` (N,) float32; N may be 0.
 
         Returns:
             loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg and loss_mask.
         """
-        images, features = self.features(pictures)
-        proposals, losses = self.rpn(images, features, targets)
-        return losses | self.heads(features, proposals, images.image_sizes, targets)[1]
+        image_list, features = self.features(images)
+        proposals, losses = self.rpn(image_list, features, targets)
+        return losses | self.heads(features, proposals, image_list.image_sizes, targets)[1]
 
-    def features(self, pictures: Sequence[Tensor]) -> tuple[ImageList, dict[str, Tensor]]:
-        """The pictures as a batch, and the features of each level."""
-        images = batched(pictures)
-        bottom_up = levels(self.backbone, images.tensors, self.stages)
-        return images, self.pyramid(OrderedDict(bottom_up))
+    def features(self, images: Sequence[Tensor]) -> tuple[ImageList, dict[str, Tensor]]:
+        """The images as a batch, and the features of each level."""
+        image_list = batched(images)
+        bottom_up = levels(self.backbone, image_list.tensors, self.stages)
+        return image_list, self.pyramid(OrderedDict(bottom_up))
 
 
-def batched(pictures: Sequence[Tensor]) -> ImageList:
-    """Pictures (3, H, W) of any size as one batch, zeros on the right and below, sides divisible by 32."""
-    sizes = [(int(picture.shape[-2]), int(picture.shape[-1])) for picture in pictures]
+def batched(images: Sequence[Tensor]) -> ImageList:
+    """Images (3, H, W) of any size as one batch, zeros on the right and below, sides divisible by 32."""
+    sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
     height, width = (-(-max(size[axis] for size in sizes) // DIVISOR) * DIVISOR for axis in (0, 1))
-    batch = pictures[0].new_zeros((len(pictures), 3, height, width))
-    for place, picture, (h, w) in zip(batch, pictures, sizes, strict=True):
-        place[:, :h, :w] = picture
+    batch = images[0].new_zeros((len(images), 3, height, width))
+    for place, image, (h, w) in zip(batch, images, sizes, strict=True):
+        place[:, :h, :w] = image
     return ImageList(batch, sizes)
 
 

@@ -1,4 +1,4 @@
-"""Step: finds instances in pictures with a trained Mask R-CNN."""
+"""Step: finds instances in images with a trained Mask R-CNN."""
 
 import logging
 from pathlib import Path
@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.images.pictures import load_rgb
+from stages.core.images.loading import load_rgb
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
 from stages.mask_rcnn.detection import detect, full_masks
 from stages.mask_rcnn.network import MaskRcnn
-from stages.mask_rcnn.samples import scaled_picture, scaled_size
+from stages.mask_rcnn.samples import scaled_image, scaled_size
 from stages.mask_rcnn.settings import MaskRcnnPredictionSettings, MaskRcnnTrainingSettings
 from stages.ops.regions import Regions
 
@@ -32,46 +32,46 @@ def predict_mask_rcnn(
     run: str,
     device: str,
 ) -> None:
-    """Find the instances of each picture; tags and proposals are not read. A picture may have none.
+    """Find the instances of each image; tags and proposals are not read. An image may have none.
 
     The network is rebuilt from the settings inside the weights file, which also says what labels the run saw.
     Raises ValueError where the weights are not of `train_mask_rcnn` or of other classes.
     """
-    with read(images, Picture) as pictures:
-        network, metadata = load_network(weights, pictures, settings, device=device)
+    with read(images, ImageRecord) as listing:
+        network, metadata = load_network(weights, listing, settings, device=device)
         header = {
-            "classes": pictures.header["classes"],
-            "category_ids": pictures.header["category_ids"],
+            "classes": listing.header["classes"],
+            "category_ids": listing.header["category_ids"],
             "run": run,
             "method": metadata["method"],
             "supervision": metadata["supervision"],
             "weights": weights_digest(weights),
         }
-        provenance = Provenance("predict_mask_rcnn", settings, None, {"images": pictures})
+        provenance = Provenance("predict_mask_rcnn", settings, None, {"images": listing})
         counts = []
         with create(output, Instances, header=header, provenance=provenance) as instances:
-            for picture in step.progress(pictures, total=len(pictures), label="pictures"):
-                record = find_instances(network, picture, root=pictures.header["root"], settings=settings)
+            for image in step.progress(listing, total=len(listing), label="images"):
+                record = find_instances(network, image, root=listing.header["root"], settings=settings)
                 instances.append(record)
                 counts.append(len(record.scores))
-        log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
+        log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
 
 
 def find_instances(
-    network: MaskRcnn, picture: Picture, *, root: str, settings: MaskRcnnPredictionSettings
+    network: MaskRcnn, image: ImageRecord, *, root: str, settings: MaskRcnnPredictionSettings
 ) -> Instances:
-    """The instances of one picture, best first; masks without a pixel are left out."""
-    rgb = load_rgb(picture, root)
+    """The instances of one image, best first; masks without a pixel are left out."""
+    rgb = load_rgb(image, root)
     height, width = rgb.shape[:2]
     limits = {"shorter_side": settings.shorter_side, "longest_side": settings.longest_side}
     size = scaled_size(height, width, **limits)
     device = next(network.parameters()).device
-    found = detect(network, scaled_picture(rgb, size, flip=False).to(device), flip=settings.flip)
+    found = detect(network, scaled_image(rgb, size, flip=False).to(device), flip=settings.flip)
     boxes = found.boxes.cpu() * found.boxes.new_tensor([width / size[1], height / size[0]] * 2).cpu()
     masks = full_masks(found.masks, boxes, (height, width), threshold=settings.mask_threshold)
     filled = masks.any((1, 2))
     return Instances(
-        picture=picture.picture,
+        image=image.image,
         classes=found.classes.cpu().numpy().astype(np.int32)[filled],
         scores=found.scores.cpu().numpy()[filled],
         **packed_fields(Regions.from_masks(masks[filled])),
@@ -79,7 +79,7 @@ def find_instances(
 
 
 def load_network(
-    weights: Path, images: Artifact[Picture], settings: MaskRcnnPredictionSettings, *, device: str
+    weights: Path, images: Artifact[ImageRecord], settings: MaskRcnnPredictionSettings, *, device: str
 ) -> tuple[MaskRcnn, dict[str, Any]]:
     """The trained network in evaluation mode, and the metadata of the weights file.
 

@@ -1,4 +1,4 @@
-"""Which predictions of a picture become its pseudo masks: arrays in, arrays out."""
+"""Which predictions of an image become its pseudo masks: arrays in, arrays out."""
 
 import numpy as np
 
@@ -12,13 +12,13 @@ def choose_pseudo_masks(
 ) -> np.ndarray:
     """Indices (K,) int64 of the predictions that become pseudo masks, best first; equal scores keep their order.
 
-    The preset of the released CIM: tagged classes alone, as suppressed in prediction, scores from 0.3 on, no keep-best.
+    The preset of the official CIM: tagged classes alone, as suppressed in prediction, scores from 0.3 on, no keep-best.
 
     Args:
         regions: N predicted masks; empty ones are never chosen.
         classes: (N,) int.
         scores: (N,) float.
-        tags: (C,) bool of the picture.
+        tags: (C,) bool of the image.
         settings: the rules.
     """
     allowed = regions.areas() > 0

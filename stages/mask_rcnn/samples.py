@@ -1,11 +1,11 @@
-"""What one picture and its pseudo masks look like to the network."""
+"""What one image and its pseudo masks look like to the network."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stages.core.artifacts.instances import Instances
-from stages.core.images.pictures import normalise
+from stages.core.images.loading import normalise
 from stages.ops import resize as resizing
 
 
@@ -15,17 +15,17 @@ def scaled_size(height: int, width: int, *, shorter_side: int, longest_side: int
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def scaled_picture(rgb: np.ndarray, size: tuple[int, int], *, flip: bool) -> Tensor:
-    """The picture uint8 (H, W, 3) at another size, mirrored or not, normalised, (3, h, w) float32."""
+def scaled_image(rgb: np.ndarray, size: tuple[int, int], *, flip: bool) -> Tensor:
+    """The image uint8 (H, W, 3) at another size, mirrored or not, normalised, (3, h, w) float32."""
     resized = resizing.resize(rgb, *size)
     return torch.from_numpy(normalise(resizing.flip(resized) if flip else resized))
 
 
 def scaled_target(record: Instances, size: tuple[int, int], *, flip: bool, weighted: bool) -> dict[str, Tensor]:
-    """Pseudo masks as the network's target, on the picture at another size; see `MaskRcnn.forward`.
+    """Pseudo masks as the network's target, on the image at another size; see `MaskRcnn.forward`.
 
-    Boxes are scaled, not taken from the scaled masks; these are nearest neighbours of pixel centres. Weights are the
-    scores where `weighted`, else 1. Scores below 0 weigh 0 and scores above 1 weigh 1: the heat in BESTIE's has no
+    Boxes are scaled, not taken from the scaled masks; these are nearest neighbours of pixel centers. Weights are the
+    scores where `weighted`, else 1. Scores below 0 weigh 0 and scores above 1 weigh 1: the score in BESTIE's has no
     limits.
     """
     regions, (height, width) = record.regions, size

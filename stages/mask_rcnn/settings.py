@@ -1,4 +1,4 @@
-"""Settings of the refinement: pseudo masks from a run's predictions, and a Mask R-CNN that is trained on them.
+"""Settings of retraining: pseudo masks from a run's predictions, and a Mask R-CNN that is trained on them.
 
 Mask R-CNN: He et al., ICCV 2017; with feature pyramids: Lin et al., CVPR 2017; torchvision's implementation.
 """
@@ -21,21 +21,21 @@ class PseudoMaskSettings(Section):
     """Which of a run's predictions on its training split become pseudo masks; the rules apply in this order."""
 
     tagged_only: bool = Field(
-        description="only classes that the picture is tagged with; untagged pictures are then left out (released CIM)"
+        description="only classes that the image is tagged with; untagged images are then left out (official CIM)"
     )
-    score_threshold: float = Field(ge=0, description="least score, in the run's own units (released CIM: 0.3)")
+    score_threshold: float = Field(ge=0, description="least score, in the run's own units (official CIM: 0.3)")
     overlap_threshold: Share | None = Field(
-        description="mask IoU from which the weaker of two pseudo masks is dropped; null: as predicted (released CIM)"
+        description="mask IoU from which the weaker of two pseudo masks is dropped; null: as predicted (official CIM)"
     )
     overlap_between: Literal["class", "any"] = Field(
         description="class: only pseudo masks of one class drop each other; any: those of all classes"
     )
     keep_best: bool = Field(
         description="a class (of the tagged ones where tagged_only) that is predicted, but has no pseudo mask after the"
-        " rules above, keeps its best prediction (released CIM: false)"
+        " rules above, keeps its best prediction (official CIM: false)"
     )
     empty: Literal["negative", "drop"] = Field(
-        description="pictures without a pseudo mask: trained on as pictures without objects, or left out; both counted"
+        description="images without a pseudo mask: trained on as images without objects, or left out; both counted"
     )
 
 
@@ -44,7 +44,7 @@ class MaskRcnnNetworkSettings(Section):
 
     pyramid_channels: Count = Field(description="of each level of the pyramid (paper: 256)")
     anchor_sizes: list[Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]] = Field(
-        min_length=2, description="sides of the anchors of each level, pixels of the scaled picture: one list a stage"
+        min_length=2, description="sides of the anchors of each level, pixels of the scaled image: one list per stage"
         " of the backbone and one for a last level that halves the one before (paper: 32, 64, 128, 256, 512)",
     )  # fmt: skip
     anchor_ratios: list[Annotated[float, Field(gt=0)]] = Field(
@@ -54,7 +54,9 @@ class MaskRcnnNetworkSettings(Section):
     canonical_size: Count = Field(
         description="side of a region that is pooled at stride 16, pixels; half of it at stride 8, ... (paper: 224)"
     )
-    sampling_ratio: int = Field(ge=0, le=8, description="RoIAlign samples a bin and axis; 0: one a feature (paper: 2)")
+    sampling_ratio: int = Field(
+        ge=0, le=8, description="RoIAlign samples per bin and axis; 0: one per feature (paper: 2)"
+    )
     box_bins: Count = Field(description="side of a region's features for the box head (paper: 7)")
     box_width: Count = Field(description="of the box head's two fully connected layers (paper: 1024)")
     mask_bins: Count = Field(description="side of a region's features for the mask head; masks have twice it (14)")
@@ -62,17 +64,17 @@ class MaskRcnnNetworkSettings(Section):
 
 
 class MaskRcnnSamplingSettings(Section):
-    """Which anchors and regions are learnt from, a picture."""
+    """Which anchors and regions are learnt from, per image."""
 
     rpn_foreground: Share = Field(description="box IoU from which an anchor is an object (paper: 0.7)")
     rpn_background: Share = Field(description="box IoU below which an anchor is background (paper: 0.3)")
-    rpn_anchors: Count = Field(description="anchors a picture (paper: 256)")
+    rpn_anchors: Count = Field(description="anchors per image (paper: 256)")
     rpn_foreground_share: Share = Field(description="of these that are objects, at most (paper: 0.5)")
     rpn_before_nms: Count = Field(description="best regions of each level before suppression (torchvision: 2000)")
-    rpn_after_nms: Count = Field(description="best regions of a picture after it (torchvision: 2000)")
+    rpn_after_nms: Count = Field(description="best regions of an image after it (torchvision: 2000)")
     box_foreground: Share = Field(description="box IoU from which a region has the pseudo mask's class (paper: 0.5)")
     box_background: Share = Field(description="box IoU below which a region is background (paper: 0.5)")
-    boxes: Count = Field(description="regions a picture (paper: 512)")
+    boxes: Count = Field(description="regions per image (paper: 512)")
     box_foreground_share: Share = Field(description="of these that have a class, at most (paper: 0.25)")
 
     @model_validator(mode="after")
@@ -98,17 +100,17 @@ class MaskRcnnDataSettings(Section):
     """What one forward pass sees."""
 
     shorter_sides: list[Side] = Field(
-        min_length=1, description="lengths of the shorter side, pixels; one is drawn for each picture of a pass"
+        min_length=1, description="lengths of the shorter side, pixels; one is drawn for each image of a pass"
     )
     longest_side: Side = Field(description="pixels that the longer side is kept below, whatever the shorter becomes")
-    flip: Share = Field(description="probability that a picture is mirrored")
-    batch: Count = Field(description="pictures a forward pass; an update sees batch x accumulate")
+    flip: Share = Field(description="probability that an image is mirrored")
+    batch: Count = Field(description="images per forward pass; an update sees batch x accumulate")
 
 
 class MaskRcnnTrainingSettings(Section):
     """Everything that training reads."""
 
-    seed: int = Field(ge=0, description="of all that is random: first weights, order of pictures, sampling")
+    seed: int = Field(ge=0, description="of all that is random: first weights, order of images, sampling")
     loss_weights: Literal["ones", "scores"] = Field(
         description="what a region's class, box and mask loss is multiplied by: 1, or the score of its pseudo mask,"
         " limited to [0, 1]"
@@ -136,17 +138,17 @@ class MaskRcnnPredictionSettings(Section):
 
     shorter_side: Side = Field(description="length of the shorter side, pixels")
     longest_side: Side = Field(description="pixels that the longer side is kept below")
-    flip: bool = Field(description="join the regions of the mirrored picture, and average its answers")
+    flip: bool = Field(description="join the regions of the mirrored image, and average its answers")
     rpn_before_nms: Count = Field(description="best regions of each level before suppression (torchvision: 1000)")
-    rpn_after_nms: Count = Field(description="best regions of a picture after it (torchvision: 1000)")
+    rpn_after_nms: Count = Field(description="best regions of an image after it (torchvision: 1000)")
     score_threshold: Share = Field(description="only higher scores are kept (torchvision: 0.05)")
     nms_threshold: Share = Field(description="box IoU above which the weaker of two of a class is dropped (paper: 0.5)")
-    top_k: Count = Field(description="instances kept a picture, the best (paper: 100)")
+    top_k: Count = Field(description="instances kept per image, the best (paper: 100)")
     mask_threshold: Share = Field(description="probability from which a pixel belongs to the mask (paper: 0.5)")
 
 
 class MaskRcnnSettings(Section):
-    """The three steps of the refinement."""
+    """The three steps of retraining."""
 
     pseudo_masks: PseudoMaskSettings
     train: MaskRcnnTrainingSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import starting_weights
@@ -30,25 +30,25 @@ def train_mask_rcnn(
     settings: MaskRcnnTrainingSettings,
     device: str,
 ) -> None:
-    """Train the network on the pictures that the pseudo masks list; those that they leave out are not seen.
+    """Train the network on the images that the pseudo masks list; those that they leave out are not seen.
 
     `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
     weights lets a killed training go on.
-    Raises ValueError where the pseudo masks are of other pictures or classes, or where scores are to be weights but
+    Raises ValueError where the pseudo masks are of other images or classes, or where scores are to be weights but
     most of them lie outside [0, 1].
     """
-    with read(images, Picture) as pictures, read(pseudo_masks, Instances) as masks:
-        _check(pictures, masks, settings)
+    with read(images, ImageRecord) as listing, read(pseudo_masks, Instances) as masks:
+        _check(listing, masks, settings)
         step.seed_everything(settings.seed)
-        network = MaskRcnn(settings, class_count=len(pictures.header["classes"]), classifier=backbone_weights)
-        task = MaskRcnnTask(network, images=pictures, pseudo_masks=masks, settings=settings)
-        log.info("training on %d of %d pictures", len(masks), len(pictures))
-        fingerprints = {"images": pictures.fingerprint, "pseudo_masks": masks.fingerprint}
+        network = MaskRcnn(settings, class_count=len(listing.header["classes"]), classifier=backbone_weights)
+        task = MaskRcnnTask(network, images=listing, pseudo_masks=masks, settings=settings)
+        log.info("training on %d of %d images", len(masks), len(listing))
+        fingerprints = {"images": listing.fingerprint, "pseudo_masks": masks.fingerprint}
         metadata = {
             "step": "train_mask_rcnn",
             "settings": settings.model_dump(mode="json"),
             "inputs": fingerprints,
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "supervision": masks.header["supervision"],
             "method": f"{masks.header['method']} + mask_rcnn",
         }
@@ -68,18 +68,18 @@ def train_mask_rcnn(
         )
 
 
-def _check(pictures: Artifact[Picture], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
+def _check(images: Artifact[ImageRecord], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
     check_pseudo_masks(masks)
-    if masks.header["classes"] != pictures.header["classes"]:
+    if masks.header["classes"] != images.header["classes"]:
         raise ValueError(
-            f"{masks.path} holds classes {masks.header['classes']}, {pictures.path} holds "
-            f"{pictures.header['classes']}; remake the pseudo masks"
+            f"{masks.path} holds classes {masks.header['classes']}, {images.path} holds "
+            f"{images.header['classes']}; remake the pseudo masks"
         )
-    strangers = sorted(set(masks.ids) - set(pictures.ids))
+    strangers = sorted(set(masks.ids) - set(images.ids))
     if strangers:
         raise ValueError(
-            f"{masks.path} has {len(strangers)} pictures that {pictures.path} lacks, such as {strangers[:3]}; remake "
-            "the pseudo masks from this list of pictures"
+            f"{masks.path} has {len(strangers)} images that {images.path} lacks, such as {strangers[:3]}; remake "
+            "the pseudo masks from this list of images"
         )
     scores = np.concatenate([np.zeros(0, np.float32), *(masks.field(i, "scores") for i in range(len(masks)))])
     if not len(scores):

@@ -1,6 +1,6 @@
 """Boxes (N, 4) as (x0, y0, x1, y1), NumPy or torch.
 
-House boxes are half-open, in pixels: x1 and y1 lie one past the last pixel. The released code of CIM treats such boxes
+House boxes are half-open, in pixels: x1 and y1 lie one past the last pixel. The official code of CIM treats such boxes
 in places as if they ended on their last pixel; `inclusive=True` gives that arithmetic.
 """
 
@@ -43,13 +43,13 @@ def iou(boxes: Array, others: Array | None = None, *, inclusive: bool = False) -
 
 
 def clip(boxes: Array, height: int, width: int, *, inclusive: bool = False) -> Array:
-    """Boxes cut to a picture of the given size, in their own type.
+    """Boxes cut to an image of the given size, in their own type.
 
     Args:
         boxes: (N, 4).
-        height: of the picture.
-        width: of the picture.
-        inclusive: limit x to [0, width - 1] and y to [0, height - 1], as the released code of CIM clips its half-open
+        height: of the image.
+        width: of the image.
+        inclusive: limit x to [0, width - 1] and y to [0, height - 1], as the official code of CIM clips its half-open
             boxes: those that touch the right or bottom border lose a pixel.
     """
     _require_boxes(boxes)
@@ -59,18 +59,18 @@ def clip(boxes: Array, height: int, width: int, *, inclusive: bool = False) -> A
 
 
 def scale(boxes: Array, y: float, x: float) -> Array:
-    """Boxes after resizing the picture by the factors y (height) and x (width), float32."""
+    """Boxes after resizing the image by the factors y (height) and x (width), float32."""
     _require_boxes(boxes)
     return arrays.stack([arrays.as_float32(boxes[:, axis] * factor) for axis, factor in enumerate((x, y, x, y))], 1)
 
 
 def flip(boxes: Array, width: int, *, inclusive: bool = False) -> Array:
-    """Boxes in the mirrored picture (left and right exchanged), in their own type.
+    """Boxes in the mirrored image (left and right exchanged), in their own type.
 
     Args:
         boxes: (N, 4).
-        width: of the picture.
-        inclusive: x0' = width - x1 - 1 and x1' = width - x0 - 1, as the released code of CIM mirrors its half-open
+        width: of the image.
+        inclusive: x0' = width - x1 - 1 and x1' = width - x0 - 1, as the official code of CIM mirrors its half-open
             boxes: they come out one pixel too far left. Otherwise x0' = width - x1 and x1' = width - x0.
     """
     _require_boxes(boxes)

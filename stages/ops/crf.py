@@ -1,4 +1,4 @@
-"""Dense conditional random field: labels that follow the colours of a picture (Krähenbühl and Koltun, NIPS 2011)."""
+"""Dense conditional random field: labels that follow the colours of an image (Krähenbühl and Koltun, NIPS 2011)."""
 
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
@@ -37,7 +37,7 @@ def dense_crf(
     """
     labels, height, width = probabilities.shape
     if rgb.shape != (height, width, 3) or rgb.dtype != np.uint8:
-        raise ValueError(f"picture is {rgb.dtype} {rgb.shape}, expected uint8 {(height, width, 3)}")
+        raise ValueError(f"image is {rgb.dtype} {rgb.shape}, expected uint8 {(height, width, 3)}")
     if not np.isfinite(probabilities).all():
         raise ValueError("the probabilities of a dense CRF hold values that are not finite")
     if iterations == 0 or labels == 1:
@@ -50,17 +50,17 @@ def dense_crf(
     return np.array(field.inference(iterations), np.float32).reshape(labels, height, width)
 
 
-def label_probabilities(labels: np.ndarray, count: int, *, certainty: float) -> np.ndarray:
-    """Probabilities (count, H, W) float32 of a map of labels that is right with probability `certainty`.
+def label_probabilities(labels: np.ndarray, count: int, *, gt_prob: float) -> np.ndarray:
+    """Probabilities (count, H, W) float32 of a map of labels that is right with probability `gt_prob`.
 
     Each other label has an equal part of the rest (pydensecrf's unary_from_labels).
 
     Args:
         labels: (H, W) int, 0 to count - 1.
         count: L, the number of labels.
-        certainty: above 1 / count, below 1.
+        gt_prob: above 1 / count, below 1.
     """
     if count == 1:
         return np.ones((1, *labels.shape), np.float32)
     right = np.arange(count)[:, None, None] == labels
-    return np.where(right, certainty, (1 - certainty) / (count - 1)).astype(np.float32)
+    return np.where(right, gt_prob, (1 - gt_prob) / (count - 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Draws masks, response maps and points on pictures: arrays in, arrays out."""
+"""Draws masks, response maps and points on images: arrays in, arrays out."""
 
 import base64
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ def small_masks(regions: Regions, index: np.ndarray, height: int, width: int) ->
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask (H, W) that touch its outside, (H, W) bool; the rim of the picture is no outside."""
+    """Pixels of a mask (H, W) that touch its outside, (H, W) bool; the border of the image is no outside."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return mask & ~cv2.erode(mask.astype(np.uint8), cross, borderValue=1).astype(bool)
 
 
 def paint(rgb: np.ndarray, masks: np.ndarray, colours: np.ndarray, *, opacity: float) -> np.ndarray:
-    """Masks (n, H, W) in colours (n, 3) over a picture (H, W, 3) uint8, the first on top; outlines are solid."""
+    """Masks (n, H, W) in colours (n, 3) over an image (H, W, 3) uint8, the first on top; outlines are solid."""
     painted = rgb.astype(np.float32)
     for mask, colour in zip(masks[::-1], colours[::-1], strict=True):
         painted[mask] += opacity * (colour - painted[mask])
@@ -50,7 +50,7 @@ def paint(rgb: np.ndarray, masks: np.ndarray, colours: np.ndarray, *, opacity: f
 
 
 def hatch(rgb: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Slanting lines in a colour (3,) over the pixels of a mask (H, W) of a picture (H, W, 3)."""
+    """Slanting lines in a colour (3,) over the pixels of a mask (H, W) of an image (H, W, 3)."""
     rows, columns = np.indices(mask.shape)
     hatched = rgb.copy()
     hatched[mask & ((rows + columns) % HATCH < 2)] = colour
@@ -70,8 +70,8 @@ def directions(offsets: np.ndarray, height: int, width: int) -> np.ndarray:
     return (rgb * 255).round().astype(np.uint8)
 
 
-def heat(rgb: np.ndarray, response: np.ndarray, *, opacity: float) -> np.ndarray:
-    """A response map (rows, columns) over a picture (H, W, 3): zero and below stays dark, its maximum is brightest."""
+def heatmap(rgb: np.ndarray, response: np.ndarray, *, opacity: float) -> np.ndarray:
+    """A response map (rows, columns) over an image (H, W, 3): zero and below stays dark, its maximum is brightest."""
     height, width = rgb.shape[:2]
     positive = np.maximum(cv2.resize(response.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR), 0)
     scaled = (positive / max(float(positive.max()), np.finfo(np.float32).tiny) * 255).astype(np.uint8)
@@ -80,7 +80,7 @@ def heat(rgb: np.ndarray, response: np.ndarray, *, opacity: float) -> np.ndarray
 
 
 def mark(rgb: np.ndarray, points: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Discs with a dark and a light rim at points (n, 2) (y, x) of the picture; n may be 0."""
+    """Discs with a dark and a light edge at points (n, 2) (y, x) of the image; n may be 0."""
     marked = rgb.copy()
     radius = max(3, round(max(rgb.shape[:2]) / 80))
     for (y, x), colour in zip(points.tolist(), colours.tolist(), strict=True):
@@ -115,21 +115,21 @@ def thickest_point(mask: np.ndarray) -> tuple[int, int]:
     return int(y), int(x)
 
 
-def _write(rgb: np.ndarray, text: str, centre: tuple[int, int], scale: float) -> None:
+def _write(rgb: np.ndarray, text: str, center: tuple[int, int], scale: float) -> None:
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    left = int(np.clip(centre[1] - width // 2, 2, max(rgb.shape[1] - width - 2, 2)))
-    base = int(np.clip(centre[0] + height // 2, height + 2, max(rgb.shape[0] - 3, height + 2)))
+    left = int(np.clip(center[1] - width // 2, 2, max(rgb.shape[1] - width - 2, 2)))
+    base = int(np.clip(center[0] + height // 2, height + 2, max(rgb.shape[0] - 3, height + 2)))
     cv2.rectangle(rgb, (left - 2, base - height - 2), (left + width + 1, base + 2), (0, 0, 0), cv2.FILLED)
     cv2.putText(rgb, text, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def jpeg_uri(rgb: np.ndarray, *, quality: int) -> str:
-    """A picture (H, W, 3) uint8 as a data URI that a page can hold."""
+    """An image (H, W, 3) uint8 as a data URI that a page can hold."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(rgb, quality=quality)).decode("ascii")
 
 
 def jpeg(rgb: np.ndarray, *, quality: int) -> bytes:
-    """A picture (H, W, 3) uint8 as a JPEG file."""
+    """An image (H, W, 3) uint8 as a JPEG file."""
     # Full colour resolution: thin outlines would bleed otherwise.
     options = [
         cv2.IMWRITE_JPEG_QUALITY,

@@ -1,4 +1,4 @@
-"""Partitions of a picture into atoms: the largest sets of pixels that no region cuts.
+"""Partitions of an image into atoms: the largest sets of pixels that no region cuts.
 
 Every function takes NumPy arrays or torch tensors (CPU or CUDA) and answers in kind.
 """

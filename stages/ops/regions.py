@@ -1,4 +1,4 @@
-"""The region algebra: N regions of one picture as atoms and a boolean membership matrix.
+"""The region algebra: N regions of one image as atoms and a boolean membership matrix.
 
 Atoms are the largest sets of pixels that no region cuts. Areas, intersections, overlaps and averages of regions
 are then small matrix products, exact at any resolution. Arrays are NumPy or torch (CPU or CUDA) throughout.
@@ -21,7 +21,7 @@ EXACT_IN_FLOAT32 = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """N regions (sets of pixels that may overlap) of one picture of H x W pixels.
+    """N regions (sets of pixels that may overlap) of one image of H x W pixels.
 
     Attributes:
         atoms: (H, W) int32, atom of each pixel. The constructors number atoms by first appearance in row-major
@@ -39,7 +39,7 @@ class Regions:
         if len({isinstance(part, torch.Tensor) for part in (self.atoms, self.membership, self.sizes)}) > 1:
             raise ValueError("Regions: atoms, membership and sizes must be all NumPy arrays or all torch tensors")
         _require_shape(self.atoms, 2, "atoms", "(height, width)")
-        _require_picture(self.atoms, "atoms")
+        _require_image(self.atoms, "atoms")
         _require_shape(self.membership, 2, "membership", "(regions, atoms)")
         _require_bool(self.membership, "membership")
         if tuple(self.sizes.shape) != (self.membership.shape[1],):
@@ -51,7 +51,7 @@ class Regions:
         """Regions from masks (N, H, W) bool; N = 0 and empty masks are welcome."""
         _require_shape(masks, 3, "masks", "(regions, height, width)")
         _require_bool(masks, "masks")
-        _require_picture(masks, "masks")
+        _require_image(masks, "masks")
         count, height, width = masks.shape
         flat = masks.reshape(count, height * width)
         atoms, first = partition.equal_columns(flat)
@@ -67,7 +67,7 @@ class Regions:
             indicator: (N, S) bool, which superpixels make up each region.
         """
         _require_shape(labels, 2, "superpixel labels", "(height, width)")
-        _require_picture(labels, "superpixel labels")
+        _require_image(labels, "superpixel labels")
         _require_shape(indicator, 2, "indicator", "(regions, superpixels)")
         _require_bool(indicator, "indicator")
         _require_within(labels, indicator.shape[1], "superpixel labels")
@@ -88,7 +88,7 @@ class Regions:
                 f"expected uint8 (regions, {width}) for {atom_count} atoms"
             )
         _require_shape(atoms, 2, "atoms", "(height, width)")
-        _require_picture(atoms, "atoms")
+        _require_image(atoms, "atoms")
         _require_within(atoms, atom_count, "atoms")
         atoms = atoms.astype(np.int32)
         membership = np.unpackbits(packed, axis=1, count=atom_count).view(bool)
@@ -96,7 +96,7 @@ class Regions:
 
     @classmethod
     def empty(cls, height: int, width: int) -> Regions:
-        """No region in a picture of the given size: one atom, no rows."""
+        """No region in an image of the given size: one atom, no rows."""
         return cls.from_masks(np.zeros((0, height, width), bool))
 
     def packed(self) -> tuple[np.ndarray, np.ndarray, int]:
@@ -109,7 +109,7 @@ class Regions:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the picture."""
+        """Height and width of the image."""
         height, width = self.atoms.shape
         return int(height), int(width)
 
@@ -177,11 +177,12 @@ class Regions:
         """Where the mean of some regions' masks exceeds a threshold (AGPL's support mask, CIM section 3.1).
 
         Args:
-            votes: (P, N), one mean a row: bool, the regions to average, or their weights, 0 or more; none, no support.
+            votes: (P, N), one mean per row: bool, the regions to average, or their weights, 0 or more; none, no
+                support.
             threshold: share of the votes in [0, 1] that must be exceeded.
 
         Returns:
-            P regions on the same atoms, so their `iou` with this picture's regions is one more product.
+            P regions on the same atoms, so their `iou` with this image's regions is one more product.
         """
         convert = arrays.as_float32 if arrays.is_bool(votes) else arrays.as_float64  # counts are exact in either
         won = arrays.as_float64(_product(convert(votes), convert(self.membership)))
@@ -200,9 +201,9 @@ class Regions:
 
     @staticmethod
     def concatenate(parts: Sequence[Regions]) -> Regions:
-        """All regions of several sets for one picture, in order, on the common refinement of their atoms."""
+        """All regions of several sets for one image, in order, on the common refinement of their atoms."""
         if not parts:
-            raise ValueError("Regions.concatenate: no parts given, so the size of the picture is unknown")
+            raise ValueError("Regions.concatenate: no parts given, so the size of the image is unknown")
         joined = parts[0]
         for part in parts[1:]:
             atoms, left, right, sizes = _refined(joined, part)
@@ -220,7 +221,7 @@ class Regions:
         return Regions(*(part.cpu().numpy() for part in (self.atoms, self.membership, self.sizes)))
 
     def _counts(self, other: Regions | None = None) -> Array:
-        """Common pixels (N, M) as exact floats: float32 where that holds the picture's pixels, else float64."""
+        """Common pixels (N, M) as exact floats: float32 where that holds the image's pixels, else float64."""
         left, right, sizes = self.membership, self.membership, self.sizes
         if other is not None and other.atoms is self.atoms:
             right = other.membership
@@ -244,7 +245,7 @@ def _product(left: Array, right: Array) -> Array:
 
 
 def _iou(counts: Array, areas: Array, others: Array) -> Array:
-    """Quotients. (a - i) + b stays within the picture, where a + b could leave float32's exact integers."""
+    """Quotients. (a - i) + b stays within the image, where a + b could leave float32's exact integers."""
     union = (arrays.like(areas, counts)[:, None] - counts) + arrays.like(others, counts)
     return arrays.as_float32(counts / union.clip(min=1))
 
@@ -256,7 +257,7 @@ def _containment(counts: Array, areas: Array) -> Array:
 def _refined(left: Regions, right: Regions) -> tuple[Array, Array, Array, Array]:
     """Common refinement: atoms (H, W), both memberships on them, their sizes."""
     if left.shape != right.shape:
-        raise ValueError(f"Regions: pictures of {left.shape} and {right.shape} (height, width) have no common pixels")
+        raise ValueError(f"Regions: images of {left.shape} and {right.shape} (height, width) have no common pixels")
     if isinstance(left.atoms, torch.Tensor) != isinstance(right.atoms, torch.Tensor):
         raise ValueError("Regions: one set is NumPy and the other torch; bring both to one with to() or numpy()")
     old, new = left.atoms.reshape(-1), right.atoms.reshape(-1)
@@ -290,9 +291,9 @@ def _require_shape(array: Array, axes: int, name: str, meaning: str) -> None:
         raise ValueError(f"Regions: {name} have shape {tuple(array.shape)}, expected {meaning}")
 
 
-def _require_picture(array: Array, name: str) -> None:
+def _require_image(array: Array, name: str) -> None:
     if 0 in array.shape[-2:]:
-        raise ValueError(f"Regions: {name} of shape {tuple(array.shape)} hold a picture without pixels")
+        raise ValueError(f"Regions: {name} of shape {tuple(array.shape)} hold an image without pixels")
 
 
 def _require_bool(array: Array, name: str) -> None:

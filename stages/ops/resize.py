@@ -1,4 +1,4 @@
-"""Resizes and mirrors pictures and maps: arrays in, arrays out."""
+"""Resizes and mirrors images and maps: arrays in, arrays out."""
 
 import cv2
 import numpy as np
@@ -13,12 +13,12 @@ def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resize_bilinear(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize uint8 (H, W, 3) as the released code of CIM does: bilinear in float32, then truncated to uint8."""
+    """Resize uint8 (H, W, 3) as the official code of CIM does: bilinear in float32, then truncated to uint8."""
     return cv2.resize(rgb.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
 def nearest(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map of numbers (H, W) at another size, (height, width): each pixel takes the one that holds its centre."""
+    """A map of numbers (H, W) at another size, (height, width): each pixel takes the one that holds its center."""
     rows, columns = (
         ((np.arange(to) + 0.5) * was / to).astype(int) for to, was in zip((height, width), numbers.shape, strict=True)
     )

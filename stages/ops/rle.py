@@ -50,8 +50,8 @@ def encode_uncompressed(masks: np.ndarray) -> list[dict[str, Any]]:
 def decode(encodings: Sequence[Mapping[str, Any]], height: int, width: int) -> np.ndarray:
     """Masks (N, H, W) bool of RLEs, compressed (text or bytes) or not, each checked in full.
 
-    ValueError, with the number of the RLE, where its size is not that of the picture, its counts cannot be read, or
-    they do not sum to the picture.
+    ValueError, with the number of the RLE, where its size is not that of the image, its counts cannot be read, or
+    they do not sum to the image.
     """
     masks = np.zeros((len(encodings), height, width), bool)
     for number, encoding in enumerate(encodings):
@@ -79,13 +79,13 @@ def decode_regions(encodings: Sequence[Mapping[str, Any]], height: int, width: i
 
 
 def _counts(number: int, encoding: Mapping[str, Any], height: int, width: int) -> np.ndarray:
-    """Run lengths (runs,) int64 of one RLE, which sum to the picture."""
+    """Run lengths (runs,) int64 of one RLE, which sum to the image."""
     if not isinstance(encoding, Mapping) or "counts" not in encoding or "size" not in encoding:
         found = sorted(encoding) if isinstance(encoding, Mapping) else type(encoding).__name__
         raise ValueError(f"RLE {number}: found {found}, expected an object with 'size' and 'counts'")
     size, counts = encoding["size"], encoding["counts"]
     if not isinstance(size, Sequence) or list(size) != [height, width]:
-        raise ValueError(f"RLE {number}: its size is {size}, but the picture's is [{height}, {width}] (height, width)")
+        raise ValueError(f"RLE {number}: its size is {size}, but the image's is [{height}, {width}] (height, width)")
     if isinstance(counts, str | bytes):
         runs = _read_text(number, counts.encode() if isinstance(counts, str) else counts)
     else:
@@ -93,7 +93,7 @@ def _counts(number: int, encoding: Mapping[str, Any], height: int, width: int) -
     if runs.min(initial=0) < 0 or runs.sum() != height * width:
         raise ValueError(
             f"RLE {number}: runs (smallest {runs.min(initial=0)}) sum to {runs.sum()}, expected sum "
-            f"{height} x {width} = {height * width} pixels; the file is cut off or belongs to another picture"
+            f"{height} x {width} = {height * width} pixels; the file is cut off or belongs to another image"
         )
     return runs
 

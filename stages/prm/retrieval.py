@@ -61,14 +61,14 @@ def proposal_fit(regions: Regions, cues: Cues, peaks: np.ndarray, *, settings: P
     """How well each proposal fits each peak, (P, N) float32; -inf for proposals too small or too large.
 
     alpha R * S + contour_weight R * contour(S) - beta Q * S, with S the proposal, R the peak's response, which sums to
-    1, and Q the class's background, as a share of the picture. A peak without a response of its own fits nothing.
+    1, and Q the class's background, as a share of the image. A peak without a response of its own fits nothing.
 
     Differs from the paper: R is the class's response within the peak's basin (watershed) instead of the response
     that is propagated back from the peak through the network.
     """
     height, width = scaled_size(*regions.shape, settings.grid)
     atoms = _sampled(regions.atoms, height, width)
-    peak_maps, backgrounds = _peak_maps(cues, peaks, shape=(height, width), picture=regions.shape, settings=settings)
+    peak_maps, backgrounds = _peak_maps(cues, peaks, shape=(height, width), image=regions.shape, settings=settings)
     members = regions.membership.astype(np.float32)
     inside = _per_atom(peak_maps, atoms, members.shape[1]) @ members.T
     empty = _per_atom(backgrounds, atoms, members.shape[1]) @ members.T / (height * width)
@@ -78,18 +78,18 @@ def proposal_fit(regions: Regions, cues: Cues, peaks: np.ndarray, *, settings: P
         border = peak_maps.reshape(len(peaks), -1) @ contours.reshape(len(regions), -1).T
     fit = settings.response_weight * inside + settings.contour_weight * border - settings.background_weight * empty
     share = regions.areas() / np.prod(regions.shape)
-    fit[:, (share < settings.smallest_area) | (share >= settings.largest_area)] = -np.inf
+    fit[:, (share < settings.min_area) | (share >= settings.max_area)] = -np.inf
     fit[peak_maps.sum(axis=(1, 2)) == 0] = -np.inf
     return fit
 
 
 def _peak_maps(
-    cues: Cues, peaks: np.ndarray, *, shape: tuple[int, int], picture: tuple[int, int], settings: PrmSettings
+    cues: Cues, peaks: np.ndarray, *, shape: tuple[int, int], image: tuple[int, int], settings: PrmSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Response of each peak (P, h, w), which sums to 1, and background of its class (P, h, w), both float32."""
     responses = np.zeros((len(peaks), *shape), np.float32)
     backgrounds = np.zeros_like(responses)
-    places = cues.peaks[peaks] * np.array(shape) // np.array(picture)
+    places = cues.peaks[peaks] * np.array(shape) // np.array(image)
     classes = cues.peak_classes[peaks]
     for label in np.unique(classes):
         of_class = (classes == label).nonzero()[0]
@@ -112,7 +112,7 @@ def _per_atom(maps: np.ndarray, atoms: np.ndarray, count: int) -> np.ndarray:
 
 
 def _sampled(atoms: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The atom map at the centres of a grid of `height` x `width`."""
+    """The atom map at the centers of a grid of `height` x `width`."""
     rows = ((np.arange(height) + 0.5) * atoms.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * atoms.shape[1] / width).astype(np.int64)
     return atoms[rows[:, None], columns]
@@ -121,7 +121,7 @@ def _sampled(atoms: np.ndarray, height: int, width: int) -> np.ndarray:
 def _contours(masks: np.ndarray, width: int) -> np.ndarray:
     """Pixels of (N, h, w) bool masks that have both sides of the border in their window, float32 (N, h, w).
 
-    The morphological gradient; the border of the picture is no contour.
+    The morphological gradient; the border of the image is no contour.
     """
     solid = torch.from_numpy(masks).float()[:, None]
     dilated, eroded = (functional.max_pool2d(sign * solid, width, 1, width // 2) * sign for sign in (1, -1))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
@@ -19,41 +19,41 @@ log = logging.getLogger(__name__)
 
 
 def retrieve_prm(*, images: Path, proposals: Path, cues: Path, output: Path, settings: PrmSettings, run: str) -> None:
-    """Find in each picture the proposals that fit the peaks of its predicted classes; tags are not read.
+    """Find in each image the proposals that fit the peaks of its predicted classes; tags are not read.
 
     Raises ValueError where the cues hold other classes than the images, or are points, which have no responses.
     """
-    with read(images, Picture) as pictures, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
-        classes = pictures.header["classes"]
+    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
+        classes = listing.header["classes"]
         if seen.header["classes"] != classes:
             raise ValueError(f"{seen.path} holds classes {seen.header['classes']}, {images} {classes}; remake the cues")
         if seen.header["supervision"] == "points":
             raise ValueError(f"{seen.path} holds points; the baseline needs a classifier's responses, name such cues")
         header = {
             "classes": classes,
-            "category_ids": pictures.header["category_ids"],
+            "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "prm",
             "supervision": seen.header["supervision"],
         }
-        inputs = {"images": pictures, "proposals": candidates, "cues": seen}
+        inputs = {"images": listing, "proposals": candidates, "cues": seen}
         counts = []
         with create(
             output, Instances, header=header, provenance=Provenance("retrieve_prm", settings, None, inputs)
         ) as out:
-            for picture in step.progress(pictures.ids, total=len(pictures), label="pictures"):
-                regions = candidates.find(picture).regions
-                found = retrieve_instances(regions, seen.find(picture), settings=settings)
+            for image in step.progress(listing.ids, total=len(listing), label="images"):
+                regions = candidates.find(image).regions
+                found = retrieve_instances(regions, seen.find(image), settings=settings)
                 out.append(
                     Instances(
-                        picture=picture,
+                        image=image,
                         classes=found.classes.astype(np.int32),
                         scores=found.scores,
                         **packed_fields(regions.select(found.proposals)),
                     )
                 )
                 counts.append(len(found.scores))
-        log.info("%d instances in %d pictures, %d without any", sum(counts), len(counts), counts.count(0))
+        log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
 
 
 if __name__ == "__main__":

@@ -13,45 +13,41 @@ class PrmSettings(Section):
     """Which peaks count and how a proposal is scored against a peak's response (PRM equation 5)."""
 
     class_threshold: float = Field(
-        ge=0, description="a class counts where its score (logit) is above this (released code: 0); not below 0,"
+        ge=0, description="a class counts where its score (logit) is above this (official code: 0); not below 0,"
         " because there the cues hold peaks of tagged classes alone",
     )  # fmt: skip
     peak_share: Share = Field(
-        description="a peak counts from this share of its class's best peak in the picture; 0: every peak above 0"
+        description="a peak counts from this share of its class's best peak in the image; 0: every peak above 0"
     )
     grid: int = Field(ge=16, le=1024, description="longer side of the grid on which responses are compared, pixels")
     contour_width: int = Field(
-        ge=3, le=31, description="width of a proposal's contour, grid pixels, odd (released code: 5 on 448)"
+        ge=3, le=31, description="width of a proposal's contour, grid pixels, odd (official code: 5 on 448)"
     )
     response_weight: float = Field(
-        ge=0, description="weight alpha of the response inside a proposal (released code: 0.8)"
+        ge=0, description="weight alpha of the response inside a proposal (official code: 0.8)"
     )
     contour_weight: float = Field(
         ge=0,
         description="weight of the response on a proposal's contour (paper: 1, for responses that outline objects)",
     )
     background_weight: float = Field(
-        ge=0, description="weight beta of the share of the picture that is background inside a proposal (released code:"
-        " 1e-5 a pixel, which is 2 on 448 x 448)",
+        ge=0, description="weight beta of the share of the image that is background inside a proposal (official code:"
+        " 1e-5 per pixel, which is 2 on 448 x 448)",
     )  # fmt: skip
     background_factor: float = Field(
         ge=0,
-        description="background is where the class's response is below this factor of its mean (released code: 0.95)",
+        description="background is where the class's response is below this factor of its mean (official code: 0.95)",
     )
-    smallest_area: Share = Field(
-        description="proposals below this share of the picture are left out (released code: 2e-5)"
-    )
-    largest_area: Share = Field(
-        description="proposals from this share of the picture on are left out (released code: 0.85)"
-    )
+    min_area: Share = Field(description="proposals below this share of the image are left out (official code: 2e-5)")
+    max_area: Share = Field(description="proposals from this share of the image on are left out (official code: 0.85)")
     nms_threshold: Share = Field(
-        description="mask IoU from which the weaker of two instances of a class is dropped (released code: 0.3)"
+        description="mask IoU from which the weaker of two instances of a class is dropped (official code: 0.3)"
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.smallest_area >= self.largest_area:
-            raise ValueError(f"smallest_area {self.smallest_area} is not below largest_area {self.largest_area}")
+        if self.min_area >= self.max_area:
+            raise ValueError(f"min_area {self.min_area} is not below max_area {self.max_area}")
         if self.contour_width % 2 == 0:
             raise ValueError(f"contour_width is {self.contour_width}; it must be odd")
         return self

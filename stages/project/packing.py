@@ -1,4 +1,4 @@
-"""What a packed model needs elsewhere: an overlay for --configfile that segments new pictures with a run's weights."""
+"""What a packed model needs elsewhere: an overlay for --configfile that segments new images with a run's weights."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from stages.project.project import ProjectBase
 from stages.project.run import NETWORK, NOTHING, RunBase
 
 SPLIT = "new"
-DATASET = "new_pictures"
+DATASET = "new_images"
 WEIGHTS = "${TAGMASK_MODEL}/weights.safetensors"
-PICTURES = "${TAGMASK_PICTURES}"
+IMAGES = "${TAGMASK_IMAGES}"
 PROPOSALS = "${TAGMASK_PROPOSALS}"
 
 
@@ -57,17 +57,17 @@ def _run(run: RunBase, method: Method, part: str) -> dict[str, Any]:
     # What only training takes is null: a run of the same name may have it in the configuration that this is laid over.
     entry: dict[str, Any] = {"method": run.method, **dict.fromkeys(SOURCES), "cues": run.cues}
     entry |= {source: getattr(run, source) for source in method.predicts_from}
-    entry |= {"trained": {part: WEIGHTS}, "refinement": part if method.on_top else NOTHING}
+    entry |= {"trained": {part: WEIGHTS}, "retrain": part if method.on_top else NOTHING}
     return {**entry, method.name: method.packed(getattr(run, method.name))}
 
 
 def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
-    new = {"pictures": PICTURES, "tags": None, "masks": None, "points": None}
+    new = {"images": IMAGES, "tags": None, "masks": None, "points": None}
     listed = {**{name: None for name in sorted(splits) if name != SPLIT}, SPLIT: new}
     return {"name": DATASET, "kind": "folder", "verify": project.images.verify, "folder": {"splits": listed}}
 
 
 def _source(project: ProjectBase, name: str) -> dict[str, Any]:
-    """The source's settings; imported proposals of new pictures are the user's to bring."""
+    """The source's settings; imported proposals of new images are the user's to bring."""
     settings = project.proposals[name].model_dump(mode="json")
     return {**settings, "path": PROPOSALS} if "path" in settings else settings

@@ -28,7 +28,7 @@ from stages.semantics.settings import SemanticsSettings
 class Splits(Section):
     """Which splits of the data set do what."""
 
-    train: Name = Field(description="split whose pictures and tags are trained on")
+    train: Name = Field(description="split whose images and tags are trained on")
     evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
 
 
@@ -44,9 +44,7 @@ class ProjectBase(Section):
     proposals: dict[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
     classifier: dict[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
     semantics: dict[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
-    refinement: Name = Field(
-        description="what is trained on top of the runs that do not say it themselves; none: nothing"
-    )
+    retrain: Name = Field(description="what is trained on top of the runs that do not say it themselves; none: nothing")
     evaluation: EvaluationSettings
     inspection: GallerySettings
     exports: ExportsSettings
@@ -106,16 +104,16 @@ class ProjectBase(Section):
         names = []
         for name, run in self.runs.items():
             names += [name] if run.trains and run.described.trains else []
-            names += [f"{name}/{run.refinement}"] if run.refines else []
+            names += [f"{name}/{run.retrain}"] if run.retrains else []
         return names
 
-    def refined(self, method: str) -> list[str]:
+    def retrained(self, method: str) -> list[str]:
         """Names of the runs with this method on top."""
-        return [name for name, run in self.runs.items() if run.refinement == method]
+        return [name for name, run in self.runs.items() if run.retrain == method]
 
-    def refined_here(self, method: str) -> list[str]:
+    def retrained_here(self, method: str) -> list[str]:
         """Names of the runs on top of which this method is trained here."""
-        return [name for name in self.refined(method) if self.runs[name].refines]
+        return [name for name in self.retrained(method) if self.runs[name].retrains]
 
     def stage_of(self, measured: str) -> str:
         """Name of the stage that trains and predicts what is `measured` under this name."""
@@ -131,8 +129,8 @@ class ProjectBase(Section):
         """What the comparison says of the runs: the settings that each reads."""
         runs = {}
         for name, run in self.runs.items():
-            sections = {run.method} | ({run.refinement} if run.refined else set())
-            read = {"method", "refinement", *SOURCES} | sections
+            sections = {run.method} | ({run.retrain} if run.retrained else set())
+            read = {"method", "retrain", *SOURCES} | sections
             values = run.model_dump(mode="json", include=read)
             runs[name] = {key: value for key, value in values.items() if value is not None}
         return ComparisonSettings(runs=runs)
@@ -181,11 +179,11 @@ def load_files(*paths: Path) -> ProjectBase:
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:
     if not isinstance(run, dict):
         return run
-    known = {"method", *SOURCES, "refinement", "trained", *METHODS}
+    known = {"method", *SOURCES, "retrain", "trained", *METHODS}
     problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
     for section in METHODS:
         problems += unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
-    base = {key: config.get(key) for key in ("refinement", *METHODS)}
+    base = {key: config.get(key) for key in ("retrain", *METHODS)}
     base |= dict.fromkeys(SOURCES) | {"trained": dict.fromkeys((NETWORK, *ON_TOP))}
     given = {key: value for key, value in run.items() if key in known and not (key == "trained" and value is None)}
     return merged(base, given)
@@ -212,7 +210,7 @@ def _readable(error: ValidationError, runs: dict[str, Any]) -> list[str]:
 
 
 def _overridden(run: Any, keys: list[str]) -> bool:
-    if keys[0] not in ("refinement", *METHODS):
+    if keys[0] not in ("retrain", *METHODS):
         return True
     for key in keys:
         if not isinstance(run, dict) or key not in run:

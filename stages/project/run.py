@@ -11,7 +11,7 @@ from stages.project.methods import ALONE, METHODS, ON_TOP
 
 POINTS = "points"  # cues that people have clicked, in place of a classifier's
 NETWORK = "network"  # key of `trained` for the run's own network, and the folder of its weights
-NOTHING = "none"  # `refinement` of a run with nothing on top
+NOTHING = "none"  # `retrain` of a run with nothing on top
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 File = Annotated[str | None, Field(min_length=1)]
@@ -36,8 +36,8 @@ class RunBase(Section):
         description="name of a run whose predictions on the training split are the pseudo instances, in place of"
         " semantic knowledge transfer (BESTIE table 5); null: none"
     )
-    cues: Name | None = Field(description="name of a head in `classifier`, or points (point supervision)")
-    refinement: Name = Field(description="what is trained on top, on the run's own masks; none: nothing")
+    cues: Name | None = Field(description="name of an entry of `classifier`, or points (point supervision)")
+    retrain: Name = Field(description="what is trained on top, on the run's own masks; none: nothing")
     trained: TrainedWeights  # type: ignore[valid-type]
 
     @property
@@ -56,14 +56,14 @@ class RunBase(Section):
         return all(getattr(self.trained, name) is None for name in (NETWORK, *ON_TOP))
 
     @property
-    def refined(self) -> bool:
+    def retrained(self) -> bool:
         """Whether there is a network on top of the run, trained here or brought."""
-        return self.refinement != NOTHING
+        return self.retrain != NOTHING
 
     @property
-    def refines(self) -> bool:
+    def retrains(self) -> bool:
         """Whether a network is trained here on the run's own masks."""
-        return self.refined and getattr(self.trained, self.refinement) is None
+        return self.retrained and getattr(self.trained, self.retrain) is None
 
     @property
     def predicts(self) -> bool:
@@ -77,21 +77,21 @@ class RunBase(Section):
     def uses(self, source: Source) -> bool:
         """Whether something that is made here stands on the source that the run names."""
         method = self.described
-        if source == "cues" and self.refines and _starts_from_classifier(METHODS[self.refinement], self):
+        if source == "cues" and self.retrains and _starts_from_classifier(METHODS[self.retrain], self):
             return True
         return (source in method.takes and self.trains) or (source in method.predicts_from and self.predicts)
 
     def makes(self) -> list[tuple[str, Made]]:
         """What the run and what is on top of it make where they are trained: part ("" for the run's own), artifact."""
         made = [("", one) for one in self.described.makes(self.settings)] if self.trains else []
-        if self.refines:
-            made += [(self.refinement, one) for one in METHODS[self.refinement].makes(getattr(self, self.refinement))]
+        if self.retrains:
+            made += [(self.retrain, one) for one in METHODS[self.retrain].makes(getattr(self, self.retrain))]
         return made
 
     def parts(self) -> list[str]:
         """Names of what has instances of its own: "" for the run itself, its method's parts, what is on top."""
         own = ["", *self.described.parts(self.settings)] if self.predicts else []
-        return own + ([self.refinement] if self.refined else [])
+        return own + ([self.retrain] if self.retrained else [])
 
     def problems(self, names: Mapping[Source, list[str]]) -> Iterator[str]:
         """What cannot be, without the `runs.<name>` in front; `names` are those that there are of each source."""
@@ -105,9 +105,9 @@ class RunBase(Section):
         if not method.trains and self.brought(NETWORK):
             yield f".trained.{NETWORK}: method {self.method} has no network of its own; leave it out"
         for name in ON_TOP:
-            if self.brought(name) and self.refinement != name:
-                yield f".trained.{name} is set, but refinement is not {name}; set both"
-        trained_here = [method.name] * self.trains + [self.refinement] * self.refines
+            if self.brought(name) and self.retrain != name:
+                yield f".trained.{name} is set, but retrain is not {name}; set both"
+        trained_here = [method.name] * self.trains + [self.retrain] * self.retrains
         for one in map(METHODS.__getitem__, trained_here):
             if self.cues == POINTS and _starts_from_classifier(one, self):
                 yield f": cues are points, so {one.name}.train.backbone.weights cannot be 'classifier'"
@@ -119,10 +119,10 @@ class RunBase(Section):
             yield f".method is {self.method!r}; there are {list(ALONE)}"
         elif self.settings is None:
             yield f" is of method {self.method}, but the configuration has no section {self.method!r}; add it"
-        if self.refinement not in (NOTHING, *ON_TOP):
-            yield f".refinement: expected one of {[NOTHING, *ON_TOP]}, found {self.refinement!r}"
-        elif self.refined and getattr(self, self.refinement) is None:
-            yield f" has {self.refinement} on top, but the configuration has no section {self.refinement!r}; add it"
+        if self.retrain not in (NOTHING, *ON_TOP):
+            yield f".retrain: expected one of {[NOTHING, *ON_TOP]}, found {self.retrain!r}"
+        elif self.retrained and getattr(self, self.retrain) is None:
+            yield f" has {self.retrain} on top, but the configuration has no section {self.retrain!r}; add it"
 
 
 def _starts_from_classifier(method: Method, run: RunBase) -> bool:

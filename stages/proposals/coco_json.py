@@ -1,7 +1,7 @@
-"""Reads regions from COCO-style JSON: run-length encoded masks (RLE) or polygons, of one picture or of many.
+"""Reads regions from COCO-style JSON: run-length encoded masks (RLE) or polygons, of one image or of many.
 
-Known files: SAM's automatic masks (a list of {segmentation, predicted_iou, stability_score} per picture), SA-1B
-({image, annotations} per picture), COCO results (a list of {image_id, segmentation, score}; CutLER), COCO data sets
+Known files: SAM's automatic masks (a list of {segmentation, predicted_iou, stability_score} per image), SA-1B
+({image, annotations} per image), COCO results (a list of {image_id, segmentation, score}; CutLER), COCO data sets
 ({images, annotations}; MaskCut).
 """
 
@@ -14,69 +14,69 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.ops import rle
 from stages.proposals.imported import MaskList
 
 _KNOWN = (
-    "a list of annotations of one picture (SAM), {image, annotations} (SA-1B), a list of results with image_id (COCO "
+    "a list of annotations of one image (SAM), {image, annotations} (SA-1B), a list of results with image_id (COCO "
     "results, CutLER), or {images, annotations} (COCO data set)"
 )
 Annotation = Mapping[str, Any]
 
 
-def read_picture_json(path: Path, picture: Picture) -> MaskList:
-    """The regions in a file that holds one picture."""
+def read_image_json(path: Path, image: ImageRecord) -> MaskList:
+    """The regions in a file that holds one image."""
     content = load_json(path)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list) and "images" not in content:
         content = content["annotations"]
     if not isinstance(content, list):
         raise _unknown(path, content)
-    return mask_list(content, picture, str(path))
+    return mask_list(content, image, str(path))
 
 
-class JsonOfManyPictures:
-    """A file that holds the regions of many pictures, all of it in memory."""
+class JsonOfManyImages:
+    """A file that holds the regions of many images, all of it in memory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         content = load_json(path)
         self._listed: set[str] | None = None
         if isinstance(content, list):
-            self._annotations = _by_picture(content, path, names={})
+            self._annotations = _by_image(content, path, names={})
         elif isinstance(content, dict) and {"images", "annotations"} <= content.keys():
             names = {_key(image["id"]): _key(PurePath(image.get("file_name", "")).stem) for image in content["images"]}
-            self._annotations = _by_picture(content["annotations"], path, names=names)
+            self._annotations = _by_image(content["annotations"], path, names=names)
             self._listed = {*names, *names.values()}
         else:
             raise _unknown(path, content)
 
-    def regions(self, picture: Picture) -> MaskList:
-        """The regions of a picture; none where the file lists the picture, or only results, and holds none of it.
+    def regions(self, image: ImageRecord) -> MaskList:
+        """The regions of an image; none where the file lists the image, or only results, and holds none of it.
 
         Raises:
-            ValueError: the file lists its pictures and this one is not among them.
+            ValueError: the file lists its images and this one is not among them.
         """
-        key = _key(picture.picture)
+        key = _key(image.image)
         if self._listed is not None and key not in self._listed:
             raise ValueError(
-                f"{self.path} lists {len(self._listed)} picture ids and names, but not {picture.picture!r}; "
-                "take the file of this split, or add the picture to it"
+                f"{self.path} lists {len(self._listed)} image ids and names, but not {image.image!r}; "
+                "take the file of this split, or add the image to it"
             )
-        return mask_list(self._annotations.get(key, []), picture, f"{self.path}, picture {picture.picture!r}")
+        return mask_list(self._annotations.get(key, []), image, f"{self.path}, image {image.image!r}")
 
-    def check_any(self, pictures: Sequence[str]) -> None:
-        """Raise ValueError where the file holds nothing of any of these pictures: it belongs to another data set."""
-        if pictures and not any(_key(picture) in self._annotations for picture in pictures):
+    def check_any(self, images: Sequence[str]) -> None:
+        """Raise ValueError where the file holds nothing of any of these images: it belongs to another data set."""
+        if images and not any(_key(image) in self._annotations for image in images):
             found = ", ".join(sorted(self._annotations)[:3]) or "(none)"
             raise ValueError(
-                f"{self.path} has regions of none of the {len(pictures)} pictures; its picture ids are like {found}, "
-                f"the pictures' like {pictures[0]}; give the file of this data set and split"
+                f"{self.path} has regions of none of the {len(images)} images; its image ids are like {found}, "
+                f"the images' like {images[0]}; give the file of this data set and split"
             )
 
 
-def mask_list(annotations: Sequence[Annotation], picture: Picture, name: str) -> MaskList:
-    """Annotations of a picture as masks, decoded when asked for.
+def mask_list(annotations: Sequence[Annotation], image: ImageRecord, name: str) -> MaskList:
+    """Annotations of an image as masks, decoded when asked for.
 
     Scores are `score`, or SAM's predicted_iou * stability_score; where no annotation has any, the file's order ranks.
     """
@@ -84,7 +84,7 @@ def mask_list(annotations: Sequence[Annotation], picture: Picture, name: str) ->
         if not isinstance(annotation, dict) or "segmentation" not in annotation:
             found = sorted(annotation) if isinstance(annotation, dict) else type(annotation).__name__
             raise ValueError(f"{name}: annotation {i} holds {found}, expected a `segmentation`; expected {_KNOWN}")
-    size = int(picture.height), int(picture.width)
+    size = int(image.height), int(image.width)
     scores = [_score(annotation) for annotation in annotations]
     known = [score for score in scores if score is not None]
     if known and len(known) < len(scores):
@@ -104,13 +104,13 @@ def load_json(path: Path) -> Any:
         raise ValueError(f"{path} is no JSON or was cut off ({error}); fetch it again") from error
 
 
-def _by_picture(annotations: list[Annotation], path: Path, *, names: dict[str, str]) -> dict[str, list[Annotation]]:
-    """Annotations by picture id, and by the picture's file name where the file gives it."""
+def _by_image(annotations: list[Annotation], path: Path, *, names: dict[str, str]) -> dict[str, list[Annotation]]:
+    """Annotations by image id, and by the image's file name where the file gives it."""
     found: dict[str, list[Annotation]] = defaultdict(list)
     for i, annotation in enumerate(annotations):
         if not isinstance(annotation, dict) or "image_id" not in annotation:
             raise ValueError(
-                f"{path}: annotation {i} names no image_id; put a file of one picture in a folder, as <picture id>.json"
+                f"{path}: annotation {i} names no image_id; put a file of one image in a folder, as <image id>.json"
             )
         key = _key(annotation["image_id"])
         for name in {key, names.get(key, key)}:
@@ -118,9 +118,9 @@ def _by_picture(annotations: list[Annotation], path: Path, *, names: dict[str, s
     return dict(found)
 
 
-def _key(picture: Any) -> str:
-    """One spelling of a picture's id: 139, "139" and "000000000139" are the same picture."""
-    text = str(picture)
+def _key(image: Any) -> str:
+    """One spelling of an image's id: 139, "139" and "000000000139" are the same image."""
+    text = str(image)
     return str(int(text)) if text.isdecimal() else text
 
 
@@ -140,7 +140,7 @@ def _decode(segmentation: Any, size: tuple[int, int], name: str) -> np.ndarray:
         return rle.decode([segmentation], *size)[0]
     except (ValueError, TypeError, IndexError) as error:
         raise ValueError(
-            f"{name} is no mask of a picture of {size} (height, width) ({error}); give the file made from this picture"
+            f"{name} is no mask of an image of {size} (height, width) ({error}); give the file made from this image"
         ) from error
 
 

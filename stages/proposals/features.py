@@ -1,6 +1,6 @@
 """What a pixel looks like: edge strength, and the bins of its colour and texture.
 
-All of it comes from the picture itself: no labels and no learned weights.
+All of it comes from the image itself: no labels and no learned weights.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ TEXTURE_BINS = ORIENTATIONS * MAGNITUDES
 
 
 class PixelFeatures(NamedTuple):
-    """Per-pixel features of one picture.
+    """Per-pixel features of one image.
 
     Attributes:
-        edges: (H, W) float32, 1 = the picture's 99th percentile; 0 everywhere in a constant picture.
+        edges: (H, W) float32, 1 = the image's 99th percentile; 0 everywhere in a constant image.
         colours: colour space name -> (H, W, 3) uint8 bin of each channel, 0..COLOUR_BINS-1.
         texture: (H, W) uint8 bin of gradient orientation and magnitude, 0..TEXTURE_BINS-1.
     """
@@ -33,7 +33,7 @@ class PixelFeatures(NamedTuple):
 
 
 def describe_pixels(rgb: np.ndarray, *, edge_sigmas: Sequence[float]) -> PixelFeatures:
-    """Features of an (H, W, 3) uint8 picture; `edge_sigmas` in pixels."""
+    """Features of an (H, W, 3) uint8 image; `edge_sigmas` in pixels."""
     lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
     scaled = lab / LAB_RANGE
     return PixelFeatures(
@@ -56,7 +56,7 @@ def edge_strength(scaled_lab: np.ndarray, *, sigmas: Sequence[float]) -> np.ndar
         total += np.float32(sigma) * np.sqrt((across * across + down * down).sum(axis=2))
     total /= np.float32(len(sigmas))
     top = np.percentile(total, 99)
-    # 1e-6 is far below the gradient of one grey level (4e-3): a constant picture stays 0 instead of amplified rounding.
+    # 1e-6 is far below the gradient of one grey level (4e-3): a constant image stays 0 instead of amplified rounding.
     return (total / np.float32(top + 1e-6)).astype(np.float32)
 
 

@@ -59,34 +59,34 @@ def distances(graph: Graph, sources: np.ndarray) -> np.ndarray:
 def level_sets(
     graph: Graph,
     areas: np.ndarray,
-    on_rim: np.ndarray,
+    on_border: np.ndarray,
     seeds: int,
     levels: int,
-    rim_pull: float,
-    smallest: float,
-    largest: float,
+    border_pull: float,
+    min_area: float,
+    max_area: float,
 ) -> np.ndarray:
     """Regions around farthest-point seeds.
 
-    Each seed is the superpixel farthest from the picture's rim and all seeds before it. It gives two fields: its
-    distance, and that less `rim_pull` times the distance to the rim, which grows faster towards the outside.
+    Each seed is the superpixel farthest from the image's border and all seeds before it. It gives two fields: its
+    distance, and that less `border_pull` times the distance to the border, which grows faster towards the outside.
 
     Args:
         graph: neighbouring superpixels.
-        areas: (S,) shares of the picture.
-        on_rim: (S,) bool, superpixels that touch the rim of the picture.
+        areas: (S,) shares of the image.
+        on_border: (S,) bool, superpixels that touch the border of the image.
         seeds: how many; fewer when no superpixel is left at a distance.
         levels: level sets per field, at the largest jumps between superpixels in order of the field.
-        rim_pull: see above.
-        smallest: area share of the smallest level set.
-        largest: area share of the largest level set.
+        border_pull: see above.
+        min_area: area share of the smallest level set.
+        max_area: area share of the largest level set.
 
     Returns:
         (N, S) bool, N <= 2 * seeds * levels, duplicates included.
     """
     count = len(areas)
-    to_rim = distances(graph, on_rim)
-    nearest = to_rim.copy()
+    to_border = distances(graph, on_border)
+    nearest = to_border.copy()
     regions = np.zeros((2 * seeds * levels, count), np.bool_)
     found = 0
     for _ in range(seeds):
@@ -97,22 +97,22 @@ def level_sets(
         source[seed] = True
         to_seed = distances(graph, source)
         nearest = np.minimum(nearest, to_seed)
-        for pull in (0.0, rim_pull):
-            field = to_seed - pull * to_rim
+        for pull in (0.0, border_pull):
+            field = to_seed - pull * to_border
             order = np.argsort(field)
-            for cut in _jumps(field[order], areas[order], levels, smallest, largest):
+            for cut in _jumps(field[order], areas[order], levels, min_area, max_area):
                 regions[found, order[: cut + 1]] = True
                 found += 1
     return regions[:found]
 
 
 @njit(cache=True)
-def _jumps(field: np.ndarray, areas: np.ndarray, levels: int, smallest: float, largest: float) -> np.ndarray:
+def _jumps(field: np.ndarray, areas: np.ndarray, levels: int, min_area: float, max_area: float) -> np.ndarray:
     """Positions of the largest steps of a sorted field, the areas up to them at least a quarter apart."""
     filled = np.cumsum(areas)
     steps = np.zeros(len(field))
     for k in range(len(field) - 1):
-        if smallest <= filled[k] <= largest:
+        if min_area <= filled[k] <= max_area:
             steps[k] = field[k + 1] - field[k]
     cuts = np.empty(levels, np.int64)
     found = 0

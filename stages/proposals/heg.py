@@ -20,7 +20,7 @@ from stages.proposals.superpixels import Superpixels, describe_superpixels
 
 
 class Candidates(NamedTuple):
-    """Regions of one picture as unions of superpixels, best first.
+    """Regions of one image as unions of superpixels, best first.
 
     Attributes:
         labels: (H, W) int32 superpixel of each pixel, 0..S-1.
@@ -34,13 +34,13 @@ class Candidates(NamedTuple):
 
 
 def propose(rgb: np.ndarray, settings: HegSettings) -> Candidates:
-    """Proposals of an (H, W, 3) uint8 picture, at most `settings.count`.
+    """Proposals of an (H, W, 3) uint8 image, at most `settings.count`.
 
-    A picture without any structure has one proposal: the whole picture.
+    An image without any structure has one proposal: the whole image.
     """
     height, width = rgb.shape[:2]
     small = shrink(rgb, settings.longer_side)
-    labels = partition(small, scale=settings.base_scale, sigma=settings.base_sigma, smallest=settings.base_min_size)
+    labels = partition(small, scale=settings.base_scale, sigma=settings.base_sigma, min_size=settings.base_min_size)
     superpixels = describe_superpixels(labels, describe_pixels(small, edge_sigmas=settings.edge_sigmas))
     regions = pool(superpixels, settings)
     pairs = ranking.overlapping(regions, superpixels.areas, above=min(float(ranking.AGREEMENT_IOU), settings.overlap))
@@ -52,7 +52,7 @@ def propose(rgb: np.ndarray, settings: HegSettings) -> Candidates:
 
 
 def shrink(rgb: np.ndarray, longer_side: int) -> np.ndarray:
-    """The picture, area-averaged so that its longer side is at most `longer_side` pixels."""
+    """The image, area-averaged so that its longer side is at most `longer_side` pixels."""
     factor = longer_side / max(rgb.shape[:2])
     if factor >= 1:
         return rgb
@@ -68,7 +68,7 @@ def enlarge(labels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def pool(superpixels: Superpixels, settings: HegSettings) -> np.ndarray:
-    """(N, S) bool unique regions of admissible area from trees and level sets; without any, the whole picture."""
+    """(N, S) bool unique regions of admissible area from trees and level sets; without any, the whole image."""
     count = len(superpixels.areas)
     whole = np.ones((1, count), dtype=bool)
     if count == 1:
@@ -85,7 +85,7 @@ def pool(superpixels: Superpixels, settings: HegSettings) -> np.ndarray:
     )
     # Whole numbers below 2^24 are exact in float32, whatever the order of summation.
     shares = regions.astype(np.float32) @ superpixels.areas.astype(np.float32) / superpixels.labels.size
-    regions = unique(regions[(shares >= settings.smallest) & (shares <= settings.largest)])
+    regions = unique(regions[(shares >= settings.min_area) & (shares <= settings.max_area)])
     return regions if len(regions) else whole
 
 
@@ -105,10 +105,10 @@ def _geodesic_regions(superpixels: Superpixels, trees: list[np.ndarray], setting
     return geodesic.level_sets(
         geodesic.graph(superpixels.pairs, weights, len(superpixels.areas)),
         superpixels.areas / superpixels.labels.size,
-        superpixels.rim > 0,
+        superpixels.border > 0,
         settings.seeds,
         settings.levels,
-        settings.rim_pull,
-        settings.smallest,
-        settings.largest,
+        settings.border_pull,
+        settings.min_area,
+        settings.max_area,
     )

@@ -1,4 +1,4 @@
-"""What an imported file says about a picture, and how it becomes ranked regions."""
+"""What an imported file says about an image, and how it becomes ranked regions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stages.ops.regions import Regions
 
 @dataclass(frozen=True)
 class MaskList:
-    """N masks of a picture that are made one at a time, for all together may not fit into memory.
+    """N masks of an image that are made one at a time, for all together may not fit into memory.
 
     Attributes:
         count: N.
@@ -53,12 +53,12 @@ def ranked(found: MaskList | SuperpixelList, *, shape: tuple[int, int], count: i
 
     Args:
         found: what the file holds.
-        shape: height and width of the picture.
+        shape: height and width of the image.
         count: how many to keep at most.
         name: of the file, for messages.
 
     Raises:
-        ValueError: a mask of another size than the picture, another number of scores than of masks, or a score that is
+        ValueError: a mask of another size than the image, another number of scores than of masks, or a score that is
             not finite.
     """
     total = found.count if isinstance(found, MaskList) else len(found.regions)
@@ -88,20 +88,20 @@ def ranked(found: MaskList | SuperpixelList, *, shape: tuple[int, int], count: i
     return Ranked(regions, scores[chosen].astype(np.float32), seen - len(kept))
 
 
-def find_file(folder: Path, picture: str, *, prefixes: Sequence[str], suffix: str) -> Path:
-    """The file of a picture: <prefix><id><suffix>, where an all-digit id may be padded to COCO's 12 digits.
+def find_file(folder: Path, image: str, *, prefixes: Sequence[str], suffix: str) -> Path:
+    """The file of an image: <prefix><id><suffix>, where an all-digit id may be padded to COCO's 12 digits.
 
     Raises:
         FileNotFoundError: none of the names exists.
     """
-    padded = [picture.zfill(12)] if picture.isdigit() else []
-    names = [f"{prefix}{stem}{suffix}" for prefix in prefixes for stem in dict.fromkeys([picture, *padded])]
+    padded = [image.zfill(12)] if image.isdigit() else []
+    names = [f"{prefix}{stem}{suffix}" for prefix in prefixes for stem in dict.fromkeys([image, *padded])]
     for name in names:
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(
-        f"{folder} has no proposals of picture {picture!r}: looked for {', '.join(names)}; add the file, "
-        "add its prefix to `prefixes`, or take the picture off the list"
+        f"{folder} has no proposals of image {image!r}: looked for {', '.join(names)}; add the file, "
+        "add its prefix to `prefixes`, or take the image off the list"
     )
 
 
@@ -123,6 +123,6 @@ def _checked_mask(mask: np.ndarray, shape: tuple[int, int], name: str) -> np.nda
 def _check_shape(found: tuple[int, ...], expected: tuple[int, int], name: str) -> None:
     if tuple(found) != tuple(expected):
         raise ValueError(
-            f"{name} has masks of shape {tuple(found)}, but its picture is {tuple(expected)} (height, width): the file "
-            "belongs to another picture, or was made from a resized one; make it again from this picture"
+            f"{name} has masks of shape {tuple(found)}, but its image is {tuple(expected)} (height, width): the file "
+            "belongs to another image, or was made from a resized one; make it again from this image"
         )

@@ -23,7 +23,7 @@ DAMAGED = (MatReadError, OSError, ValueError, TypeError, LookupError, EOFError, 
 
 
 def read_mat(path: Path) -> MaskList | SuperpixelList:
-    """The regions of one picture.
+    """The regions of one image.
 
     Raises:
         ValueError: the file is cut off or no MATLAB file, or its variables follow no known layout; names both.
@@ -64,7 +64,7 @@ def _from_superpixels(variables: dict[str, Any], path: Path) -> SuperpixelList:
     superpixels = _array(variables["superpixels"], "superpixels", 2, path).astype(np.int64)
     labels = variables["labels"]
     if not isinstance(labels, list):
-        raise ValueError(f"{path}: `labels` is no cell, expected a cell of id vectors, one a region; save it as one")
+        raise ValueError(f"{path}: `labels` is no cell, expected a cell of id vectors, one per region; save it as one")
     count = int(superpixels.max(initial=0))
     if superpixels.min(initial=1) < 1:
         raise ValueError(f"{path}: `superpixels` holds id {superpixels.min()}, expected ids from 1; it was damaged")
@@ -74,7 +74,7 @@ def _from_superpixels(variables: dict[str, Any], path: Path) -> SuperpixelList:
         if ids.size and (ids.min() < 1 or ids.max() > count):
             raise ValueError(
                 f"{path}: region {i + 1} names superpixels {ids.min()} to {ids.max()}, but `superpixels` holds 1 to "
-                f"{count}; labels and superpixels are of different pictures"
+                f"{count}; labels and superpixels are of different images"
             )
         regions[i, ids - 1] = True
     return SuperpixelList(superpixels - 1, regions, _scores(variables))

@@ -1,9 +1,9 @@
-"""Step: the shards of a source's proposals in one artifact, in the order of the pictures."""
+"""Step: the shards of a source's proposals in one artifact, in the order of the images."""
 
 import contextlib
 from pathlib import Path
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.workflow import step
@@ -13,28 +13,28 @@ def merge_proposals(*, shards: list[Path], images: Path, output: Path) -> None:
     """Join shards to one artifact whose content does not depend on how many shards there were.
 
     Args:
-        shards: proposals artifacts, which together hold every picture once.
+        shards: proposals artifacts, which together hold every image once.
         images: images.h5 that they were made from.
-        output: proposals artifact of all pictures.
+        output: proposals artifact of all images.
 
     Raises:
-        ValueError: shards differ in header or settings, were made from another images.h5, or miss or repeat pictures.
+        ValueError: shards differ in header or settings, were made from another images.h5, or miss or repeat images.
     """
     with contextlib.ExitStack() as stack:
-        pictures = stack.enter_context(read(images, Picture))
+        listing = stack.enter_context(read(images, ImageRecord))
         parts = [stack.enter_context(read(path, Proposals)) for path in shards]
-        _check_alike(parts, pictures)
-        owner = _owners(parts, pictures)
+        _check_alike(parts, listing)
+        owner = _owners(parts, listing)
         made_by = parts[0].provenance
         provenance = Provenance(
-            step=made_by["step"], settings=made_by["settings"], seed=None, inputs={"images": pictures}
+            step=made_by["step"], settings=made_by["settings"], seed=None, inputs={"images": listing}
         )
         with create(output, Proposals, header=parts[0].header, provenance=provenance) as writer:
-            for picture in step.progress(pictures.ids, total=len(pictures), label="pictures"):
-                writer.append(owner[picture].find(picture))
+            for image in step.progress(listing.ids, total=len(listing), label="images"):
+                writer.append(owner[image].find(image))
 
 
-def _check_alike(parts: list[Artifact[Proposals]], pictures: Artifact[Picture]) -> None:
+def _check_alike(parts: list[Artifact[Proposals]], images: Artifact[ImageRecord]) -> None:
     if not parts:
         raise ValueError("no shards given; expected at least one proposals artifact")
     first = parts[0]
@@ -44,24 +44,22 @@ def _check_alike(parts: list[Artifact[Proposals]], pictures: Artifact[Picture]) 
                 f"{part.path} and {first.path} come from different sources or settings "
                 f"({part.header} and {first.header}); remove the older and run again"
             )
-        if part.provenance["inputs"]["images"]["fingerprint"] != pictures.fingerprint:
-            raise ValueError(f"{part.path} was made from another list than {pictures.path}; remove it and run again")
+        if part.provenance["inputs"]["images"]["fingerprint"] != images.fingerprint:
+            raise ValueError(f"{part.path} was made from another list than {images.path}; remove it and run again")
 
 
-def _owners(parts: list[Artifact[Proposals]], pictures: Artifact[Picture]) -> dict[str, Artifact[Proposals]]:
-    """The shard that holds each picture. Raises ValueError unless each picture is in exactly one."""
+def _owners(parts: list[Artifact[Proposals]], images: Artifact[ImageRecord]) -> dict[str, Artifact[Proposals]]:
+    """The shard that holds each image. Raises ValueError unless each image is in exactly one."""
     owner: dict[str, Artifact[Proposals]] = {}
     for part in parts:
-        for picture in part.ids:
-            if picture in owner:
-                raise ValueError(
-                    f"picture {picture!r} is in {owner[picture].path} and {part.path}; give each shard once"
-                )
-            owner[picture] = part
-    missing = [picture for picture in pictures.ids if picture not in owner]
+        for image in part.ids:
+            if image in owner:
+                raise ValueError(f"image {image!r} is in {owner[image].path} and {part.path}; give each shard once")
+            owner[image] = part
+    missing = [image for image in images.ids if image not in owner]
     if missing:
         raise ValueError(
-            f"the {len(parts)} shards lack {len(missing)} of the {len(pictures)} pictures of {pictures.path}, "
+            f"the {len(parts)} shards lack {len(missing)} of the {len(images)} images of {images.path}, "
             f"the first {missing[0]!r}; give all shards of one run"
         )
     return owner

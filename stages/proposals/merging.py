@@ -14,7 +14,7 @@ class Criterion(NamedTuple):
 
     With dc, dt = 1 - histogram intersection of colour and texture, b = mean edge strength of the shared border,
     a = area of the smaller region, s = area of both, f = unfilled area of their joint box (areas as shares of the
-    picture) and F = f / area of the joint box, the cost is
+    image) and F = f / area of the joint box, the cost is
 
         scaled:  (colour dc + texture dt + border b) * a ** size * (1 + fill F)
         plain:   colour dc + texture dt + border b + size s + fill f
@@ -111,7 +111,7 @@ def joining_order(merges: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 class _Rows(NamedTuple):
-    """What the regions look like; shares of pixels and of the picture. A merge's result takes over the first's row."""
+    """What the regions look like; shares of pixels and of the image. A merge's result takes over the first's row."""
 
     colour: np.ndarray
     texture: np.ndarray
@@ -225,7 +225,7 @@ def _unite_rows(rows: _Rows, a: int, b: int) -> None:
 def _unite_slots(slots: _Slots, a: int, b: int, slot_to: np.ndarray) -> None:
     """Give b's slots to a, unite slots to the same neighbour, and drop dead ones from a's list.
 
-    `slot_to` is room for one number a region, all -1 before and after.
+    `slot_to` is room for one number per region, all -1 before and after.
     """
     slots.following[slots.tail[a]] = slots.head[b]
     half = slots.head[a]

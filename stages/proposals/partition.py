@@ -1,4 +1,4 @@
-"""The base partition of a picture: graph-based segmentation (Felzenszwalb and Huttenlocher, IJCV 2004)."""
+"""The base partition of an image: graph-based segmentation (Felzenszwalb and Huttenlocher, IJCV 2004)."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,8 @@ from numba import njit
 DIGIT_BITS = 16  # of a float32 that one pass of the sort looks at
 
 
-def partition(rgb: np.ndarray, *, scale: float, sigma: float, smallest: int) -> np.ndarray:
-    """Superpixels of a picture.
+def partition(rgb: np.ndarray, *, scale: float, sigma: float, min_size: int) -> np.ndarray:
+    """Superpixels of an image.
 
     Differs from the paper: all channels decide together by their Euclidean distance, as in scikit-image, instead of one
     segmentation per channel.
@@ -17,7 +17,7 @@ def partition(rgb: np.ndarray, *, scale: float, sigma: float, smallest: int) -> 
         rgb: (H, W, 3) uint8.
         scale: k in the threshold k / |C|, in grey levels; larger gives larger superpixels.
         sigma: of the Gaussian smoothing before, in pixels; 0 = none.
-        smallest: pixels; smaller superpixels join the neighbour they differ least from.
+        min_size: pixels; smaller superpixels join the neighbour they differ least from.
 
     Returns:
         (H, W) int32 labels 0..S-1 in order of first appearance; each superpixel is 8-connected.
@@ -26,7 +26,7 @@ def partition(rgb: np.ndarray, *, scale: float, sigma: float, smallest: int) -> 
     if sigma > 0:
         smooth = cv2.GaussianBlur(smooth, (0, 0), sigma)
     costs = _costs(smooth)
-    return _segment(costs, _cheapest_first(costs), float(scale), smallest)
+    return _segment(costs, _cheapest_first(costs), float(scale), min_size)
 
 
 # Neighbours of a pixel as (dy, dx), each pair of pixels once.
@@ -85,7 +85,7 @@ def _root(parent: np.ndarray, i: int) -> int:
 
 
 @njit(cache=True)
-def _segment(costs: np.ndarray, order: np.ndarray, scale: float, smallest: int) -> np.ndarray:
+def _segment(costs: np.ndarray, order: np.ndarray, scale: float, min_size: int) -> np.ndarray:
     height, width, _ = costs.shape
     flat = costs.ravel()
     parent = np.arange(height * width).astype(np.int32)
@@ -100,7 +100,7 @@ def _segment(costs: np.ndarray, order: np.ndarray, scale: float, smallest: int) 
             if one == other:
                 continue
             if merge_small:
-                joins = min(sizes[one], sizes[other]) < smallest
+                joins = min(sizes[one], sizes[other]) < min_size
             else:
                 joins = flat[edge] <= min(limit[one], limit[other])
             if joins:

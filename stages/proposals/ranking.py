@@ -53,7 +53,7 @@ def overlapping(regions: np.ndarray, areas: np.ndarray, *, above: float) -> Pair
 def scores(regions: np.ndarray, superpixels: Superpixels, pairs: Pairs, weights: RankingWeights) -> np.ndarray:
     """Label-free scores, higher = more like a thing.
 
-    A thing's contour lies on edges and its inside holds few; its contour is not the rim of the picture; it is neither
+    A thing's contour lies on edges and its inside holds few; its contour is not the border of the image; it is neither
     tiny nor ragged; and several ways of grouping find it.
 
     Args:
@@ -67,19 +67,19 @@ def scores(regions: np.ndarray, superpixels: Superpixels, pairs: Pairs, weights:
     """
     members = regions.astype(np.float32)
     areas = members @ superpixels.areas.astype(np.float32)
-    rim = members @ superpixels.rim.astype(np.float32)
+    border = members @ superpixels.border.astype(np.float32)
     contour, on_edge, inside, inside_edge = _contours(
         regions, superpixels.pairs, superpixels.lengths, superpixels.lengths * superpixels.edges
     )
     excess = np.maximum(pairs.iou - AGREEMENT_IOU, 0)
     agreement = np.bincount(pairs.first, excess, len(regions)) + np.bincount(pairs.second, excess, len(regions))
     share = areas / superpixels.labels.size
-    roundness = 4 * np.pi * areas / np.maximum(contour + rim, 1) ** 2
+    roundness = 4 * np.pi * areas / np.maximum(contour + border, 1) ** 2
     total = (
         weights.agreement * np.log1p(agreement + (1 - AGREEMENT_IOU))  # a region agrees with itself
         + weights.contour * on_edge / np.maximum(contour, 1)
         - weights.inside * inside_edge / np.maximum(inside, 1)
-        - weights.rim * rim / np.maximum(contour + rim, 1)
+        - weights.border * border / np.maximum(contour + border, 1)
         + weights.area * np.log(np.clip(share, 1e-4, weights.area_enough))
         + weights.roundness * np.log(roundness + 0.02)
     )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stages.core.config.section import Section
 
-Count = Annotated[int, Field(ge=1, description="regions kept per picture, best first")]
+Count = Annotated[int, Field(ge=1, description="regions kept per image, best first")]
 Supervision = Annotated[
     Literal["label-free", "class-agnostic boundaries", "class-agnostic masks"],
     Field(description="what annotation the source was trained on; recorded in the artifact and shown with the metrics"),
@@ -21,7 +21,7 @@ class RankingWeights(Section):
     )
     contour: float = Field(description="times the mean edge strength along the contour")
     inside: float = Field(description="times the mean edge strength inside, subtracted")
-    rim: float = Field(description="times the share of the contour on the rim of the picture, subtracted")
+    border: float = Field(description="times the share of the contour on the border of the image, subtracted")
     area: float = Field(description="times log(area share)")
     area_enough: float = Field(gt=0, le=1, description="area share from which on larger is not better")
     roundness: float = Field(description="times log(4 pi area / contour^2 + 0.02)")
@@ -32,7 +32,7 @@ class HegSettings(Section):
 
     kind: Literal["heg"]
     count: Count
-    longer_side: int = Field(ge=16, description="pixels; larger pictures are worked on at this size")
+    longer_side: int = Field(ge=16, description="pixels; larger images are worked on at this size")
     base_scale: float = Field(gt=0, description="Felzenszwalb's k: larger = larger superpixels")
     base_sigma: float = Field(ge=0, description="pixels of smoothing before superpixels")
     base_min_size: int = Field(ge=1, description="pixels of the smallest superpixel")
@@ -43,14 +43,16 @@ class HegSettings(Section):
     )
     seeds: int = Field(ge=0, description="superpixels around which geodesic level sets are cut")
     levels: int = Field(ge=1, description="level sets per seed and field")
-    rim_pull: float = Field(ge=0, lt=1, description="how much the distance to the rim is taken off the second field")
+    border_pull: float = Field(
+        ge=0, lt=1, description="how much the distance to the border is taken off the second field"
+    )
     order_power: float = Field(gt=0, description="exponent of the merging order in a geodesic step")
     order_share: float = Field(
         ge=0, le=1, description="weight of the merging order in a geodesic step; the rest is edge^2"
     )
     step_cost: float = Field(gt=0, description="cost of each geodesic step besides")
-    smallest: float = Field(ge=0, lt=1, description="area share of the smallest region")
-    largest: float = Field(gt=0, le=1, description="area share of the largest region")
+    min_area: float = Field(ge=0, lt=1, description="area share of the smallest region")
+    max_area: float = Field(gt=0, le=1, description="area share of the largest region")
     overlap: float = Field(gt=0, le=1, description="IoU above which the lower-ranked of two regions is dropped")
     ranking: RankingWeights
 
@@ -59,16 +61,16 @@ class ImportSettings(Section):
     """Import of regions that another program has made."""
 
     kind: Literal["mat", "coco_json"]
-    path: str = Field(min_length=1, description="folder of one file per picture, or one JSON file for all (coco_json)")
+    path: str = Field(min_length=1, description="folder of one file per image, or one JSON file for all (coco_json)")
     prefixes: list[str] = Field(
-        min_length=1, description="what may stand before the picture id in a file name (COCO_val2014_); '' = nothing"
+        min_length=1, description="what may stand before the image id in a file name (COCO_val2014_); '' = nothing"
     )
     count: Count
     supervision: Supervision
 
 
 class MatSettings(ImportSettings):
-    """MATLAB files as COB, MCG and the repacks for weakly supervised work are published: <prefix><picture id>.mat."""
+    """MATLAB files as COB, MCG and the repacks for weakly supervised work are published: <prefix><image id>.mat."""
 
     kind: Literal["mat"]
 

@@ -1,4 +1,4 @@
-"""Which pictures a shard holds."""
+"""Which images a shard holds."""
 
 import re
 
@@ -6,11 +6,11 @@ SHARD = re.compile(r"(\d+)-of-(\d+)")
 
 
 def in_shard(count: int, shard: str) -> range:
-    """Positions of a shard's pictures among `count`.
+    """Positions of a shard's images among `count`.
 
     Args:
-        count: how many pictures there are.
-        shard: such as "2-of-4". Shards hold every 4th picture, so that they take equally long whatever the order.
+        count: how many images there are.
+        shard: such as "2-of-4". Shards hold every 4th image, so that they take equally long whatever the order.
 
     Raises:
         ValueError: `shard` is spelled otherwise, or is not between 1 and the number of shards.

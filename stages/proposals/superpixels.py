@@ -9,7 +9,7 @@ from stages.proposals.features import COLOUR_BINS, TEXTURE_BINS, PixelFeatures
 
 
 class Superpixels(NamedTuple):
-    """A partition of a picture into S connected superpixels with E neighbouring pairs.
+    """A partition of an image into S connected superpixels with E neighbouring pairs.
 
     Attributes:
         labels: (H, W) int32, 0..S-1.
@@ -17,7 +17,7 @@ class Superpixels(NamedTuple):
         boxes: (S, 4) int64 (x0, y0, x1, y1) half-open.
         colours: colour space name -> (S, 3 * COLOUR_BINS) float32 pixel counts.
         texture: (S, TEXTURE_BINS) float32 pixel counts.
-        rim: (S,) int64 pixel sides that lie on the rim of the picture.
+        border: (S,) int64 pixel sides that lie on the border of the image.
         pairs: (E, 2) int32 neighbouring superpixels, first < second.
         lengths: (E,) float32 pixel sides that a pair shares.
         edges: (E,) float32 mean edge strength along the shared border.
@@ -28,7 +28,7 @@ class Superpixels(NamedTuple):
     boxes: np.ndarray
     colours: dict[str, np.ndarray]
     texture: np.ndarray
-    rim: np.ndarray
+    border: np.ndarray
     pairs: np.ndarray
     lengths: np.ndarray
     edges: np.ndarray
@@ -39,14 +39,14 @@ def describe_superpixels(labels: np.ndarray, pixels: PixelFeatures) -> Superpixe
     count = int(labels.max()) + 1
     areas, boxes = _extents(labels, count)
     pairs, lengths, edges = _borders(labels, count, pixels.edges)
-    rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return Superpixels(
         labels=labels,
         areas=areas,
         boxes=boxes,
         colours={name: _channel_histograms(labels, count, bins) for name, bins in pixels.colours.items()},
         texture=_histogram(labels, count, pixels.texture),
-        rim=np.bincount(rim, minlength=count),
+        border=np.bincount(border, minlength=count),
         pairs=pairs,
         lengths=lengths,
         edges=edges,

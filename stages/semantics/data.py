@@ -1,4 +1,4 @@
-"""Training of a segmentation network as a task: which pictures a pass sees, how they are changed, and the loss."""
+"""Training of a segmentation network as a task: which images a pass sees, how they are changed, and the loss."""
 
 import logging
 from typing import NamedTuple
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact
-from stages.core.images.pictures import load_rgb, normalise
+from stages.core.images.loading import load_rgb, normalise
 from stages.core.training.order import EpochOrder
 from stages.ops.resize import flip, nearest, resize, scaled_size
 from stages.semantics.maps import listed
@@ -24,63 +24,63 @@ log = logging.getLogger(__name__)
 class Batch(NamedTuple):
     """Normalised crops (B, 3, S, S) float32 and their labels (B, S, S) int64; see `SemanticMaps`."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
 
 class SegmentationTask:
-    """Trains a `SegmentationNetwork` on the pictures with labels, in another random order each epoch.
+    """Trains a `SegmentationNetwork` on the images with labels, in another random order each epoch.
 
     Passes go on from one epoch to the next without a gap. The order depends on the seed alone.
     """
 
     def __init__(
-        self, network: SegmentationNetwork, *, images: Artifact[Picture], labels: Artifact[SemanticMaps],
+        self, network: SegmentationNetwork, *, images: Artifact[ImageRecord], labels: Artifact[SemanticMaps],
         settings: SegmentationTrainingSettings,
     ) -> None:  # fmt: skip
         self.network, self.images, self.labels, self.settings = network, images, labels, settings
-        self.usable = labelled_pictures(labels, images)
+        self.usable = labelled_images(labels, images)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
-        """The pictures of forward pass `micro` of update `step`."""
+        """The images of forward pass `micro` of update `step`."""
         size = self.settings.data.batch
         first = (step * self.settings.training.accumulate + micro) * size
-        samples = [self._sample(self.picture(number), generator) for number in range(first, first + size)]
+        samples = [self._sample(self.image(number), generator) for number in range(first, first + size)]
         return Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)))
 
     def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
         """The only term, `labels`."""
-        return {"labels": label_loss(self.network(batch.pictures), batch.labels)}
+        return {"labels": label_loss(self.network(batch.images), batch.labels)}
 
-    def picture(self, number: int) -> str:
-        """Id of the picture `number`, counted over the whole training."""
+    def image(self, number: int) -> str:
+        """Id of the image `number`, counted over the whole training."""
         return self.usable[self.order(number)]
 
-    def _sample(self, picture: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        rgb = load_rgb(self.images.find(picture), self.images.header["root"])
-        labels = self.labels.find(picture).labels
+    def _sample(self, image: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        rgb = load_rgb(self.images.find(image), self.images.header["root"])
+        labels = self.labels.find(image).labels
         if labels.shape != rgb.shape[:2]:
             raise ValueError(
-                f"{self.labels.path}: the map of {picture!r} is {labels.shape} (height, width), the picture is "
-                f"{rgb.shape[:2]}; remake the maps from this list of pictures"
+                f"{self.labels.path}: the map of {image!r} is {labels.shape} (height, width), the image is "
+                f"{rgb.shape[:2]}; remake the maps from this list of images"
             )
         return sample(rgb, labels, self.settings.data, generator)
 
 
-def labelled_pictures(labels: Artifact[SemanticMaps], images: Artifact[Picture]) -> list[str]:
-    """Ids of the pictures with a pixel that is not uncertain; the others are counted in the log.
+def labelled_images(labels: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> list[str]:
+    """Ids of the images with a pixel that is not uncertain; the others are counted in the log.
 
     Raises ValueError where there is none.
     """
-    usable = [picture for picture in images.ids if (labels.find(picture).labels != UNCERTAIN).any()]
+    usable = [image for image in images.ids if (labels.find(image).labels != UNCERTAIN).any()]
     if not usable:
         raise ValueError(
-            f"all pixels of the {len(images)} pictures of {labels.path} are uncertain; tag pictures, or change the bars"
+            f"all pixels of the {len(images)} images of {labels.path} are uncertain; tag images, or change thresholds"
         )
     left_out = sorted(set(images.ids) - set(usable))
     if left_out:
-        log.warning("%d pictures are uncertain everywhere and not trained on: %s", len(left_out), listed(left_out))
+        log.warning("%d images are uncertain everywhere and not trained on: %s", len(left_out), listed(left_out))
     return usable
 
 

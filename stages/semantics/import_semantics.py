@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
-from stages.core.images.pictures import DAMAGED
+from stages.core.images.loading import DAMAGED
 from stages.core.workflow import step
 from stages.semantics.maps import check_class_count, listed
 from stages.semantics.settings import PngImportSettings
 
 log = logging.getLogger(__name__)
-BYTES = ("P", "L")  # Pillow's modes of one byte a pixel: palette index and grey value
+BYTES = ("P", "L")  # Pillow's modes of one byte per pixel: palette index and grey value
 
 
 def import_semantics(*, images: Path, output: Path, settings: PngImportSettings, source: str) -> None:
-    """Write the map of every picture from `<folder>/<picture id>.png`; nothing is resized.
+    """Write the map of every image from `<folder>/<image id>.png`; nothing is resized.
 
     Args:
         images: images.h5 of a split.
@@ -29,29 +29,29 @@ def import_semantics(*, images: Path, output: Path, settings: PngImportSettings,
         source: name of the source in the config, for the header.
 
     Raises:
-        FileNotFoundError: no folder, or pictures without a file; found before any is read.
-        ValueError: a file is damaged, in colour, not 8 bits a pixel, of another size than its picture, or holds a value
+        FileNotFoundError: no folder, or images without a file; found before any is read.
+        ValueError: a file is damaged, in colour, not 8 bits per pixel, of another size than its image, or holds a value
             that is no class; `class_values` that do not name each class of the data set.
     """
-    with read(images, Picture) as pictures:
-        classes = pictures.header["classes"]
-        check_class_count(classes, pictures.path)
+    with read(images, ImageRecord) as listing:
+        classes = listing.header["classes"]
+        check_class_count(classes, listing.path)
         table = value_table(classes, settings.class_values)
         folder = Path(settings.folder)
-        check_files(folder, pictures.ids)
+        check_files(folder, listing.ids)
         header = {"classes": classes, "source": source, "supervision": settings.supervision}
-        made_by = Provenance("import_semantics", settings, None, {"images": pictures})
+        made_by = Provenance("import_semantics", settings, None, {"images": listing})
         found: Counter[int] = Counter()
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
-            for i, picture in enumerate(step.progress(pictures.ids, total=len(pictures), label="maps")):
-                size = int(pictures.field(i, "height")), int(pictures.field(i, "width"))
-                values = read_values(folder / f"{picture}.png", size)
+            for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="maps")):
+                size = int(listing.field(i, "height")), int(listing.field(i, "width"))
+                values = read_values(folder / f"{image}.png", size)
                 labels = table[values]
                 if (labels < 0).any():
-                    raise ValueError(_stranger(folder / f"{picture}.png", values[labels < 0], len(classes)))
-                writer.append(SemanticMaps(picture=picture, labels=labels.astype(np.uint8)))
+                    raise ValueError(_stranger(folder / f"{image}.png", values[labels < 0], len(classes)))
+                writer.append(SemanticMaps(image=image, labels=labels.astype(np.uint8)))
                 found.update(np.unique(labels).tolist())
-        _report(classes, found, len(pictures))
+        _report(classes, found, len(listing))
 
 
 def value_table(classes: list[str], class_values: dict[str, int] | None) -> np.ndarray:
@@ -75,19 +75,19 @@ def value_table(classes: list[str], class_values: dict[str, int] | None) -> np.n
 
 
 def check_files(folder: Path, ids: list[str]) -> None:
-    """Raise FileNotFoundError unless the folder has a map of every picture."""
+    """Raise FileNotFoundError unless the folder has a map of every image."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist; `folders` must name a folder of <picture id>.png")
-    missing = [picture for picture in ids if not (folder / f"{picture}.png").is_file()]
+        raise FileNotFoundError(f"{folder} does not exist; `folders` must name a folder of <image id>.png")
+    missing = [image for image in ids if not (folder / f"{image}.png").is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{folder} has no map of {len(missing)} of {len(ids)} pictures: {listed([f'{i}.png' for i in missing])}; "
-            "add them, or take the pictures off the list"
+            f"{folder} has no map of {len(missing)} of {len(ids)} images: {listed([f'{i}.png' for i in missing])}; "
+            "add them, or take the images off the list"
         )
 
 
 def read_values(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Values (height, width) uint8 of a palette or grey PNG; a palette picture gives its indices.
+    """Values (height, width) uint8 of a palette or grey PNG; a palette image gives its indices.
 
     Raises ValueError where it is damaged, no 8-bit map, or not `size` (height, width).
     """
@@ -99,13 +99,13 @@ def read_values(path: Path, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"{path} cannot be decoded ({error}): it is cut off or damaged; make it again") from error
     if mode not in BYTES or kind != "PNG":
         raise ValueError(
-            f"{path} is {kind} of mode {mode}, expected a PNG with one byte a pixel (palette or grey) that holds class "
+            f"{path} is {kind} of mode {mode}, expected a PNG of one byte per pixel (palette or grey) that holds class "
             "numbers; convert it without changing them"
         )
     if values.shape != size:
         raise ValueError(
             f"{path} is {values.shape[0]}x{values.shape[1]} pixels (height x width), expected {size[0]}x{size[1]} as "
-            "its picture after EXIF orientation; make it again at this size"
+            "its image after EXIF orientation; make it again at this size"
         )
     return values
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.images.pictures import load_rgb
+from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.semantics.labels import pixel_labels
 from stages.semantics.maps import check_class_count, listed
@@ -19,57 +19,57 @@ log = logging.getLogger(__name__)
 
 
 def label_pixels(*, images: Path, cues: Path, output: Path, settings: LabelPixelsSettings, source: str) -> None:
-    """Write the labels of every picture, in the order of `images`.
+    """Write the labels of every image, in the order of `images`.
 
-    On the splits of `tagged_on` a picture holds the classes that it is tagged with, and one without tags is uncertain
-    everywhere; such pictures are counted in the log. On the others it holds the classes that the classifier predicts
+    On the splits of `tagged_on` an image holds the classes that it is tagged with, and one without tags is uncertain
+    everywhere; such images are counted in the log. On the others it holds the classes that the classifier predicts
     (score above 0), and one without any is background.
 
     Args:
         images: images.h5 of a split.
-        cues: response maps of the same pictures.
+        cues: response maps of the same images.
         output: semantic maps.
         settings: see `LabelPixelsSettings`.
         source: name of the source in the config, for the header.
 
     Raises:
         ValueError: cues of other classes, or without response maps (points).
-        MissingPicture: cues that lack a picture.
+        MissingImage: cues that lack an image.
     """
-    with read(images, Picture) as pictures, read(cues, Cues) as found:
-        check_class_count(pictures.header["classes"], pictures.path)
-        _check(pictures, found)
-        tagged = pictures.header["split"] in settings.tagged_on
+    with read(images, ImageRecord) as listing, read(cues, Cues) as found:
+        check_class_count(listing.header["classes"], listing.path)
+        _check(listing, found)
+        tagged = listing.header["split"] in settings.tagged_on
         header = {
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "source": source,
             "supervision": found.header["supervision"],
         }
-        made_by = Provenance("label_pixels", settings, None, {"images": pictures, "cues": found})
+        made_by = Provenance("label_pixels", settings, None, {"images": listing, "cues": found})
         undecided, shares = [], []
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
-            for picture in step.progress(pictures, total=len(pictures), label="pictures labelled"):
-                labels = labels_of(picture, found.find(picture.picture), pictures.header["root"], settings, tagged)
-                writer.append(SemanticMaps(picture=picture.picture, labels=labels))
+            for image in step.progress(listing, total=len(listing), label="images labelled"):
+                labels = labels_of(image, found.find(image.image), listing.header["root"], settings, tagged)
+                writer.append(SemanticMaps(image=image.image, labels=labels))
                 shares.append([(labels == 0).mean(), (labels == UNCERTAIN).mean()])
                 if shares[-1][1] == 1:
-                    undecided.append(picture.picture)
+                    undecided.append(image.image)
     _report(shares, undecided)
 
 
-def labels_of(picture: Picture, cues: Cues, root: str, settings: LabelPixelsSettings, tagged: bool) -> np.ndarray:
-    """Labels (H, W) uint8 of one picture; see `label_pixels`."""
-    rgb = load_rgb(picture, root)
-    classes = np.flatnonzero(picture.tags if tagged else cues.class_scores > 0)
+def labels_of(image: ImageRecord, cues: Cues, root: str, settings: LabelPixelsSettings, tagged: bool) -> np.ndarray:
+    """Labels (H, W) uint8 of one image; see `label_pixels`."""
+    rgb = load_rgb(image, root)
+    classes = np.flatnonzero(image.tags if tagged else cues.class_scores > 0)
     if not tagged and not len(classes):
         return np.zeros(rgb.shape[:2], np.uint8)
     return pixel_labels(rgb, cues.responses, classes, settings.labels)
 
 
-def _check(pictures: Artifact[Picture], cues: Artifact[Cues]) -> None:
-    if cues.header["classes"] != pictures.header["classes"]:
+def _check(images: Artifact[ImageRecord], cues: Artifact[Cues]) -> None:
+    if cues.header["classes"] != images.header["classes"]:
         raise ValueError(
-            f"{cues.path} holds classes {cues.header['classes']}, {pictures.path} holds {pictures.header['classes']}; "
+            f"{cues.path} holds classes {cues.header['classes']}, {images.path} holds {images.header['classes']}; "
             "remake the cues"
         )
     if len(cues) and not cues.field(0, "responses").size:
@@ -81,7 +81,7 @@ def _report(shares: list[list[float]], undecided: list[str]) -> None:
         background, uncertain = (100 * np.mean(shares, axis=0)).tolist()
         log.info("%.1f %% of the pixels are background, %.1f %% uncertain", background, uncertain)
     if undecided:
-        log.warning("%d of %d pictures are uncertain everywhere: %s", len(undecided), len(shares), listed(undecided))
+        log.warning("%d of %d images are uncertain everywhere: %s", len(undecided), len(shares), listed(undecided))
 
 
 if __name__ == "__main__":

@@ -11,20 +11,20 @@ from stages.semantics.settings import LabelSettings
 
 
 def pixel_labels(rgb: np.ndarray, responses: np.ndarray, classes: np.ndarray, settings: LabelSettings) -> np.ndarray:
-    """Labels (H, W) uint8 of a picture: 0 background, 1 + k class k, 255 uncertain (IRNet, cam_to_ir_label.py).
+    """Labels (H, W) uint8 of an image: 0 background, 1 + k class k, 255 uncertain (IRNet, cam_to_ir_label.py).
 
-    A pixel has a class where this wins against a high background bar; else it is background where that wins against a
-    low bar; else it is uncertain. Both contests end with a dense CRF.
+    A pixel has a class where this wins against a high background threshold; else it is background where that wins
+    against a low threshold; else it is uncertain. Both contests end with a dense CRF.
 
-    Differs from the released code: where a class has no positive response, nothing is background, as its pixels are
-    somewhere; and a map of a smaller `longer_side` becomes the picture's by interpolating probabilities.
+    Differs from the official code: where a class has no positive response, nothing is background, as its pixels are
+    somewhere; and a map of a smaller `longer_side` becomes the image's by interpolating probabilities.
 
     Args:
         rgb: (H, W, 3) uint8.
-        responses: (C, h, w) float, logits that cover the whole picture.
-        classes: (n,) indices of the classes that the picture may hold; the others take no part. Without any, all pixels
+        responses: (C, h, w) float, logits that cover the whole image.
+        classes: (n,) indices of the classes that the image may hold; the others take no part. Without any, all pixels
             are uncertain.
-        settings: bars, CRF and working size.
+        settings: thresholds, CRF and working size.
     """
     size = rgb.shape[:2]
     if not len(classes):
@@ -33,8 +33,8 @@ def pixel_labels(rgb: np.ndarray, responses: np.ndarray, classes: np.ndarray, se
     small = resize(rgb, *scaled_size(*size, longest)) if longest is not None and longest < max(size) else rgb
     maps = normalised_responses(responses[classes], small.shape[:2])
     names = np.concatenate([[0], 1 + np.asarray(classes)]).astype(np.uint8)
-    foreground = names[contest(small, maps, bar=settings.foreground_bar, settings=settings, size=size)]
-    background = names[contest(small, maps, bar=settings.background_bar, settings=settings, size=size)]
+    foreground = names[contest(small, maps, threshold=settings.fg_threshold, settings=settings, size=size)]
+    background = names[contest(small, maps, threshold=settings.bg_threshold, settings=settings, size=size)]
     all_respond = bool((maps.max((1, 2)) > 0).all())
     return combined(foreground, background, background_known=all_respond)
 
@@ -48,19 +48,19 @@ def normalised_responses(responses: np.ndarray, size: tuple[int, int]) -> np.nda
 
 
 def contest(
-    rgb: np.ndarray, maps: np.ndarray, *, bar: float, settings: LabelSettings, size: tuple[int, int]
+    rgb: np.ndarray, maps: np.ndarray, *, threshold: float, settings: LabelSettings, size: tuple[int, int]
 ) -> np.ndarray:
-    """Winner in each pixel among background, which is `bar` everywhere, and n maps: (height, width) int, 0 to n.
+    """Winner in each pixel among background, which is `threshold` everywhere, and n maps: (height, width) int, 0 to n.
 
-    The winners before the CRF are right with probability `certainty`; equal values go to background.
+    The winners before the CRF are right with probability `gt_prob`; equal values go to background.
     """
-    rivals = np.concatenate([np.full((1, *maps.shape[1:]), bar, np.float32), maps])
-    first = label_probabilities(rivals.argmax(0), len(rivals), certainty=settings.certainty)
+    rivals = np.concatenate([np.full((1, *maps.shape[1:]), threshold, np.float32), maps])
+    first = label_probabilities(rivals.argmax(0), len(rivals), gt_prob=settings.gt_prob)
     return at_size(field(rgb, first, settings.crf), size).argmax(0)
 
 
 def combined(foreground: np.ndarray, background: np.ndarray, *, background_known: bool) -> np.ndarray:
-    """Labels of the contest with the high bar where they are classes; 0 where both say 0; else uncertain."""
+    """Labels of the contest with the high threshold where they are classes; 0 where both say 0; else uncertain."""
     labels = np.where(foreground > 0, foreground, np.uint8(UNCERTAIN))
     if background_known:
         labels[(foreground == 0) & (background == 0)] = 0
@@ -68,7 +68,7 @@ def combined(foreground: np.ndarray, background: np.ndarray, *, background_known
 
 
 def field(rgb: np.ndarray, probabilities: np.ndarray, settings: CrfSettings) -> np.ndarray:
-    """The dense CRF of the settings on probabilities (L, H, W) of a picture uint8 (H, W, 3)."""
+    """The dense CRF of the settings on probabilities (L, H, W) of an image uint8 (H, W, 3)."""
     return dense_crf(rgb, probabilities, **settings.model_dump())
 
 

@@ -1,34 +1,34 @@
-"""What the steps ask of semantic maps: as many classes as fit, of the right pictures and classes."""
+"""What the steps ask of semantic maps: as many classes as fit, of the right images and classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.core.artifacts.images import Picture
-from stages.core.artifacts.semantic_maps import MOST_CLASSES, SemanticMaps
+from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.semantic_maps import MAX_CLASSES, SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
-SHOWN = 5  # pictures that a message names
+SHOWN = 5  # images that a message names
 
 
 def check_class_count(classes: list[str], path: Path) -> None:
     """Raise ValueError where the classes do not fit one byte."""
-    if len(classes) > MOST_CLASSES:
-        raise ValueError(f"{path} has {len(classes)} classes; semantic maps hold at most {MOST_CLASSES}: list fewer")
+    if len(classes) > MAX_CLASSES:
+        raise ValueError(f"{path} has {len(classes)} classes; semantic maps hold at most {MAX_CLASSES}: list fewer")
 
 
-def check_maps(maps: Artifact[SemanticMaps], pictures: Artifact[Picture]) -> None:
-    """Raise ValueError unless the maps are of the pictures' classes and have every picture."""
-    if maps.header["classes"] != pictures.header["classes"]:
+def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> None:
+    """Raise ValueError unless the maps are of the images' classes and have every image."""
+    if maps.header["classes"] != images.header["classes"]:
         raise ValueError(
-            f"{maps.path} holds classes {maps.header['classes']}, {pictures.path} holds {pictures.header['classes']}; "
-            "remake the maps from this list of pictures"
+            f"{maps.path} holds classes {maps.header['classes']}, {images.path} holds {images.header['classes']}; "
+            "remake the maps from this list of images"
         )
     known = set(maps.ids)
-    missing = [picture for picture in pictures.ids if picture not in known]
+    missing = [image for image in images.ids if image not in known]
     if missing:
         raise ValueError(
-            f"{maps.path} lacks {len(missing)} of the {len(pictures)} pictures of {pictures.path}: {listed(missing)}; "
-            "remake the maps from this list of pictures"
+            f"{maps.path} lacks {len(missing)} of the {len(images)} images of {images.path}: {listed(missing)}; "
+            "remake the maps from this list of images"
         )
 
 

@@ -14,7 +14,7 @@ from stages.semantics.settings import PyramidPoolingSettings
 
 
 class SegmentationNetwork(nn.Module):
-    """Normalised pictures (B, 3, H, W) to logits (B, C + 1, H, W) with background first.
+    """Normalised images (B, 3, H, W) to logits (B, C + 1, H, W) with background first.
 
     `stage` is the backbone's last stage. Sides that its stride does not divide are padded with zeros on the right and
     below, and cut off again.
@@ -35,28 +35,28 @@ class SegmentationNetwork(nn.Module):
         self.dropout = nn.Dropout2d(settings.dropout)
         self.classifier = nn.Conv2d(settings.channels, class_count + 1, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Logits at the size of the pictures, float32."""
-        height, width = pictures.shape[-2:]
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits at the size of the images, float32."""
+        height, width = images.shape[-2:]
         stride = self.backbone.stride
-        padded = functional.pad(pictures, (0, -width % stride, 0, -height % stride))
+        padded = functional.pad(images, (0, -width % stride, 0, -height % stride))
         logits = self.classifier(self.dropout(self.last(self._features(padded)))).float()
         size = padded.shape[-2:]
         return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[..., :height, :width]
 
-    def _features(self, pictures: Tensor) -> Tensor:
+    def _features(self, images: Tensor) -> Tensor:
         if self.low is None:
-            return self.pooling(self.backbone(pictures))
-        fine, coarse = levels(self.backbone, pictures, self.stages).values()
+            return self.pooling(self.backbone(images))
+        fine, coarse = levels(self.backbone, images, self.stages).values()
         pooled = self.pooling(coarse)
         grown = functional.interpolate(pooled, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         return torch.cat([grown, self.low(fine)], 1)
 
 
 class PyramidPooling(nn.Module):
-    """Features (B, channels, h, w) at several reaches: 1x1, 3x3 of each rate, and the mean of the picture.
+    """Features (B, channels, h, w) at several reaches: 1x1, 3x3 of each rate, and the mean of the image.
 
-    Differs from DeepLab-v3: the branch of the mean has no batch norm (one value a picture and channel), as in
+    Differs from DeepLab-v3: the branch of the mean has no batch norm (one value per image and channel), as in
     Panoptic-DeepLab.
     """
 

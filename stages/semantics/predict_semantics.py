@@ -1,4 +1,4 @@
-"""Step: semantic maps of pictures from a trained segmentation network."""
+"""Step: semantic maps of images from a trained segmentation network."""
 
 import logging
 from pathlib import Path
@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import torch
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
-from stages.core.images.pictures import load_rgb, normalise
+from stages.core.images.loading import load_rgb, normalise
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
@@ -34,40 +34,40 @@ def predict_semantics(
     source: str,
     device: str,
 ) -> None:
-    """Write the map of every picture at its own size, in the order of `images`; no pixel is uncertain.
+    """Write the map of every image at its own size, in the order of `images`; no pixel is uncertain.
 
-    On the splits of `tagged_on` only background and the classes of a picture's tags may win. Pictures there without
+    On the splits of `tagged_on` only background and the classes of an image's tags may win. Images there without
     tags may hold any class; they are counted in the log.
     Raises ValueError where the weights are not of `train_semantics` or of other classes.
     """
-    with read(images, Picture) as pictures:
-        network, metadata = load_network(weights, pictures, device=device)
-        tagged = pictures.header["split"] in settings.tagged_on
+    with read(images, ImageRecord) as listing:
+        network, metadata = load_network(weights, listing, device=device)
+        tagged = listing.header["split"] in settings.tagged_on
         header = {
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "source": source,
             "supervision": metadata["supervision"],
             "weights": weights_digest(weights),
         }
-        made_by = Provenance("predict_semantics", settings, None, {"images": pictures})
+        made_by = Provenance("predict_semantics", settings, None, {"images": listing})
         untagged = []
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
-            for picture in step.progress(pictures, total=len(pictures), label="pictures"):
-                allowed = picture.tags if tagged and picture.tags.any() else np.ones_like(picture.tags)
-                if tagged and not picture.tags.any():
-                    untagged.append(picture.picture)
-                rgb = load_rgb(picture, pictures.header["root"])
+            for image in step.progress(listing, total=len(listing), label="images"):
+                allowed = image.tags if tagged and image.tags.any() else np.ones_like(image.tags)
+                if tagged and not image.tags.any():
+                    untagged.append(image.image)
+                rgb = load_rgb(image, listing.header["root"])
                 labels = predicted_map(network, rgb, np.flatnonzero(allowed), settings)
-                writer.append(SemanticMaps(picture=picture.picture, labels=labels))
-        log.info("tags of split %s were %s", pictures.header["split"], "used" if tagged else "not used")
+                writer.append(SemanticMaps(image=image.image, labels=labels))
+        log.info("tags of split %s were %s", listing.header["split"], "used" if tagged else "not used")
         if untagged:
-            log.warning("%d pictures have no tag and may hold any class: %s", len(untagged), listed(untagged))
+            log.warning("%d images have no tag and may hold any class: %s", len(untagged), listed(untagged))
 
 
 def predicted_map(
     network: SegmentationNetwork, rgb: np.ndarray, classes: np.ndarray, settings: SegmentationPredictionSettings
 ) -> np.ndarray:
-    """Map (H, W) uint8 of one picture: 0 background, 1 + k class k.
+    """Map (H, W) uint8 of one image: 0 background, 1 + k class k.
 
     Args:
         network: on its device, in evaluation mode.
@@ -104,7 +104,7 @@ def mean_probabilities(
 
 
 def load_network(
-    weights: Path, images: Artifact[Picture], *, device: str
+    weights: Path, images: Artifact[ImageRecord], *, device: str
 ) -> tuple[SegmentationNetwork, dict[str, Any]]:
     """The trained network in evaluation mode, and the metadata of the weights file.
 

@@ -20,24 +20,24 @@ Splits = Annotated[list[str], Field(description="names of splits; training: the 
 class LabelSettings(Section):
     """Labels of pixels from class response maps (IRNet, CVPR 2019, section 3.4; cam_to_ir_label.py).
 
-    Maps of the picture's classes compete with background at a bar, once a high one for confident foreground and once a
-    low one for confident background; a dense CRF follows each. Pixels between are uncertain.
+    Maps of the image's classes compete with background at a threshold, once a high one for confident foreground and
+    once a low one for confident background; a dense CRF follows each. Pixels between are uncertain.
     """
 
-    foreground_bar: Share = Field(description="share of a class's largest response; above: foreground (IRNet: 0.30)")
-    background_bar: Share = Field(description="share of it; below: background (IRNet: 0.05)")
-    certainty: float = Field(
+    fg_threshold: Share = Field(description="share of a class's largest response; above: foreground (IRNet: 0.30)")
+    bg_threshold: Share = Field(description="share of it; below: background (IRNet: 0.05)")
+    gt_prob: float = Field(
         gt=0.5, lt=1, description="probability with which the CRF takes the winner in a pixel to be right (IRNet: 0.7)"
     )
     longer_side: Side | None = Field(
-        description="pixels; larger pictures are labelled at this size, which saves time; null: at their own (IRNet)"
+        description="pixels; larger images are labelled at this size, which saves time; null: at their own (IRNet)"
     )
     crf: CrfSettings
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.background_bar > self.foreground_bar:
-            raise ValueError(f"background_bar {self.background_bar} is above foreground_bar {self.foreground_bar}")
+        if self.bg_threshold > self.fg_threshold:
+            raise ValueError(f"bg_threshold {self.bg_threshold} is above fg_threshold {self.fg_threshold}")
         return self
 
 
@@ -45,7 +45,7 @@ class PyramidPoolingSettings(Section):
     """What stands on the backbone: atrous spatial pyramid pooling, with or without a finer stage (DeepLab-v3+)."""
 
     rates: list[Count] = Field(description="dilations of the 3x3 branches, features (DeepLab-v3: 6, 12, 18)")
-    image_pooling: bool = Field(description="one more branch: the mean of the whole picture (DeepLab-v3: true)")
+    image_pooling: bool = Field(description="one more branch: the mean of the whole image (DeepLab-v3: true)")
     channels: Count = Field(description="of each branch and of the layers after them (DeepLab-v3: 256)")
     low_stage: int | None = Field(
         ge=0, description="earlier stage whose finer features are added (timm's index; DeepLab-v3+: 1); null: none"
@@ -61,17 +61,17 @@ class SegmentationDataSettings(Section):
     scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
         min_length=1, description="one is drawn and multiplies the size (DeepLab: 0.5 to 1.5)"
     )
-    crop: Side = Field(description="side of a random crop, pixels; smaller pictures are padded (DeepLab: 321)")
+    crop: Side = Field(description="side of a random crop, pixels; smaller images are padded (DeepLab: 321)")
     flip: Share = Field(description="probability that the crop is mirrored (DeepLab: 0.5)")
     brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (DeepLab)")
     contrast: Strength = Field(description="likewise")
-    batch: int = Field(ge=2, description="pictures a forward pass; an update sees batch x accumulate")
+    batch: int = Field(ge=2, description="images per forward pass; an update sees batch x accumulate")
 
 
 class SegmentationTrainingSettings(Section):
     """The segmentation network and how it is trained."""
 
-    seed: int = Field(ge=0, description="of all that is random: first weights, order of pictures, augmentation")
+    seed: int = Field(ge=0, description="of all that is random: first weights, order of images, augmentation")
     backbone: BackboneSettings
     head: PyramidPoolingSettings
     data: SegmentationDataSettings
@@ -94,9 +94,9 @@ class SegmentationPredictionSettings(Section):
     scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
         min_length=1, description="factors on the size; the probabilities of all are averaged (IRNet: 0.5, 1, 1.5, 2)"
     )
-    flip: bool = Field(description="average with the mirrored picture's probabilities at each scale")
+    flip: bool = Field(description="average with the mirrored image's probabilities at each scale")
     tagged_on: Splits = Field(
-        description="splits on which only classes of a picture's tags may win: those whose tags are known beforehand"
+        description="splits on which only classes of an image's tags may win: those whose tags are known beforehand"
     )
     crf: CrfSettings
 
@@ -105,7 +105,7 @@ class NetworkSource(Section):
     """A segmentation network trained on labels of pixels that come from a classifier's response maps."""
 
     kind: Literal["network"]
-    cues: str = Field(min_length=1, description="name of a head in `classifier`")
+    cues: str = Field(min_length=1, description="name of an entry of `classifier`")
     labels: LabelSettings
     train: SegmentationTrainingSettings
     predict: SegmentationPredictionSettings
@@ -115,7 +115,7 @@ class CuesSource(Section):
     """The labels of pixels themselves as maps, without a network; uncertain pixels stay uncertain."""
 
     kind: Literal["cues"]
-    cues: str = Field(min_length=1, description="name of a head in `classifier`")
+    cues: str = Field(min_length=1, description="name of an entry of `classifier`")
     labels: LabelSettings
     tagged_on: Splits = Field(
         description="splits on which the classes are those of the tags; on others those with a score above 0"
@@ -123,7 +123,7 @@ class CuesSource(Section):
 
 
 class PngSource(Section):
-    """Import of maps that another method has made: `<picture id>.png`, 8 bits a pixel."""
+    """Import of maps that another method has made: `<image id>.png`, 8 bits per pixel."""
 
     kind: Literal["png"]
     folders: dict[str, Annotated[str, Field(min_length=1)]] = Field(description="folder of the maps of each split")
@@ -164,6 +164,6 @@ class LabelPixelsSettings(Section):
 class PngImportSettings(Section):
     """What the step `import_semantics` reads: a source as one split needs it."""
 
-    folder: str = Field(min_length=1, description="holds <picture id>.png")
+    folder: str = Field(min_length=1, description="holds <image id>.png")
     class_values: dict[str, int] | None = Field(description="as in PngSource")
     supervision: str = Field(min_length=1, description="as in PngSource")

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
@@ -29,31 +29,31 @@ def train_semantics(
     settings: SegmentationTrainingSettings,
     device: str,
 ) -> None:
-    """Train on the pixels that `labels` decide; pictures without any are listed in the log and left out.
+    """Train on the pixels that `labels` decide; images without any are listed in the log and left out.
 
     `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
     weights lets a killed training go on. The weights' metadata hold settings and classes, from which the network can be
     built again.
-    Raises ValueError where the labels are of other pictures or classes, or all uncertain.
+    Raises ValueError where the labels are of other images or classes, or all uncertain.
     """
-    with read(images, Picture) as pictures, read(labels, SemanticMaps) as maps:
-        check_maps(maps, pictures)
+    with read(images, ImageRecord) as listing, read(labels, SemanticMaps) as maps:
+        check_maps(maps, listing)
         step.seed_everything(settings.seed)
         network = SegmentationNetwork(
             build_backbone(settings.backbone, classifier=backbone_weights),
             stage=settings.backbone.stage,
-            class_count=len(pictures.header["classes"]),
+            class_count=len(listing.header["classes"]),
             settings=settings.head,
         )
-        task = SegmentationTask(network, images=pictures, labels=maps, settings=settings)
+        task = SegmentationTask(network, images=listing, labels=maps, settings=settings)
         seen = settings.data.batch * settings.training.accumulate * settings.training.steps
-        log.info("training on %d pictures, %.1f times each", len(task.usable), seen / len(task.usable))
-        inputs = {"images": pictures.fingerprint, "labels": maps.fingerprint}
+        log.info("training on %d images, %.1f times each", len(task.usable), seen / len(task.usable))
+        inputs = {"images": listing.fingerprint, "labels": maps.fingerprint}
         metadata = {
             "step": "train_semantics",
             "settings": settings.model_dump(mode="json"),
             "inputs": inputs,
-            "classes": pictures.header["classes"],
+            "classes": listing.header["classes"],
             "supervision": maps.header["supervision"],
         }
         train(

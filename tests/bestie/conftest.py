@@ -1,4 +1,4 @@
-"""The released code's settings on a tiny network."""
+"""The official code's settings on a tiny network."""
 
 import copy
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from stages.project.overlays import merged
 from tests.bestie.toy import TINY
 
 GROUPING: dict[str, Any] = {"window": 41, "cluster_exclusive": True, "cluster_distance": 100.0}
-RELEASED: dict[str, Any] = merged(
+OFFICIAL: dict[str, Any] = merged(
     copy.deepcopy(TINY),
     {
-        "transfer": {"cue_threshold": 0.7, "minimum_area": 50},
+        "transfer": {"cue_threshold": 0.7, "min_area": 50},
         "train": {
             "backbone": {"stages": [1, 2, 3], "frozen_stages": 0, "norm": "train"},
             "network": {
@@ -22,24 +22,24 @@ RELEASED: dict[str, Any] = merged(
                 "aspp_rates": [2, 3], "aspp_dropout": 0.5, "semantic_low_channels": [8, 4],
                 "instance_low_channels": [6, 4], "initial_std": 0.001, "norm_momentum": 0.01,
             },
-            "minimum_area": 50,
-            "refinement": {"minimum_area": 50, "grouping": GROUPING},
+            "min_area": 50,
+            "refinement": {"min_area": 50, "grouping": GROUPING},
             "losses": {"hard_pixel_share": 0.2},
             "data": {
                 "contrast": 0.5, "hue": 36.0, "longer_side": 97, "side_step": 32, "scales": [0.7, 1.0, 1.3],
                 "accepted_on": "crop", "sigma": 6.0,
             },
         },
-        "predict": {"rescale_offsets": False, "flip": False, "minimum_area": 50, "grouping": GROUPING},
+        "predict": {"rescale_offsets": False, "flip": False, "min_area": 50, "grouping": GROUPING},
     },
 )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def released() -> Callable[..., BestieSettings]:
-    """The released code's settings on a tiny network, with overrides as nested dicts."""
+def official() -> Callable[..., BestieSettings]:
+    """The official code's settings on a tiny network, with overrides as nested dicts."""
 
     def settings(**overrides: Any) -> BestieSettings:
-        return BestieSettings.model_validate(merged(RELEASED, overrides))
+        return BestieSettings.model_validate(merged(OFFICIAL, overrides))
 
     return settings

@@ -13,24 +13,24 @@ from torch.nn import functional
 
 @dataclass
 class Instance:
-    """One instance of one component: its pixels (H, W) bool, centre (y, x), number from 1 on, and its heat."""
+    """One instance of one component: its pixels (H, W) bool, center (y, x), number from 1 on, and its score."""
 
-    picture: int
+    image: int
     component: int
     category: int
     number: int
     mask: torch.Tensor
-    centre: tuple[int, int]
-    heat: float
+    center: tuple[int, int]
+    heatmap: float
     top: tuple[int, int]
     clustered: bool
 
 
-def components_of(labels, category, minimum_area):
+def components_of(labels, category, min_area):
     """8-connected components (H, W) bool of a class in a semantic map, by first pixel."""
     count, found = cv2.connectedComponents((labels == category + 1).astype(np.uint8), connectivity=8)
     masks = [found == number for number in range(1, count)]
-    masks = [mask for mask in masks if mask.sum() >= minimum_area]
+    masks = [mask for mask in masks if mask.sum() >= min_area]
     return sorted(masks, key=lambda mask: int(mask.reshape(-1).argmax()))
 
 
@@ -39,13 +39,13 @@ def centroid(mask):
     return int(ys.sum() / len(ys)), int(xs.sum() / len(xs))
 
 
-def gaussian_map(centres, size, sigma):
+def gaussian_map(centers, size, sigma):
     """Maximum of Gaussians at (y, x) on one map, drawn on a square and cut at the border."""
     height, width = size
     drawn, reach = np.zeros(size, np.float32), int(3 * sigma) + 1
     steps = np.arange(-reach, reach + 1)
     kernel = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * sigma**2))
-    for y, x in centres:
+    for y, x in centers:
         if not (0 <= y < height and 0 <= x < width):
             continue
         top, left, bottom, right = (
@@ -59,7 +59,7 @@ def gaussian_map(centres, size, sigma):
     return drawn
 
 
-def clustered_centres(heat, offsets, mask, peaks, settings):
+def clustered_centers(heatmap, offsets, mask, peaks, settings):
     """Centroids of small sets of short offsets inside a component that pass all checks."""
     short = (offsets.square().sum(0).sqrt() < settings.cluster_magnitude) & mask
     count, found = cv2.connectedComponents(short.numpy().astype(np.uint8), connectivity=4)
@@ -70,7 +70,7 @@ def clustered_centres(heat, offsets, mask, peaks, settings):
         if misfit > settings.cluster_tolerance or (misfit == settings.cluster_tolerance and settings.cluster_exclusive):
             continue
         y, x = centroid(part)
-        if not (mask[y, x] and heat[y, x] > settings.cluster_heat):
+        if not (mask[y, x] and heatmap[y, x] > settings.cluster_threshold):
             continue
         distances = [float(np.hypot(y - peak[0], x - peak[1])) for peak in peaks]
         limit = 0.0 if settings.cluster_distance is None else settings.cluster_distance
@@ -79,52 +79,52 @@ def clustered_centres(heat, offsets, mask, peaks, settings):
     return added
 
 
-def split(centre_map, offsets, mask, settings, whole):
-    """(id map (H, W) from 1 on, centres, heat map, clustered centres) of one component; see B7a's description."""
+def split(center_map, offsets, mask, settings, whole):
+    """(id map (H, W) from 1 on, centers, score map, clustered centers) of one component; see B7a's description."""
     mask = torch.as_tensor(mask)
-    heat = centre_map * mask
-    warm = torch.where(heat > settings.centre_threshold, heat, -1.0)
+    heatmap = center_map * mask
+    warm = torch.where(heatmap > settings.center_threshold, heatmap, -1.0)
     highest = functional.max_pool2d(warm[None], settings.window, stride=1, padding=settings.window // 2)[0]
     peaks = [tuple(place) for place in ((warm > 0) & (warm == highest)).nonzero().tolist()]
-    added = clustered_centres(heat, offsets, mask, peaks, settings) if settings.clustering else []
-    heat = heat.clone()
+    added = clustered_centers(heatmap, offsets, mask, peaks, settings) if settings.clustering else []
+    heatmap = heatmap.clone()
     for y, x in added:
-        heat[y, x] = 1.0
-    centres = peaks + added
-    if not centres:
-        centres = [centroid(mask.numpy())] if whole else []
-    if not centres:
-        return torch.zeros(mask.shape, dtype=torch.long), [], heat, []
+        heatmap[y, x] = 1.0
+    centers = peaks + added
+    if not centers:
+        centers = [centroid(mask.numpy())] if whole else []
+    if not centers:
+        return torch.zeros(mask.shape, dtype=torch.long), [], heatmap, []
     height, width = mask.shape
     ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     ends = torch.stack([ys, xs]).float() + offsets
-    distances = torch.stack([(torch.tensor(c)[:, None, None] - ends).square().sum(0).sqrt() for c in centres])
-    return (distances.argmin(0) + 1) * mask, centres, heat, added
+    distances = torch.stack([(torch.tensor(c)[:, None, None] - ends).square().sum(0).sqrt() for c in centers])
+    return (distances.argmin(0) + 1) * mask, centers, heatmap, added
 
 
-def group(centre_maps, offsets, labels, tags, *, minimum_area, settings, whole):
+def group(center_maps, offsets, labels, tags, *, min_area, settings, whole):
     """All instances of a batch, one component after the other."""
     instances, component = [], 0
-    for picture in range(len(labels)):
-        for category in np.flatnonzero(tags[picture]):
-            for mask in components_of(labels[picture], category, minimum_area):
-                ids, centres, heat, added = split(
-                    centre_maps[picture, category], offsets[picture], mask, settings, whole
+    for image in range(len(labels)):
+        for category in np.flatnonzero(tags[image]):
+            for mask in components_of(labels[image], category, min_area):
+                ids, centers, heatmap, added = split(
+                    center_maps[image, category], offsets[image], mask, settings, whole
                 )
-                for number, centre in enumerate(centres, start=1):
+                for number, center in enumerate(centers, start=1):
                     own = ids == number
                     if not own.any():
                         continue
-                    inside = torch.where(own, heat, -torch.inf)
+                    inside = torch.where(own, heatmap, -torch.inf)
                     top = divmod(int(inside.argmax()), mask.shape[1])
                     instances.append(
                         Instance(
-                            picture,
+                            image,
                             component,
                             int(category),
                             number,
                             own,
-                            centre,
+                            center,
                             float(inside.max()),
                             top,
                             top in added,
@@ -134,38 +134,38 @@ def group(centre_maps, offsets, labels, tags, *, minimum_area, settings, whole):
     return instances
 
 
-def refine(semantic, centre_maps, offsets, labels, tags, *, sigma, settings):
-    """Centres (B, C, H, W), offsets (B, 2, H, W) and weights (B, H, W) of refined labels, as NumPy arrays."""
-    batch, class_count, height, width = centre_maps.shape
-    centres = np.zeros((batch, class_count, height, width), np.float32)
+def refine(semantic, center_maps, offsets, labels, tags, *, sigma, settings):
+    """Centers (B, C, H, W), offsets (B, 2, H, W) and weights (B, H, W) of refined labels, as NumPy arrays."""
+    batch, class_count, height, width = center_maps.shape
+    centers = np.zeros((batch, class_count, height, width), np.float32)
     steps, weights = np.zeros((batch, 2, height, width), np.float32), np.zeros((batch, height, width), np.float32)
     probabilities = semantic.softmax(1)
-    for picture in range(batch):
-        for category in np.flatnonzero(tags[picture]):
-            for mask in components_of(labels[picture], category, settings.minimum_area):
-                ids, _, heat, _ = split(
-                    centre_maps[picture, category], offsets[picture], mask, settings.grouping, whole=False
+    for image in range(batch):
+        for category in np.flatnonzero(tags[image]):
+            for mask in components_of(labels[image], category, settings.min_area):
+                ids, _, heatmap, _ = split(
+                    center_maps[image, category], offsets[image], mask, settings.grouping, whole=False
                 )
-                if settings.most_instances is not None and int(ids.max()) > settings.most_instances:
+                if settings.max_instances is not None and int(ids.max()) > settings.max_instances:
                     continue
                 for number in range(1, int(ids.max()) + 1):
                     own = ids == number
                     if not own.any():
                         continue
-                    inside = torch.where(own, heat, -torch.inf)
-                    highest, mean = float(inside.max()), float(probabilities[picture, category + 1][own].mean())
-                    if highest < settings.grouping.centre_threshold:
+                    inside = torch.where(own, heatmap, -torch.inf)
+                    highest, mean = float(inside.max()), float(probabilities[image, category + 1][own].mean())
+                    if highest < settings.grouping.center_threshold:
                         y, x = centroid(mask)
                         confidence = mean
                     else:
                         y, x = divmod(int(inside.argmax()), width)
                         confidence = highest * mean
-                    if settings.weight == "centre":
+                    if settings.weight == "center":
                         confidence = highest
                     rows, columns = np.nonzero(own.numpy())
-                    steps[picture, 0, rows, columns] = y - rows
-                    steps[picture, 1, rows, columns] = x - columns
-                    weights[picture, rows, columns] = min(max(confidence, 0.0), 1.0)
+                    steps[image, 0, rows, columns] = y - rows
+                    steps[image, 1, rows, columns] = x - columns
+                    weights[image, rows, columns] = min(max(confidence, 0.0), 1.0)
                     one = gaussian_map([(y, x)], (height, width), sigma)
-                    centres[picture, category] = np.maximum(centres[picture, category], one)
-    return centres, steps, weights
+                    centers[image, category] = np.maximum(centers[image, category], one)
+    return centers, steps, weights

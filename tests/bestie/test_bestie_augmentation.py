@@ -1,4 +1,4 @@
-"""Augmentation of BESTIE: picture, maps and points stay together; sizes by hand."""
+"""Augmentation of BESTIE: image, maps and points stay together; sizes by hand."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from stages.bestie.settings import BestieDataSettings
 
 PLAIN = {
     "brightness": 0.0, "contrast": 0.0, "hue": 0.0, "longer_side": 64, "side_step": 1, "scales": [1.0], "crop": 64,
-    "flip": 0.0, "accepted_on": "picture", "sigma": 3.0, "batch": 2,
+    "flip": 0.0, "accepted_on": "image", "sigma": 3.0, "batch": 2,
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def settings(**changes):
 
 
 def view_with_a_dot(height, width, at):
-    """A dot of 3x3 pixels that shows in the picture, in both maps and as a point."""
+    """A dot of 3x3 pixels that shows in the image, in both maps and as a point."""
     y, x = at
     rgb, labels, instances = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8), None
     rgb[y - 1 : y + 2, x - 1 : x + 2] = 250
@@ -38,7 +38,7 @@ def view_with_a_dot(height, width, at):
 @pytest.mark.parametrize(
     ("size", "changes", "wanted"),
     [
-        pytest.param((375, 500), {"longer_side": 449, "side_step": 32}, (353, 449), id="the-released-sizes-b4"),
+        pytest.param((375, 500), {"longer_side": 449, "side_step": 32}, (353, 449), id="the-official-sizes-b4"),
         pytest.param((500, 375), {"longer_side": 449, "side_step": 32}, (449, 353), id="upright"),
         pytest.param((500, 500), {"longer_side": 449, "side_step": 32}, (449, 449), id="square"),
         pytest.param((375, 500), {"longer_side": 160}, (120, 160), id="rounded"),
@@ -76,7 +76,7 @@ def test_mirrored_point_lies_on_the_mirrored_pixel():
     assert view.labels[5, 7] == 0
 
 
-def test_a_small_picture_is_laid_on_mean_grey_and_background_b4():
+def test_a_small_image_is_laid_on_mean_grey_and_background_b4():
     view = view_with_a_dot(20, 30, at=(5, 7))
     crop = cropped(view, 64, np.random.default_rng(1))
     y, x = crop.points[0].astype(int)
@@ -139,7 +139,7 @@ def test_colours_change_as_far_as_they_may(changes, wanted):
         assert seen[:, 1].max() > 90
 
 
-def test_a_picture_is_left_alone():
+def test_an_image_is_left_alone():
     view = view_with_a_dot(40, 40, at=(20, 20))
     before = view.rgb.copy()
     augmented(view, settings(brightness=16.0, contrast=0.5, hue=36.0, flip=1.0), np.random.default_rng(3))

@@ -1,4 +1,4 @@
-"""From maps to instances, by hand and against plain loops (released code's test)."""
+"""From maps to instances, by hand and against plain loops (official code's test)."""
 
 import numpy as np
 import pytest
@@ -14,16 +14,16 @@ from tests.bestie.test_bestie_grouping import random_case
 SIZE = (20, 30)
 
 
-def maps_of(labels, heats=(), *, sure=0.8, class_count=2, offsets=None):
-    """Maps of a picture: `sure` for each pixel's label, heats as (class, y, x, heat)."""
+def maps_of(labels, center_scores=(), *, sure=0.8, class_count=2, offsets=None):
+    """Maps of an image: `sure` for each pixel's label, center scores as (class, y, x, score)."""
     labels = np.asarray(labels)
     probabilities = torch.full((class_count + 1, *labels.shape), (1 - sure) / class_count)
     probabilities.scatter_(0, torch.as_tensor(labels, dtype=torch.int64)[None], sure)
-    centres = torch.zeros(class_count, *labels.shape)
-    for category, y, x, heat in heats:
-        centres[category, y, x] = heat
+    centers = torch.zeros(class_count, *labels.shape)
+    for category, y, x, heatmap in center_scores:
+        centers[category, y, x] = heatmap
     offsets = torch.full((2, *labels.shape), 3.0) if offsets is None else offsets
-    return Maps(probabilities, centres, offsets)
+    return Maps(probabilities, centers, offsets)
 
 
 def blocks():
@@ -34,9 +34,9 @@ def blocks():
 
 
 @pytest.fixture
-def settings(released):
+def settings(official):
     def make(**changes):
-        return released(predict=changes).predict
+        return official(predict=changes).predict
 
     return make
 
@@ -48,8 +48,8 @@ def listed(found):
     ]
 
 
-def test_scores_are_heat_times_mean_probability_best_first(settings):
-    """Released code; components below 50 pixels are left out."""
+def test_scores_are_score_times_mean_probability_best_first(settings):
+    """Official code; components below 50 pixels are left out."""
     maps = maps_of(blocks(), [(0, 3, 3, 0.5), (1, 4, 20, 0.9), (1, 15, 5, 0.9)])
     found = decode(maps, tags=None, settings=settings())
     assert listed(found) == [(1, 0.72, 60), (0, 0.4, 60)]
@@ -64,11 +64,11 @@ def test_the_probability_is_the_mean_over_the_instance(settings):
     assert listed(decode(maps, tags=None, settings=settings(whole_components=False))) == [(0, 0.5 * 0.7, 60)]
 
 
-def test_a_clustered_centre_scores_the_square_of_the_probability(settings):
-    """Released code: its heat of 1 is replaced."""
+def test_a_clustered_center_scores_the_square_of_the_probability(settings):
+    """Official code: its score of 1 is replaced."""
     maps = maps_of(blocks(), [(0, 4, 4, 0.09)])
     maps.offsets[:, 2:7, 2:6], maps.offsets[:, 2, 6] = 0, 0  # 21 pixels, centroid (3.9, 3.6)
-    maps.centres[0, 3, 3] = 0.09
+    maps.centers[0, 3, 3] = 0.09
     found = decode(maps, tags=None, settings=settings(whole_components=False))
     assert listed(found) == [(0, 0.64, 60)]
     found = decode(maps, tags=None, settings=settings(whole_components=False, score="class"))
@@ -76,7 +76,7 @@ def test_a_clustered_centre_scores_the_square_of_the_probability(settings):
 
 
 @pytest.mark.parametrize(
-    ("heat", "whole", "expected"),
+    ("heatmap", "whole", "expected"),
     [
         pytest.param(0.1, True, [(0, 0.08, 60)], id="at the threshold, whole"),
         pytest.param(0.1, False, [], id="at the threshold, left out"),
@@ -84,9 +84,9 @@ def test_a_clustered_centre_scores_the_square_of_the_probability(settings):
         pytest.param(-0.5, True, [(0, 0.0, 60)], id="cold"),
     ],
 )
-def test_a_component_without_a_centre_is_whole_or_left_out(settings, heat, whole, expected):
+def test_a_component_without_a_center_is_whole_or_left_out(settings, heatmap, whole, expected):
     labels = np.where(blocks() == 1, 1, 0)
-    maps = maps_of(labels, [(0, 3, 3, heat)])
+    maps = maps_of(labels, [(0, 3, 3, heatmap)])
     assert listed(decode(maps, tags=None, settings=settings(whole_components=whole))) == expected
 
 
@@ -129,7 +129,7 @@ def test_a_crf_moves_a_contour_to_the_edge_of_the_colours(settings):
     crf = {"iterations": 5, "colour_sxy": 20.0, "colour_srgb": 10.0}
     sharp = with_crf(maps, rgb, settings=settings(crf=crf).crf)
     torch.testing.assert_close(sharp.probabilities.sum(0), torch.ones(SIZE))
-    assert sharp.centres is maps.centres
+    assert sharp.centers is maps.centers
     wanted = np.zeros(SIZE, bool)
     wanted[4:16, 5:19] = True
     assert (decode(sharp, tags=None, settings=settings()).regions.masks() == wanted).all()
@@ -138,15 +138,15 @@ def test_a_crf_moves_a_contour_to_the_edge_of_the_colours(settings):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_decoding_equals_plain_loops(settings, seed):
-    chosen = settings(minimum_area=12, grouping={"window": 11, "cluster_tolerance": 12, "cluster_distance": 9.0})
-    labels, _, heat, offsets = random_case(seed, batch=1)
+    chosen = settings(min_area=12, grouping={"window": 11, "cluster_tolerance": 12, "cluster_distance": 9.0})
+    labels, _, heatmap, offsets = random_case(seed, batch=1)
     labels[labels == 255] = 0
-    maps = maps_of(labels[0], class_count=3, offsets=offsets[0])._replace(centres=heat[0])
+    maps = maps_of(labels[0], class_count=3, offsets=offsets[0])._replace(centers=heatmap[0])
     found = decode(maps, tags=None, settings=chosen)
     plain = reference.group(
-        heat, offsets, labels, np.ones((1, 3), bool), minimum_area=12, settings=chosen.grouping, whole=True
+        heatmap, offsets, labels, np.ones((1, 3), bool), min_area=12, settings=chosen.grouping, whole=True
     )
-    scores = [0.64 if i.clustered and i.heat == 1 else 0.8 * i.heat for i in plain]
+    scores = [0.64 if i.clustered and i.heatmap == 1 else 0.8 * i.heatmap for i in plain]
     order = sorted(range(len(plain)), key=lambda i: -scores[i])
     assert found.scores.tolist() == pytest.approx([scores[i] for i in order], abs=1e-6)
     found_by_mask = {mask.tobytes(): int(c) for mask, c in zip(found.regions.masks(), found.classes, strict=True)}
@@ -156,41 +156,41 @@ def test_decoding_equals_plain_loops(settings, seed):
 class Columns(nn.Module):
     """Outputs that tell the input's columns apart: its values, enlarged by repetition."""
 
-    def forward(self, pictures, *, size):
-        grown = nn.functional.interpolate(pictures, size, mode="nearest")
+    def forward(self, images, *, size):
+        grown = nn.functional.interpolate(images, size, mode="nearest")
         return Outputs(grown[:, :3], grown[:, :2], grown[:, 1:])
 
 
-def picture():
+def image():
     return torch.randn(3, 32, 64, generator=torch.Generator().manual_seed(2))
 
 
 def test_mirrored_maps_are_averaged_but_not_the_offsets(settings):
-    network, x = Columns(), picture()
+    network, x = Columns(), image()
     plain = predict_maps(network, x, size=(32, 64), settings=settings())
     mirrored = predict_maps(network, x, size=(32, 64), settings=settings(flip=True))
     assert torch.equal(plain.probabilities, x.softmax(0))
-    for part in range(3):  # such a network sees no difference between a picture and its mirror image
+    for part in range(3):  # such a network sees no difference between an image and its mirror image
         torch.testing.assert_close(plain[part], mirrored[part])
 
 
-def test_mirrored_maps_are_the_mean_of_both(released):
+def test_mirrored_maps_are_the_mean_of_both(official):
     torch.manual_seed(0)
-    chosen = released(predict={"flip": True}, train={"network": {"initial_std": 0.3}})
-    network, x = BestieNetwork(chosen.train, class_count=2).eval(), picture()
+    chosen = official(predict={"flip": True}, train={"network": {"initial_std": 0.3}})
+    network, x = BestieNetwork(chosen.train, class_count=2).eval(), image()
     found = predict_maps(network, x, size=(30, 60), settings=chosen.predict)
     with torch.no_grad():
         one, other = (network(view[None], size=(30, 60)) for view in (x, x.flip(-1)))
     torch.testing.assert_close(
         found.probabilities, (one.semantic.softmax(1) + other.semantic.softmax(1).flip(-1))[0] / 2
     )
-    torch.testing.assert_close(found.centres, (one.centres + other.centres.flip(-1))[0] / 2)
+    torch.testing.assert_close(found.centers, (one.centers + other.centers.flip(-1))[0] / 2)
     assert torch.equal(found.offsets, one.offsets[0])
-    assert (one.centres - other.centres.flip(-1)).abs().max() > 1e-6
+    assert (one.centers - other.centers.flip(-1)).abs().max() > 1e-6
 
 
 def test_offsets_are_rescaled_only_where_asked(settings):
-    network, x = Columns(), picture()
+    network, x = Columns(), image()
     plain, scaled = (
         predict_maps(network, x, size=(48, 32), settings=settings(rescale_offsets=wanted)) for wanted in (False, True)
     )

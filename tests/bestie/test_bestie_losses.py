@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from stages.bestie.losses import centre_loss, guided, offset_loss, semantic_loss, weighted_losses
+from stages.bestie.losses import center_loss, guided, offset_loss, semantic_loss, weighted_losses
 from stages.bestie.network import Outputs
 from stages.bestie.targets import Targets
 
@@ -26,7 +26,7 @@ def labels_of(*rows):
     ],
 )
 def test_cross_entropy_averages_the_hardest_pixels(share, expected):
-    """Equation 5; released: the hardest 20 % of the batch, uncertain pixels as zeros."""
+    """Equation 5; official: the hardest 20 % of the batch, uncertain pixels as zeros."""
     logits = torch.zeros(1, 2, 2, 4)
     logits[0, 0, 0, 0] = math.log(2)  # probabilities 2/3 and 1/3, label 1
     loss = semantic_loss(logits, labels_of([1, 0, 1, 0], [255, 255, 255, 255]), share=share)
@@ -42,13 +42,13 @@ def test_only_uncertain_pixels_cost_nothing():
 
 
 def test_errors_are_divided_by_the_number_of_labelled_pixels_of_the_batch():
-    """Equations 3 and 4: not by the weights, the classes, the axes or each picture by itself."""
-    centres, offsets = torch.zeros(2, 3, 2, 2), torch.zeros(2, 2, 2, 2)
+    """Equations 3 and 4: not by the weights, the classes, the axes or each image by itself."""
+    centers, offsets = torch.zeros(2, 3, 2, 2), torch.zeros(2, 2, 2, 2)
     weights = torch.tensor([[[1.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.25, 0.0]]])
-    centres[0, 0, 0, 0], centres[0, 2, 0, 0] = 3.0, 1.0  # 10
-    centres[0, 1, 0, 1] = 2.0  # 4, weight 0.5
-    centres[1, 0, 1, 1] = 100.0  # not labelled
-    assert centre_loss(centres, torch.zeros_like(centres), weights).item() == pytest.approx(12 / 3)
+    centers[0, 0, 0, 0], centers[0, 2, 0, 0] = 3.0, 1.0  # 10
+    centers[0, 1, 0, 1] = 2.0  # 4, weight 0.5
+    centers[1, 0, 1, 1] = 100.0  # not labelled
+    assert center_loss(centers, torch.zeros_like(centers), weights).item() == pytest.approx(12 / 3)
     offsets[0, :, 0, 0] = torch.tensor([-3.0, 4.0])  # 7
     offsets[1, 1, 1, 0] = -8.0  # 8, weight 0.25
     offsets[1, 0, 0, 0] = 50.0  # not labelled
@@ -57,7 +57,7 @@ def test_errors_are_divided_by_the_number_of_labelled_pixels_of_the_batch():
     assert offset_loss(offsets, wanted, weights).item() == pytest.approx(10 / 3)
 
 
-@pytest.mark.parametrize("term", [centre_loss, offset_loss])
+@pytest.mark.parametrize("term", [center_loss, offset_loss])
 def test_without_labelled_pixels_a_term_is_zero_and_has_a_gradient(term):
     maps = torch.full((1, 2, 2, 2), 1e6, requires_grad=True)
     loss = term(maps, torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2))
@@ -86,16 +86,16 @@ def case():
     return outputs, labels, pseudo, refined
 
 
-def test_terms_have_their_weights_and_shares(released):
-    """Equation 6: 200, 0.01 and 1; released: half of each of pseudo and refined."""
+def test_terms_have_their_weights_and_shares(official):
+    """Equation 6: 200, 0.01 and 1; official: half of each of pseudo and refined."""
     outputs, labels, pseudo, refined = case()
-    settings = released(train={"losses": {"refined_share": 0.25}}).train.losses
+    settings = official(train={"losses": {"refined_share": 0.25}}).train.losses
     terms = weighted_losses(outputs, labels, pseudo=pseudo, refined=refined, point_supervision=False, settings=settings)
     expected = {
         "semantic": semantic_loss(outputs.semantic, labels, share=0.2),
-        "centre": 100 * centre_loss(outputs.centres, pseudo.centres, pseudo.weights),
+        "center": 100 * center_loss(outputs.centers, pseudo.centers, pseudo.weights),
         "offset": 0.005 * offset_loss(outputs.offsets, pseudo.offsets, pseudo.weights),
-        "refined_centre": 50 * centre_loss(outputs.centres, refined.centres, refined.weights),
+        "refined_center": 50 * center_loss(outputs.centers, refined.centers, refined.weights),
         "refined_offset": 0.0025 * offset_loss(outputs.offsets, refined.offsets, refined.weights),
     }
     assert terms.keys() == expected.keys()
@@ -105,30 +105,30 @@ def test_terms_have_their_weights_and_shares(released):
     assert all(part.grad.any() for part in outputs)
 
 
-def test_without_refined_labels_there_are_no_such_terms(released):
+def test_without_refined_labels_there_are_no_such_terms(official):
     outputs, labels, pseudo, _ = case()
     terms = weighted_losses(
-        outputs, labels, pseudo=pseudo, refined=None, point_supervision=False, settings=released().train.losses
+        outputs, labels, pseudo=pseudo, refined=None, point_supervision=False, settings=official().train.losses
     )
-    assert list(terms) == ["semantic", "centre", "offset"]
+    assert list(terms) == ["semantic", "center", "offset"]
 
 
-def test_with_points_the_refined_centre_term_is_that_of_the_pseudo_labels(released):
-    """Released code: c2 = c1; the offsets have their own labels."""
+def test_with_points_the_refined_center_term_is_that_of_the_pseudo_labels(official):
+    """Official code: c2 = c1; the offsets have their own labels."""
     outputs, labels, pseudo, refined = case()
-    refined = refined._replace(centres=pseudo.centres, weights=torch.ones(2, 4, 4))
+    refined = refined._replace(centers=pseudo.centers, weights=torch.ones(2, 4, 4))
     terms = weighted_losses(
-        outputs, labels, pseudo=pseudo, refined=refined, point_supervision=True, settings=released().train.losses
+        outputs, labels, pseudo=pseudo, refined=refined, point_supervision=True, settings=official().train.losses
     )
-    assert terms["refined_centre"].item() == terms["centre"].item()
+    assert terms["refined_center"].item() == terms["center"].item()
     expected = 0.005 * offset_loss(outputs.offsets, refined.offsets, refined.weights)
     assert terms["refined_offset"].item() == pytest.approx(expected.item())
 
 
-def test_without_guidance_background_is_learnt_as_background(released):
+def test_without_guidance_background_is_learnt_as_background(official):
     outputs, labels, pseudo, _ = case()
     empty = Targets(*(torch.zeros_like(part) for part in pseudo))
-    settings = released(train={"losses": {"guidance": False}}).train.losses
+    settings = official(train={"losses": {"guidance": False}}).train.losses
     terms = weighted_losses(outputs, labels, pseudo=empty, refined=None, point_supervision=False, settings=settings)
-    assert terms["centre"].item() == pytest.approx(100 * outputs.centres.square().sum(1).mean().item(), rel=1e-5)
+    assert terms["center"].item() == pytest.approx(100 * outputs.centers.square().sum(1).mean().item(), rel=1e-5)
     assert terms["offset"].item() == pytest.approx(0.005 * outputs.offsets.abs().sum(1).mean().item(), rel=1e-5)

@@ -27,10 +27,10 @@ KINDS = [
 
 
 @pytest.fixture
-def build(released):
+def build(official):
     def make(*, class_count=3, **train):
         torch.manual_seed(0)
-        return BestieNetwork(released(train=train).train, class_count=class_count)
+        return BestieNetwork(official(train=train).train, class_count=class_count)
 
     return make
 
@@ -72,14 +72,14 @@ def test_maps_are_float32_in_16_bits_too(build, changes):
         ),
     ],
 )  # fmt: skip
-def test_networks_have_as_many_weights_as_the_released_ones(build, changes, millions):
+def test_networks_have_as_many_weights_as_the_official_ones(build, changes, millions):
     network = build(class_count=20, **changes)
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == millions
 
 
 @pytest.mark.parametrize("changes", KINDS)
 def test_first_weights_of_decoders_and_heads(build, changes):
-    """Released code: N(0, 0.001) and no bias; batch norms have momentum 0.01; the backbone keeps its own."""
+    """Official code: N(0, 0.001) and no bias; batch norms have momentum 0.01; the backbone keeps its own."""
     network = build(**changes)
     weights = [
         module
@@ -99,7 +99,7 @@ def test_first_weights_of_decoders_and_heads(build, changes):
 
 def test_first_weights_follow_the_settings(build):
     network = build(network={"initial_std": 0.5, "norm_momentum": 0.3})
-    assert network.heads["centre"].output.weight.std().item() == pytest.approx(0.5, rel=0.5)
+    assert network.heads["center"].output.weight.std().item() == pytest.approx(0.5, rel=0.5)
     assert network.decoders["semantic"].pooling.project[1].momentum == 0.3
 
 
@@ -112,7 +112,7 @@ def test_pyramid_pooling_has_its_dilations_and_no_normalisation_of_the_mean():
     assert pooling(torch.randn(1, 4, 1, 1)).shape == (1, 6, 1, 1)
 
 
-def test_corners_are_aligned_as_in_the_released_networks(build, monkeypatch):
+def test_corners_are_aligned_as_in_the_official_networks(build, monkeypatch):
     """Panoptic-DeepLab: everywhere; HRNet: not."""
     seen = []
     plain = nn.functional.interpolate
@@ -130,11 +130,11 @@ def test_corners_are_aligned_as_in_the_released_networks(build, monkeypatch):
         assert set(seen) == {aligned}
 
 
-def test_the_released_hrnet_branch_is_not_widened(build):
+def test_the_official_hrnet_branch_is_not_widened(build):
     """The finest branch as the last fusion gives it: the first of what timm's stages give."""
     network = build(**HIGH).eval()
     seen = []
-    network.heads["centre"].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    network.heads["center"].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     x = torch.randn(1, 3, 64, 64)
     network(x)
     assert seen[0].shape == (1, 16, 16, 16)
@@ -160,7 +160,7 @@ def test_settings_that_do_not_fit_are_refused(build, changes, message):
 
 
 def test_weights_of_another_network_are_refused_not_replaced_by_noise(build, tmp_path):
-    """Differs from the released code, which goes on from noise."""
+    """Differs from the official code, which goes on from noise."""
     save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match="has none of the"):
         build(**{**HIGH, "backbone": {**HIGH["backbone"], "weights": str(tmp_path / "w.safetensors")}})
@@ -174,7 +174,7 @@ def test_sides_that_32_does_not_divide_are_refused(build, size):
 
 def test_frozen_stages_of_hrnet_are_not_trained(build):
     network = build(**{**HIGH, "backbone": {**HIGH["backbone"], "frozen_stages": 2, "norm": "frozen"}}).train()
-    network(torch.randn(1, 3, 32, 32)).centres.sum().backward()
+    network(torch.randn(1, 3, 32, 32)).centers.sum().backward()
     trained = {name.split(".")[0] for name, p in network.backbone.network.named_parameters() if p.grad is not None}
     assert trained == {"transition2", "stage3", "transition3", "stage4"}
     assert not any(module.training for module in network.backbone.modules() if isinstance(module, nn.BatchNorm2d))

@@ -29,7 +29,7 @@ def transfer(toy, tmp_path):
             settings=tiny(transfer=settings).transfer,
         )  # fmt: skip
         with read(output, PseudoInstances) as pseudo:
-            return pseudo.header, {record.picture: record for record in pseudo}
+            return pseudo.header, {record.image: record for record in pseudo}
 
     return transfer
 
@@ -38,13 +38,13 @@ def test_components_with_exactly_one_cue_are_instances(transfer, toy):
     header, found = transfer()
     assert header["supervision"] == "image tags"
     assert header["cues"] == "pam"
-    assert {picture: record.classes.tolist() for picture, record in found.items()} == {
+    assert {image: record.classes.tolist() for image, record in found.items()} == {
         "p0": [0],  # the second cat holds two cues
         "p1": [1],  # the cat of 9 pixels is no candidate
         "p2": [],  # the cue of a dog, which is no tag, names no hen
         "p3": [],  # without tags there is nothing
     }
-    assert {picture: record.candidates for picture, record in found.items()} == {"p0": 2, "p1": 1, "p2": 1, "p3": 0}
+    assert {image: record.candidates for image, record in found.items()} == {"p0": 2, "p1": 1, "p2": 1, "p3": 0}
     assert (found["p0"].instances == rectangles((5, 30, 8, 30))[0]).all()
     assert found["p0"].centroids.tolist() == [[17.0, 18.5]]
     assert (found["p0"].labels == toy.labels(0)).all()
@@ -58,12 +58,12 @@ def test_components_with_exactly_one_cue_are_instances(transfer, toy):
     [
         pytest.param({"cue_threshold": 0.7}, {"p0": 2, "p1": 1}, id="a-weak-cue-does-not-count"),
         pytest.param({"cue_threshold": 0.85}, {"p0": 1, "p1": 0}, id="nor-do-two"),
-        pytest.param({"minimum_area": 9}, {"p0": 1, "p1": 2}, id="small-components-are-candidates"),
+        pytest.param({"min_area": 9}, {"p0": 1, "p1": 2}, id="small-components-are-candidates"),
     ],
 )
 def test_settings_of_the_transfer(transfer, settings, accepted):
     _, found = transfer(**settings)
-    assert {picture: len(found[picture].classes) for picture in accepted} == accepted
+    assert {image: len(found[image].classes) for image in accepted} == accepted
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_nothing_accepted_is_for_the_training_to_refuse(transfer, tmp_path):
         check_anything_accepted(pseudo)
 
 
-def test_cues_that_lack_a_picture_are_named(transfer, toy, tmp_path):
+def test_cues_that_lack_an_image_are_named(transfer, toy, tmp_path):
     cues = write(tmp_path / "cues.h5", Cues, [toy.cue_record(0)], head="pam", supervision="image tags")
     with pytest.raises(KeyError, match="p1"):
         transfer(cues=cues)
@@ -108,7 +108,7 @@ def test_cues_that_lack_a_picture_are_named(transfer, toy, tmp_path):
 
 def predicted(sides, classes, scores, *, size=SIZE):
     return Instances(
-        picture="p0", **packed_fields(Regions.from_masks(rectangles(*sides, size=size))),
+        image="p0", **packed_fields(Regions.from_masks(rectangles(*sides, size=size))),
         classes=np.array(classes, np.int32), scores=np.array(scores, np.float32),
     )  # fmt: skip
 
@@ -131,8 +131,8 @@ def test_the_best_instance_takes_a_pixel(toy):
     ("settings", "kept"),
     [
         pytest.param({"score_threshold": 0.6}, [0.9], id="weak"),
-        pytest.param({"minimum_area": 51}, [0.9], id="small-after-others-took-theirs"),
-        pytest.param({"minimum_area": 50}, [0.9, 0.5], id="large-enough"),
+        pytest.param({"min_area": 51}, [0.9], id="small-after-others-took-theirs"),
+        pytest.param({"min_area": 50}, [0.9, 0.5], id="large-enough"),
         pytest.param({"score_threshold": 0.95}, [], id="none"),
     ],
 )
@@ -150,10 +150,10 @@ def test_iteration_says_what_it_repeats(toy, tmp_path):
     records = [predicted([(5, 30, 8, 30)], [0], [0.8])]
     records += [
         Instances(
-            picture=picture, **packed_fields(Regions.empty(*SIZE)), classes=np.zeros(0, np.int32),
+            image=image, **packed_fields(Regions.empty(*SIZE)), classes=np.zeros(0, np.int32),
             scores=np.zeros(0, np.float32),
         )
-        for picture in toy.ids[1:]
+        for image in toy.ids[1:]
     ]  # fmt: skip
     header = {"run": "bestie", "method": "bestie", "supervision": "points", "category_ids": [1, 2, 3]}
     before = write(tmp_path / "instances.h5", Instances, records, **header)

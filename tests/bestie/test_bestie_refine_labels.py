@@ -1,4 +1,4 @@
-"""Refined labels of whole pictures after some updates, the snapshots that they come from, and the maps that are kept."""
+"""Refined labels of whole images after some updates, the snapshots that they come from, and the maps that are kept."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from stages.bestie.refine_labels import joined, labels_of, refine_labels
 from stages.bestie.refinement import refined_targets
 from stages.bestie.train_bestie import train_bestie
 from stages.bestie.transfer_semantics import transfer_semantics
-from stages.core.artifacts.centre_maps import CentreMaps
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.center_maps import CenterMaps
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import read
@@ -64,7 +64,7 @@ def refine(toy, trained, tmp_path):
         paths = {"images": toy.images, **trained(head), "output": output, **changed}
         refine_labels(**paths, settings=tiny().refined_maps, device="cpu")
         with read(output, RefinedLabels) as refined:
-            return refined.header, {record.picture: record for record in refined}
+            return refined.header, {record.image: record for record in refined}
 
     return refine
 
@@ -107,7 +107,7 @@ def test_with_points_every_pixel_of_a_class_with_one_is_labelled(refine, toy):
 
 def record_of(labels, *, points=()):
     return PseudoInstances(
-        picture="p", labels=labels, instances=np.zeros(labels.shape, np.int32), candidates=0,
+        image="p", labels=labels, instances=np.zeros(labels.shape, np.int32), candidates=0,
         classes=np.zeros(0, np.int32), centroids=np.zeros((0, 2), np.float32),
         points=np.array([place for _, *place in points], np.float32).reshape(-1, 2),
         point_classes=np.array([label for label, *_ in points], np.int32), point_scores=np.ones(len(points), np.float32),
@@ -115,15 +115,15 @@ def record_of(labels, *, points=()):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_labels_are_those_that_training_learns_from(released, seed):
+def test_labels_are_those_that_training_learns_from(official, seed):
     """Equal pixels and equal weights (equation 2), from probabilities as from logits."""
-    settings = released().train.refinement.model_copy(update={"minimum_area": 12, "most_instances": None})
-    labels, tags, heat, offsets = random_case(seed, size=(32, 40))
-    logits = torch.randn(1, heat.shape[1] + 1, 32, 40, generator=torch.Generator().manual_seed(seed))
+    settings = official().train.refinement.model_copy(update={"min_area": 12, "max_instances": None})
+    labels, tags, heatmap, offsets = random_case(seed, size=(32, 40))
+    logits = torch.randn(1, heatmap.shape[1] + 1, 32, 40, generator=torch.Generator().manual_seed(seed))
     tag, label = np.asarray(tags[0]), np.asarray(labels[0])
-    parts = stacked([class_components(label, wanted=tag, minimum_area=12)])
-    wanted = refined_targets(Outputs(logits, heat[:1], offsets[:1]), parts, sigma=2.0, settings=settings)
-    maps = Maps(logits[0].softmax(0), heat[0], offsets[0])
+    parts = stacked([class_components(label, wanted=tag, min_area=12)])
+    wanted = refined_targets(Outputs(logits, heatmap[:1], offsets[:1]), parts, sigma=2.0, settings=settings)
+    maps = Maps(logits[0].softmax(0), heatmap[0], offsets[0])
     found = labels_of(maps, record_of(label), tags=tag, by_points=False, settings=settings)
     assert len(found.scores) > 0
     weights = np.append(0, found.scores)[found.ids]
@@ -167,39 +167,39 @@ def test_pseudo_instances_that_do_not_fit_are_refused(refine, toy, tmp_path):
     small = write(tmp_path / "small.h5", PseudoInstances, [record_of(np.zeros((5, 5), np.uint8))], **header)
     with pytest.raises(KeyError, match="p0"):
         refine(pseudo_instances=small)
-    with read(toy.images, Picture) as images:
-        one = write(tmp_path / "one.h5", Picture, [images[0]], **images.header)
+    with read(toy.images, ImageRecord) as images:
+        one = write(tmp_path / "one.h5", ImageRecord, [images[0]], **images.header)
     records = [record_of(np.zeros((5, 5), np.uint8))]
-    object.__setattr__(records[0], "picture", "p0")
-    with pytest.raises(ValueError, match=r"'p0' has a map of \(5, 5\).*the picture is \(50, 70\)"):
+    object.__setattr__(records[0], "image", "p0")
+    with pytest.raises(ValueError, match=r"'p0' has a map of \(5, 5\).*the image is \(50, 70\)"):
         refine(images=one, pseudo_instances=write(tmp_path / "p.h5", PseudoInstances, records, **header))
 
 
-def test_prediction_keeps_small_maps_of_every_picture(toy, trained, tmp_path):
+def test_prediction_keeps_small_maps_of_every_image(toy, trained, tmp_path):
     maps = tmp_path / "maps.h5"
     predict_bestie(
         images=toy.images, weights=trained()["weights"], output=tmp_path / "i.h5", output_maps=maps,
         settings=tiny().predict, run="bestie", device="cpu",
     )  # fmt: skip
-    with read(maps, CentreMaps) as kept:
+    with read(maps, CenterMaps) as kept:
         assert kept.ids == toy.ids
         assert kept.header["run"] == "bestie"
         for record in kept:
-            assert record.heat.shape == (29, 40)  # 50 x 70, longer side 40
+            assert record.heatmap.shape == (29, 40)  # 50 x 70, longer side 40
             assert record.offsets.shape == (2, 29, 40)
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, (4, 8)), (16, (8, 16)), (500, (8, 16))])
 def test_small_maps_keep_peaks_and_offsets_and_are_never_enlarged(side, size):
-    centres, offsets = torch.zeros(2, 8, 16), torch.zeros(2, 8, 16)
-    centres[1, 5, 9], offsets[0], offsets[1] = 0.75, 3.5, torch.arange(16.0)
-    centres[0, 0, 0] = -1e6  # beyond what 16 bits hold
-    found = small_maps(Maps(torch.zeros(3, 8, 16), centres, offsets), "p", longer_side=side)
-    assert found.heat.shape == size
-    assert found.heat.dtype == np.float16
-    assert found.heat.max() == 0.75
-    assert np.isfinite(found.heat).all()
-    y, x = np.unravel_index(found.heat.argmax(), size)
+    centers, offsets = torch.zeros(2, 8, 16), torch.zeros(2, 8, 16)
+    centers[1, 5, 9], offsets[0], offsets[1] = 0.75, 3.5, torch.arange(16.0)
+    centers[0, 0, 0] = -1e6  # beyond what 16 bits hold
+    found = small_maps(Maps(torch.zeros(3, 8, 16), centers, offsets), "p", longer_side=side)
+    assert found.heatmap.shape == size
+    assert found.heatmap.dtype == np.float16
+    assert found.heatmap.max() == 0.75
+    assert np.isfinite(found.heatmap).all()
+    y, x = np.unravel_index(found.heatmap.argmax(), size)
     assert (y, x) == (5 * size[0] // 8, 9 * size[1] // 16)
     assert (found.offsets[0] == 3.5).all()
     assert (np.diff(found.offsets[1]) > 0).all()

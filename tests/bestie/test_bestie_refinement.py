@@ -14,30 +14,32 @@ from tests.bestie.test_bestie_grouping import CASES, CLASS_COUNT, batch_of, rand
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("changes", CASES)
-@pytest.mark.parametrize("weight", ["centre", "centre_and_class"])
-def test_refined_labels_equal_plain_loops(released, seed, changes, weight):
-    settings = released().train.refinement
+@pytest.mark.parametrize("weight", ["center", "center_and_class"])
+def test_refined_labels_equal_plain_loops(official, seed, changes, weight):
+    settings = official().train.refinement
     settings = settings.model_copy(
         update={
             "grouping": settings.grouping.model_copy(update=changes), "weight": weight,
-            "most_instances": None if seed % 2 else 3,
+            "max_instances": None if seed % 2 else 3,
         }
     )  # fmt: skip
-    labels, tags, heat, offsets = random_case(seed, size=(32, 40))
+    labels, tags, heatmap, offsets = random_case(seed, size=(32, 40))
     semantic = torch.randn(2, CLASS_COUNT + 1, 32, 40, generator=torch.Generator().manual_seed(seed))
-    settings = settings.model_copy(update={"minimum_area": 12})
-    expected = reference.refine(semantic, heat, offsets, labels, tags, sigma=2.0, settings=settings)
-    found = refined_targets(Outputs(semantic, heat, offsets), batch_of(labels, tags, 12), sigma=2.0, settings=settings)
+    settings = settings.model_copy(update={"min_area": 12})
+    expected = reference.refine(semantic, heatmap, offsets, labels, tags, sigma=2.0, settings=settings)
+    found = refined_targets(
+        Outputs(semantic, heatmap, offsets), batch_of(labels, tags, 12), sigma=2.0, settings=settings
+    )
     for own, plain in zip(found, expected, strict=True):
         np.testing.assert_allclose(own.numpy(), plain, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("seed", range(3))
-def test_a_gpu_gives_the_same_labels(released, seed):
-    settings = released().train.refinement.model_copy(update={"minimum_area": 12})
-    labels, tags, heat, offsets = random_case(seed)
-    outputs = Outputs(torch.randn(2, CLASS_COUNT + 1, 48, 56), heat, offsets)
+def test_a_gpu_gives_the_same_labels(official, seed):
+    settings = official().train.refinement.model_copy(update={"min_area": 12})
+    labels, tags, heatmap, offsets = random_case(seed)
+    outputs = Outputs(torch.randn(2, CLASS_COUNT + 1, 48, 56), heatmap, offsets)
     parts = batch_of(labels, tags, 12)
     here = refined_targets(outputs, parts, sigma=2.0, settings=settings)
     there = refined_targets(
@@ -51,11 +53,11 @@ def uniform_logits(size, *, class_count=1):
     return torch.zeros(1, class_count + 1, *size)
 
 
-def two_tops(released, *, tops, changes=None, weight="centre_and_class", logits=None, steps=None):
-    """A map of one class, 8 x 60, with the given heats; offsets point to the nearest column of a top."""
-    heat = torch.zeros(1, 1, 8, 60)
+def two_tops(official, *, tops, changes=None, weight="center_and_class", logits=None, steps=None):
+    """A map of one class, 8 x 60, with the given center scores; offsets point to the nearest column of a top."""
+    heatmap = torch.zeros(1, 1, 8, 60)
     for (y, x), value in tops.items():
-        heat[0, 0, y, x] = value
+        heatmap[0, 0, y, x] = value
     columns = torch.arange(60)
     offsets = torch.zeros(1, 2, 8, 60)
     if tops:
@@ -64,83 +66,83 @@ def two_tops(released, *, tops, changes=None, weight="centre_and_class", logits=
         offsets[0, 1] = (places[nearest, 1] - columns).float()
     if steps is not None:
         offsets = steps
-    settings = released(train={"refinement": {"weight": weight, "grouping": {"clustering": False}}}).train.refinement
+    settings = official(train={"refinement": {"weight": weight, "grouping": {"clustering": False}}}).train.refinement
     settings = settings.model_copy(update=changes or {})
     parts = batch_of(np.ones((1, 8, 60), np.uint8), np.array([[True]]), 50)
-    outputs = Outputs(uniform_logits((8, 60)) if logits is None else logits, heat, offsets)
+    outputs = Outputs(uniform_logits((8, 60)) if logits is None else logits, heatmap, offsets)
     return refined_targets(outputs, parts, sigma=1.0, settings=settings)
 
 
-def test_weights_are_heat_times_mean_probability(released):
-    """Released code: the mean of the class's probability over the instance; all of equal logits is 1/2."""
-    found = two_tops(released, tops={(3, 5): 0.8, (4, 45): 0.6})
+def test_weights_are_score_times_mean_probability(official):
+    """Official code: the mean of the class's probability over the instance; all of equal logits is 1/2."""
+    found = two_tops(official, tops={(3, 5): 0.8, (4, 45): 0.6})
     assert found.weights[0, 0, 0].item() == pytest.approx(0.4)
     assert found.weights[0, 7, 59].item() == pytest.approx(0.3)
     assert found.offsets[0, :, 0, 0].tolist() == [3, 5]
     assert found.offsets[0, :, 7, 59].tolist() == [-3, -14]
-    assert (found.centres[0, 0] == 1).nonzero().tolist() == [[3, 5], [4, 45]]
+    assert (found.centers[0, 0] == 1).nonzero().tolist() == [[3, 5], [4, 45]]
 
 
-def test_weights_are_the_centres_heat(released):
+def test_weights_are_the_centers_score(official):
     """Equation 2."""
-    found = two_tops(released, tops={(3, 5): 0.8, (4, 45): 0.6}, weight="centre")
+    found = two_tops(official, tops={(3, 5): 0.8, (4, 45): 0.6}, weight="center")
     assert found.weights[0, [0, 7], [0, 59]].tolist() == pytest.approx([0.8, 0.6])
 
 
-@pytest.mark.parametrize("weight", ["centre", "centre_and_class"])
-def test_weights_are_at_most_one(released, weight):
+@pytest.mark.parametrize("weight", ["center", "center_and_class"])
+def test_weights_are_at_most_one(official, weight):
     logits = torch.tensor([0.0, 50.0])[None, :, None, None].expand(1, 2, 8, 60)
-    found = two_tops(released, tops={(3, 5): 1.7}, weight=weight, logits=logits)
+    found = two_tops(official, tops={(3, 5): 1.7}, weight=weight, logits=logits)
     assert found.weights.unique().tolist() == [1.0]
 
 
-@pytest.mark.parametrize("weight", [("centre", 0.25), ("centre_and_class", 0.5)])
-def test_an_instance_without_its_peak_points_to_the_centroid_of_its_component(released, weight):
-    """Released code: all offsets point far right, so the right part has the left's pixels but no heat of 0.3."""
+@pytest.mark.parametrize("weight", [("center", 0.25), ("center_and_class", 0.5)])
+def test_an_instance_without_its_peak_points_to_the_centroid_of_its_component(official, weight):
+    """Official code: all offsets point far right, so the right part has the left's pixels but no score of 0.3."""
     steps = torch.zeros(1, 2, 8, 60)
     steps[0, 1] = (50 - torch.arange(60)).float()
-    steps[0, 1, :, 45] = -40.0  # the peak's own column belongs to the other centre
-    heat = {(3, 5): 0.4, (4, 45): 0.6, (1, 7): 0.25}
+    steps[0, 1, :, 45] = -40.0  # the peak's own column belongs to the other center
+    heatmap = {(3, 5): 0.4, (4, 45): 0.6, (1, 7): 0.25}
     steps[0, 1, :, 5] = 0.0
-    found = two_tops(released, tops=heat, steps=steps, weight=weight[0])
+    found = two_tops(official, tops=heatmap, steps=steps, weight=weight[0])
     assert found.weights[0, 0, 0].item() == pytest.approx(weight[1])
     assert found.offsets[0, :, 0, 0].tolist() == [3, 29]  # centroid (3.5, 29.5), truncated
-    assert found.centres[0, 0, 3, 29] == 1
-    # the left centre's instance holds both peaks, the right one's is the highest
+    assert found.centers[0, 0, 3, 29] == 1
+    # the left center's instance holds both peaks, the right one's is the highest
     assert found.offsets[0, :, 0, 5].tolist() == [4, 40]
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(2, True), (1, False), (None, True)])
-def test_a_component_of_too_many_instances_is_left_out(released, limit, kept):
-    found = two_tops(released, tops={(3, 5): 0.8, (4, 45): 0.6}, changes={"most_instances": limit})
+def test_a_component_of_too_many_instances_is_left_out(official, limit, kept):
+    found = two_tops(official, tops={(3, 5): 0.8, (4, 45): 0.6}, changes={"max_instances": limit})
     assert bool(found.weights.any()) == kept
-    assert bool(found.centres.any()) == kept
+    assert bool(found.centers.any()) == kept
     assert bool(found.offsets.any()) == kept
 
 
-def test_nothing_is_learnt_where_no_centre_is_found(released):
-    assert not any(part.any() for part in two_tops(released, tops={(3, 5): 0.29}))
+def test_nothing_is_learnt_where_no_center_is_found(official):
+    assert not any(part.any() for part in two_tops(official, tops={(3, 5): 0.29}))
 
 
-def test_labels_carry_no_gradient(released):
-    labels, tags, heat, offsets = random_case(1)
-    leaves = [torch.randn(2, CLASS_COUNT + 1, 48, 56), heat.clone(), offsets.clone()]
+def test_labels_carry_no_gradient(official):
+    labels, tags, heatmap, offsets = random_case(1)
+    leaves = [torch.randn(2, CLASS_COUNT + 1, 48, 56), heatmap.clone(), offsets.clone()]
     outputs = Outputs(*(leaf.requires_grad_() for leaf in leaves))
-    found = refined_targets(outputs, batch_of(labels, tags, 12), sigma=2.0, settings=released().train.refinement)
+    found = refined_targets(outputs, batch_of(labels, tags, 12), sigma=2.0, settings=official().train.refinement)
     assert not any(part.requires_grad for part in found)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 32)])
-def test_a_batch_without_components_is_empty(released, size):
+def test_a_batch_without_components_is_empty(official, size):
     outputs = Outputs(torch.randn(2, 4, *size), torch.randn(2, 3, *size), torch.randn(2, 2, *size))
     parts = batch_of(np.zeros((2, *size), np.uint8), np.ones((2, 3), bool), 50)
-    found = refined_targets(outputs, parts, sigma=6.0, settings=released().train.refinement)
+    found = refined_targets(outputs, parts, sigma=6.0, settings=official().train.refinement)
     assert [tuple(part.shape) for part in found] == [(2, 3, *size), (2, 2, *size), (2, *size)]
     assert not any(part.any() for part in found)
 
 
 def point_case(labels, rows, offsets):
-    """Refined labels of one picture of two classes, both tagged, from points (class, y, x)."""
+    """Refined labels of one image of two classes, both tagged, from points (class, y, x)."""
     size = labels.shape
     parts = stacked([class_regions(labels, wanted=np.array([True, True]))])
     table = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
@@ -148,12 +150,12 @@ def point_case(labels, rows, offsets):
     pseudo = Targets(torch.rand(1, 2, *size), torch.zeros(1, 2, *size), torch.zeros(1, *size))
     outputs = Outputs(torch.zeros(1, 3, *size), torch.zeros(1, 2, *size), offsets)
     found = refined_targets_from_points(outputs, parts, points, pseudo=pseudo)
-    assert torch.equal(found.centres, pseudo.centres)
+    assert torch.equal(found.centers, pseudo.centers)
     return found
 
 
 def test_with_points_every_pixel_of_a_class_goes_to_the_point_that_its_offset_leads_to():
-    """Point supervision (released code): weight 1, ties to the first point given, parts need not be connected."""
+    """Point supervision (official code): weight 1, ties to the first point given, parts need not be connected."""
     labels = np.array([[1, 1, 0, 1, 1, 2, 2, 255]], np.uint8)
     offsets = torch.zeros(1, 2, 1, 8)
     offsets[0, 1, 0, 0] = 4.0
@@ -174,9 +176,9 @@ def test_with_points_a_class_without_one_is_not_labelled():
     assert not point_case(labels, [], torch.zeros(1, 2, 1, 3)).weights.any()
 
 
-def test_parts_of_one_picture_are_numbered_on_in_the_next():
+def test_parts_of_one_image_are_numbered_on_in_the_next():
     labels = np.array([[[1, 0, 1, 2]], [[2, 0, 0, 1]]], np.uint8)
-    parts = stacked([class_components(one, wanted=np.array([True, True]), minimum_area=1) for one in labels])
+    parts = stacked([class_components(one, wanted=np.array([True, True]), min_area=1) for one in labels])
     assert parts.ids.tolist() == [[[1, 0, 2, 3]], [[5, 0, 0, 4]]]
-    assert parts.pictures.tolist() == [0, 0, 0, 1, 1]
+    assert parts.images.tolist() == [0, 0, 0, 1, 1]
     assert parts.classes.tolist() == [0, 0, 1, 0, 1]

@@ -12,7 +12,7 @@ from stages.bestie.network import BestieNetwork
 from stages.bestie.predict_bestie import input_size, predict_bestie
 from stages.bestie.train_bestie import train_bestie
 from stages.bestie.transfer_semantics import transfer_semantics
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import read
@@ -20,7 +20,7 @@ from stages.core.networks.weights import read_metadata, read_weights, save_weigh
 from stages.ops.regions import Regions
 from tests.bestie.toy import CLASSES, SIZE, Toy, rectangles, tiny, write
 
-PICTURES = {
+IMAGES = {
     "name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1, "category_ids": [1, 2, 3]
 }  # fmt: skip
 
@@ -72,7 +72,7 @@ def predict(toy, tmp_path):
             run="bestie", device="cpu",
         )  # fmt: skip
         with read(output, Instances) as instances:
-            return instances.header, {record.picture: record for record in instances}
+            return instances.header, {record.image: record for record in instances}
 
     return predict
 
@@ -82,7 +82,7 @@ def task_of(toy, pseudo_of):
     with contextlib.ExitStack() as stack:
 
         def task(settings, head="pam"):
-            images = stack.enter_context(read(toy.images, Picture))
+            images = stack.enter_context(read(toy.images, ImageRecord))
             pseudo = stack.enter_context(read(pseudo_of(head), PseudoInstances))
             network = BestieNetwork(settings.train, class_count=3)
             return BestieTask(network, images=images, pseudo=pseudo, settings=settings.train)
@@ -90,7 +90,7 @@ def task_of(toy, pseudo_of):
         yield task
 
 
-def test_every_tagged_picture_comes_once_an_epoch_in_another_order_each_time(task_of):
+def test_every_tagged_image_comes_once_an_epoch_in_another_order_each_time(task_of):
     task = task_of(tiny())
     epochs = [[task.entry(3 * epoch + place) for place in range(3)] for epoch in range(6)]
     assert all(sorted(epoch) == [0, 1, 2] for epoch in epochs)
@@ -98,7 +98,7 @@ def test_every_tagged_picture_comes_once_an_epoch_in_another_order_each_time(tas
     assert epochs == [[task_of(tiny()).entry(3 * epoch + place) for place in range(3)] for epoch in range(6)]
 
 
-def test_passes_of_an_update_see_other_pictures(task_of, monkeypatch):
+def test_passes_of_an_update_see_other_images(task_of, monkeypatch):
     task, seen = task_of(tiny(train={"data": {"batch": 1}, "training": {"accumulate": 3}})), []
     sample = task._sample
     monkeypatch.setattr(task, "_sample", lambda i, generator: (seen.append(i), sample(i, generator))[1])
@@ -111,22 +111,22 @@ PLAIN = {"brightness": 0.0, "contrast": 0.0, "hue": 0.0, "scales": [1.0], "crop"
 
 
 def parts(task):
-    """Accepted components and candidates of each picture in one batch."""
+    """Accepted components and candidates of each image in one batch."""
     batch = task.batch(0, 0, np.random.default_rng(0))
     order = [task.images.ids[task.entry(place)] for place in range(3)]
     accepted, candidates = ({name: [] for name in order} for _ in range(2))
     for found, named in ((batch.accepted, accepted), (batch.candidates, candidates)):
-        for n, (picture, label) in enumerate(zip(found.pictures.tolist(), found.classes.tolist(), strict=True)):
-            named[order[picture]].append((label, int((found.ids == n + 1).sum())))
+        for n, (image, label) in enumerate(zip(found.images.tolist(), found.classes.tolist(), strict=True)):
+            named[order[image]].append((label, int((found.ids == n + 1).sum())))
     return batch, accepted, candidates
 
 
-@pytest.mark.parametrize("where", ["picture", "crop"])
+@pytest.mark.parametrize("where", ["image", "crop"])
 def test_a_batch_holds_accepted_components_and_candidates(task_of, where):
     batch, accepted, candidates = parts(task_of(tiny(train={"data": PLAIN | {"accepted_on": where}})))
     assert accepted == {"p0": [(0, 550)], "p1": [(1, 784)], "p2": []}
     assert candidates == {"p0": [(0, 550), (0, 625)], "p1": [(1, 784)], "p2": [(2, 1200)]}
-    assert batch.pictures.shape == (3, 3, 96, 96)
+    assert batch.images.shape == (3, 3, 96, 96)
     assert batch.labels.shape == (3, 96, 96)
     assert len(batch.points.places) == 3 + 2 + 0
 
@@ -135,7 +135,7 @@ def test_a_crop_that_leaves_one_cue_inside_makes_an_instance_where_crops_decide(
     """The second cat of p0 has cues at (25, 45) and (40, 60); a crop of 32 pixels may hold one of them alone."""
     narrow = PLAIN | {"crop": 32, "batch": 1}
     seen = {}
-    for where in ("picture", "crop"):
+    for where in ("image", "crop"):
         task = task_of(tiny(train={"data": narrow | {"accepted_on": where}}))
         place = [task.entry(i) for i in range(3)].index(0)
         counts = [len(task.batch(place, 0, np.random.default_rng(n)).accepted.classes) for n in range(30)]
@@ -144,8 +144,8 @@ def test_a_crop_that_leaves_one_cue_inside_makes_an_instance_where_crops_decide(
             for b in (task.batch(place, 0, np.random.default_rng(n)) for n in range(30))
         ]
         seen[where] = (counts, areas)
-    assert set(seen["picture"][0]) == {1}  # the first cat, whether the crop shows it or not
-    assert {False} in seen["picture"][1]
+    assert set(seen["image"][0]) == {1}  # the first cat, whether the crop shows it or not
+    assert {False} in seen["image"][1]
     assert max(seen["crop"][0]) == 1
     assert min(seen["crop"][0]) == 0
 
@@ -154,16 +154,16 @@ def test_refinement_starts_when_it_should(task_of):
     for first, wanted in ((0, True), (3, False)):
         task = task_of(tiny(train={"refinement": {"first_step": first}}))
         names = task.losses(task.batch(2, 0, np.random.default_rng(0)), np.random.default_rng(0)).keys()
-        assert ("refined_centre" in names) == wanted
+        assert ("refined_center" in names) == wanted
     off = task_of(tiny(train={"refinement": {"enabled": False}}))
     assert set(off.losses(off.batch(2, 0, np.random.default_rng(0)), np.random.default_rng(0))) == {
         "semantic",
-        "centre",
+        "center",
         "offset",
     }
 
 
-def test_points_teach_their_own_centres_and_whole_regions(task_of, monkeypatch):
+def test_points_teach_their_own_centers_and_whole_regions(task_of, monkeypatch):
     task = task_of(tiny(train={"data": PLAIN}), head="points")
     _, _, candidates = parts(task)
     assert candidates == {"p0": [(0, 550 + 625)], "p1": [(0, 9), (1, 784)], "p2": [(2, 1200)]}
@@ -173,7 +173,7 @@ def test_points_teach_their_own_centres_and_whole_regions(task_of, monkeypatch):
         data, "pseudo_targets", lambda *args, **kwargs: (drawn.append(kwargs["points"]), original(*args, **kwargs))[1]
     )
     losses = task.losses(task.batch(0, 0, np.random.default_rng(0)), np.random.default_rng(0))
-    assert {"refined_centre", "refined_offset"} <= set(losses)
+    assert {"refined_center", "refined_offset"} <= set(losses)
     assert len(drawn[0].places) == 5
 
 
@@ -181,7 +181,7 @@ def test_points_teach_their_own_centres_and_whole_regions(task_of, monkeypatch):
 def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, toy, kind):
     stages = {"backbone": {"stages": [1]}} if kind == "high_resolution" else {}
     settings = tiny(
-        train={"network": {"kind": kind}, **stages}, predict={"whole_components": True, "minimum_area": 1, "top_k": 9}
+        train={"network": {"kind": kind}, **stages}, predict={"whole_components": True, "min_area": 1, "top_k": 9}
     )
     weights = train(settings)
     assert read_metadata(weights)["step"] == "train_bestie"
@@ -221,14 +221,14 @@ def test_it_learns_what_it_is_shown(train, predict, toy):
             "network": {"head_channels": [16, 16, 16], "decoder_channels": [16, 16], "aspp_dropout": 0.0},
             "data": {"longer_side": 64, "scales": [1.0], "batch": 3, "hue": 0.0},
         },
-        predict={"longer_side": 64, "minimum_area": 100},
+        predict={"longer_side": 64, "min_area": 100},
     )
     _, records = predict(train(settings), settings)
     right = 0
-    for i, picture in enumerate(toy.ids[:3]):
+    for i, image in enumerate(toy.ids[:3]):
         known = Regions.from_masks(rectangles(*toy.sides[i]))
-        overlap = records[picture].regions.iou(known)
-        same = records[picture].classes[:, None] == np.array(toy.classes[i])
+        overlap = records[image].regions.iou(known)
+        same = records[image].classes[:, None] == np.array(toy.classes[i])
         right += int((np.where(same, overlap, 0).max(0, initial=0) > 0.5).sum())
     assert right >= 3
 
@@ -249,7 +249,7 @@ def test_size_of_the_input(size, changes, wanted):
 def test_tags_are_read_where_they_are_wanted_alone(train, predict, toy):
     weights = train(tiny(train={"network": {"initial_std": 1.0}, "training": {"learning_rate": 1e-9}}))
     for use_tags in (True, False):
-        settings = tiny(predict={"use_tags": use_tags, "minimum_area": 1})
+        settings = tiny(predict={"use_tags": use_tags, "min_area": 1})
         _, records = predict(weights, settings)
         strangers = [
             label for i, record in enumerate(records.values()) for label in record.classes if not toy.tags[i, label]
@@ -258,7 +258,7 @@ def test_tags_are_read_where_they_are_wanted_alone(train, predict, toy):
     assert strangers  # an untrained network sees other classes than those of the tags
 
 
-def test_a_crf_is_applied_to_each_picture_where_it_has_iterations(train, predict, toy, monkeypatch):
+def test_a_crf_is_applied_to_each_image_where_it_has_iterations(train, predict, toy, monkeypatch):
     weights = train(tiny(train={"network": {"initial_std": 1.0}, "training": {"learning_rate": 1e-9}}))
     seen = []
 
@@ -267,10 +267,10 @@ def test_a_crf_is_applied_to_each_picture_where_it_has_iterations(train, predict
         return np.eye(len(probabilities), dtype=np.float32)[0][:, None, None] + 0 * probabilities
 
     monkeypatch.setattr("stages.bestie.predict_bestie.dense_crf", only_background)
-    _, records = predict(weights, tiny(predict={"minimum_area": 1}))
+    _, records = predict(weights, tiny(predict={"min_area": 1}))
     assert not seen
     assert any(len(record.scores) for record in records.values())
-    _, records = predict(weights, tiny(predict={"minimum_area": 1, "crf": {"iterations": 2}}))
+    _, records = predict(weights, tiny(predict={"min_area": 1, "crf": {"iterations": 2}}))
     assert seen == [((*SIZE, 3), SIZE, 2)] * len(toy.ids)
     assert not any(len(record.scores) for record in records.values())
 
@@ -285,9 +285,9 @@ def test_backbone_can_start_from_a_classifier(train, tmp_path):
         assert torch.equal(weights[f"backbone.{name}"], tensor), name
 
 
-def pseudo_record(picture="p0", size=SIZE, labels=1, accepted=1):
+def pseudo_record(image="p0", size=SIZE, labels=1, accepted=1):
     return PseudoInstances(
-        picture=picture, labels=np.full(size, labels, np.uint8), instances=np.full(size, accepted, np.int32),
+        image=image, labels=np.full(size, labels, np.uint8), instances=np.full(size, accepted, np.int32),
         candidates=accepted, classes=np.zeros(accepted, np.int32), centroids=np.zeros((accepted, 2), np.float32),
         points=np.zeros((0, 2), np.float32),
         point_classes=np.zeros(0, np.int32), point_scores=np.zeros(0, np.float32),
@@ -297,7 +297,7 @@ def pseudo_record(picture="p0", size=SIZE, labels=1, accepted=1):
 @pytest.mark.parametrize(
     ("changes", "header", "message"),
     [
-        pytest.param({"size": (20, 20)}, {}, r"map of \(20, 20\).*the picture is \(50, 70\)", id="other size"),
+        pytest.param({"size": (20, 20)}, {}, r"map of \(20, 20\).*the image is \(50, 70\)", id="other size"),
         pytest.param({}, {"classes": ["cat"]}, r"holds classes \['cat'\]", id="other classes"),
         pytest.param({"labels": 9}, {}, "has the label 9, expected 0 to 3", id="label of no class"),
         pytest.param(
@@ -307,21 +307,21 @@ def pseudo_record(picture="p0", size=SIZE, labels=1, accepted=1):
 )
 def test_pseudo_instances_that_do_not_fit_are_refused(train, toy, changes, header, message):
     header = {"run": "bestie", "supervision": "image tags", "cues": "pam", "classes": CLASSES} | header
-    records = [pseudo_record(picture, **changes) for picture in toy.ids]
+    records = [pseudo_record(image, **changes) for image in toy.ids]
     with pytest.raises(ValueError, match=message):
         train(tiny(), pseudo=write(toy.folder / "misfit.h5", PseudoInstances, records, **header))
 
 
-def test_pictures_that_are_missing_are_named(train, toy):
+def test_images_that_are_missing_are_named(train, toy):
     header = {"run": "bestie", "supervision": "image tags", "cues": "pam"}
     with pytest.raises(KeyError, match="p[12]"):
         train(tiny(), pseudo=write(toy.folder / "short.h5", PseudoInstances, [pseudo_record()], **header))
 
 
 def test_without_a_tag_there_is_nothing_to_train_on(train, toy, tmp_path):
-    pictures = [toy.picture(3)]
-    images = write(tmp_path / "images.h5", Picture, pictures, **PICTURES)
-    with pytest.raises(ValueError, match="none of 1 pictures has tags; nothing to train on"):
+    records = [toy.image(3)]
+    images = write(tmp_path / "images.h5", ImageRecord, records, **IMAGES)
+    with pytest.raises(ValueError, match="none of 1 images has tags; nothing to train on"):
         train(tiny(), images=images)
 
 
@@ -334,8 +334,8 @@ def test_bad_weights_are_refused(train, predict, toy, tmp_path):
     other.write_bytes(weights.read_bytes()[:900])
     with pytest.raises(ValueError, match="cut off"):
         predict(other, settings)
-    strangers = write(tmp_path / "strangers.h5", Picture, [], **PICTURES | {"classes": ["cat", "dog"]})
+    strangers = write(tmp_path / "strangers.h5", ImageRecord, [], **IMAGES | {"classes": ["cat", "dog"]})
     with pytest.raises(ValueError, match="knows classes .* predict on a data set of the same classes"):
         predict(weights, settings, images=strangers)
-    header, records = predict(weights, settings, images=write(tmp_path / "none.h5", Picture, [], **PICTURES))
+    header, records = predict(weights, settings, images=write(tmp_path / "none.h5", ImageRecord, [], **IMAGES))
     assert (header["run"], records) == ("bestie", {})

@@ -10,18 +10,18 @@ from PIL import Image
 
 from stages.bestie.settings import BestieSettings
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create
 from stages.project.overlays import merged
 
 GROUPING = {
-    "centre_threshold": 0.3, "window": 5, "clustering": True, "cluster_magnitude": 2.5, "cluster_area": 21,
-    "cluster_tolerance": 3, "cluster_exclusive": True, "cluster_heat": 0.05, "cluster_distance": 10.0,
+    "center_threshold": 0.3, "window": 5, "clustering": True, "cluster_magnitude": 2.5, "cluster_area": 21,
+    "cluster_tolerance": 3, "cluster_exclusive": True, "cluster_threshold": 0.05, "cluster_distance": 10.0,
 }  # fmt: skip
 TINY: dict[str, Any] = {
-    "transfer": {"cue_threshold": 0.5, "minimum_area": 20},
-    "iteration": {"score_threshold": 0.3, "minimum_area": 20},
+    "transfer": {"cue_threshold": 0.5, "min_area": 20},
+    "iteration": {"score_threshold": 0.3, "min_area": 20},
     "train": {
         "seed": 3,
         "backbone": {
@@ -32,37 +32,37 @@ TINY: dict[str, Any] = {
             "aspp_channels": [8, 8], "aspp_rates": [2], "aspp_dropout": 0.1, "semantic_low_channels": [8],
             "instance_low_channels": [8], "initial_std": 0.02, "norm_momentum": 0.1,
         },
-        "minimum_area": 20,
+        "min_area": 20,
         "refinement": {
-            "enabled": True, "first_step": 0, "minimum_area": 20, "most_instances": 5, "weight": "centre_and_class",
+            "enabled": True, "first_step": 0, "min_area": 20, "max_instances": 5, "weight": "center_and_class",
             "grouping": GROUPING,
         },
         "losses": {
-            "semantic": 1.0, "centre": 200.0, "offset": 0.01, "pseudo_share": 0.5, "refined_share": 0.5,
+            "semantic": 1.0, "center": 200.0, "offset": 0.01, "pseudo_share": 0.5, "refined_share": 0.5,
             "hard_pixel_share": 0.5, "guidance": True,
         },
         "data": {
             "brightness": 16.0, "contrast": 0.3, "hue": 10.0, "longer_side": 70, "side_step": 1,
-            "scales": [0.8, 1.0, 1.2], "crop": 64, "flip": 0.5, "accepted_on": "picture", "sigma": 3.0, "batch": 2,
+            "scales": [0.8, 1.0, 1.2], "crop": 64, "flip": 0.5, "accepted_on": "image", "sigma": 3.0, "batch": 2,
         },
         "training": {
             "steps": 4, "accumulate": 2, "reduction": "mean", "optimizer": "adam", "learning_rate": 1e-3,
-            "momentum": 0.0, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 0.0, "bias_rate_factor": 1.0,
-            "bias_decay": True, "norm_decay": True, "rate_factors": {},
+            "momentum": 0.0, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 0.0, "bias_lr_mult": 1.0,
+            "bias_decay": True, "norm_decay": True, "lr_mult": {},
             "schedule": {"kind": "polynomial", "drops": [], "factor": 0.1, "power": 0.9},
             "warmup_steps": 1, "warmup_factor": 0.1, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
-            "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
+            "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
         },
         "snapshots": [],
     },
     "predict": {
-        "longer_side": None, "side_step": 32, "rescale_offsets": True, "flip": True, "minimum_area": 20,
-        "whole_components": True, "score": "centre_and_class", "use_tags": False, "top_k": None,
+        "longer_side": None, "side_step": 32, "rescale_offsets": True, "flip": True, "min_area": 20,
+        "whole_components": True, "score": "center_and_class", "use_tags": False, "top_k": None,
         "crf": {
             "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 50.0, "colour_srgb": 10.0,
             "colour_compat": 10.0,
         },
-        "grouping": GROUPING | {"centre_threshold": 0.1}, "kept_side": 40,
+        "grouping": GROUPING | {"center_threshold": 0.1}, "kept_side": 40,
     },
 }  # fmt: skip
 CLASSES = ["cat", "dog", "hen"]
@@ -91,7 +91,7 @@ def write(path: Path, kind: type, records: list[Any], /, **header: Any) -> Path:
 
 
 class Toy:
-    """Four pictures.
+    """Four images.
 
     p0: a cat with one cue and a cat with two; p1: a dog with one cue, a small cat; p2: a hen that no cue names; p3 has
     no tags, though there is a cat in its map.
@@ -113,14 +113,14 @@ class Toy:
         self.folder, self.ids = folder, [f"p{i}" for i in range(len(self.sides))]
         count = range(len(self.ids))
         self.images = write(
-            folder / "images.h5", Picture, [self.picture(i) for i in count], name="toy", kind="folder", split="train",
+            folder / "images.h5", ImageRecord, [self.image(i) for i in count], name="toy", kind="folder", split="train",
             root="", untagged=1, category_ids=[1, 2, 3],
         )  # fmt: skip
         self.semantics = self.maps(folder / "semantics.h5")
         self.cues = self.cue_file(folder / "cues.h5")
 
     def maps(self, path: Path, *, size: tuple[int, int] = SIZE, **header: Any) -> Path:
-        records = [SemanticMaps(picture=self.ids[i], labels=self.labels(i, size)) for i in range(len(self.ids))]
+        records = [SemanticMaps(image=self.ids[i], labels=self.labels(i, size)) for i in range(len(self.ids))]
         return write(path, SemanticMaps, records, **{"source": "cam", "supervision": "image tags", **header})
 
     def cue_file(self, path: Path, **header: Any) -> Path:
@@ -135,19 +135,19 @@ class Toy:
 
     def cue_record(self, i: int) -> Cues:
         return Cues(
-            picture=self.ids[i], responses=np.zeros((3, 0, 0), np.float32), class_scores=np.zeros(3, np.float32),
+            image=self.ids[i], responses=np.zeros((3, 0, 0), np.float32), class_scores=np.zeros(3, np.float32),
             peaks=np.array(self.points[i], np.int32), peak_classes=np.array(self.point_classes[i], np.int32),
             peak_scores=np.array(self.point_scores[i], np.float32),
         )  # fmt: skip
 
-    def picture(self, i: int) -> Picture:
+    def image(self, i: int) -> ImageRecord:
         rgb = np.random.default_rng(i).integers(60, 90, (*SIZE, 3)).astype(np.uint8)
         for mask, label in zip(rectangles(*self.sides[i]), self.classes[i], strict=True):
             rgb[mask, label] = 220
         buffer = io.BytesIO()
         Image.fromarray(rgb).save(buffer, format="PNG")
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
-        return Picture(
-            picture=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
+        return ImageRecord(
+            image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
             digest="", tags=self.tags[i],
         )  # fmt: skip

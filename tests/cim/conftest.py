@@ -1,4 +1,4 @@
-"""Settings of the released code, random regions, and a small data set for the tests of CIM."""
+"""Settings of the official code, random regions, and a small data set for the tests of CIM."""
 
 import io
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from PIL import Image
 
 from stages.cim.settings import CimSettings
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
 from stages.ops.regions import Regions
 
-RELEASED: dict[str, Any] = {
+OFFICIAL: dict[str, Any] = {
     "agpl": {
         "votes": "equal", "response_share": 0.3, "response_power": 2.0, "support_threshold": 0.7, "iou_threshold": 0.5,
     },
@@ -48,11 +48,11 @@ RELEASED: dict[str, Any] = {
         },
         "training": {
             "steps": 6, "accumulate": 2, "reduction": "sum", "optimizer": "sgd", "learning_rate": 1e-3, "momentum": 0.9,
-            "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 5e-4, "bias_rate_factor": 2.0,
-            "bias_decay": False, "norm_decay": True, "rate_factors": {},
+            "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 5e-4, "bias_lr_mult": 2.0,
+            "bias_decay": False, "norm_decay": True, "lr_mult": {},
             "schedule": {"kind": "step", "drops": [4], "factor": 0.1, "power": 0.9},
             "warmup_steps": 2, "warmup_factor": 0.333, "scale_momentum_at_drops": True, "clip_gradient_norm": None,
-            "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 3,
+            "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 3,
         },
     },
     "predict": {
@@ -71,11 +71,11 @@ def merged(base: Any, override: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def released() -> Callable[..., CimSettings]:
-    """The released code's settings on a tiny network, with overrides as nested dicts."""
+def official() -> Callable[..., CimSettings]:
+    """The official code's settings on a tiny network, with overrides as nested dicts."""
 
     def settings(**overrides: Any) -> CimSettings:
-        return CimSettings.model_validate(merged(RELEASED, overrides))
+        return CimSettings.model_validate(merged(OFFICIAL, overrides))
 
     return settings
 
@@ -104,7 +104,7 @@ def write_artifact(path: Path, record_class: type, records: list[Any], **header:
 
 
 class Toy:
-    """Six pictures, one without tags, one without proposals and one with a single one."""
+    """Six images, one without tags, one without proposals and one with a single one."""
 
     counts = (18, 15, 0, 1, 12, 16)
     tags = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 1]], bool)
@@ -116,7 +116,7 @@ class Toy:
         self.masks = [random_masks(rng, count, SIZE) for count in self.counts]
         self.rgb = [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in self.ids]
         self.images = write_artifact(
-            folder / "images.h5", Picture, [self._picture(i) for i in range(len(self.ids))],
+            folder / "images.h5", ImageRecord, [self._image(i) for i in range(len(self.ids))],
             name="toy", kind="folder", split="train", root="", category_ids=[1, 2, 3], untagged=1,
         )  # fmt: skip
         self.proposals = write_artifact(
@@ -127,27 +127,27 @@ class Toy:
 
     def write_cues(self, name: str, *, classes: list[str] | None = None, supervision: str) -> Path:
         rng = np.random.default_rng(6)
-        records = [self._cues(picture, rng) for picture in self.ids]
+        records = [self._cues(image, rng) for image in self.ids]
         header = {"head": "prm", "supervision": supervision, **({"classes": classes} if classes else {})}
         return write_artifact(self.folder / name, Cues, records, **header)
 
-    def _picture(self, i: int) -> Picture:
+    def _image(self, i: int) -> ImageRecord:
         buffer = io.BytesIO()
         Image.fromarray(self.rgb[i]).save(buffer, format="PNG")
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
-        return Picture(
-            picture=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
+        return ImageRecord(
+            image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
             digest="", tags=self.tags[i],
         )  # fmt: skip
 
     def _proposals(self, i: int) -> Proposals:
         scores = np.linspace(1, 0, self.counts[i], dtype=np.float32)
-        return Proposals(picture=self.ids[i], **packed_fields(Regions.from_masks(self.masks[i])), scores=scores)
+        return Proposals(image=self.ids[i], **packed_fields(Regions.from_masks(self.masks[i])), scores=scores)
 
-    def _cues(self, picture: str, rng: np.random.Generator) -> Cues:
+    def _cues(self, image: str, rng: np.random.Generator) -> Cues:
         peaks = np.stack([rng.integers(0, SIZE[0], 7), rng.integers(0, SIZE[1], 7)], axis=1).astype(np.int32)
         return Cues(
-            picture=picture, responses=rng.normal(0, 5, (3, 3, 4)).astype(np.float32),
+            image=image, responses=rng.normal(0, 5, (3, 3, 4)).astype(np.float32),
             class_scores=rng.normal(0, 3, 3).astype(np.float32), peaks=peaks,
             peak_classes=np.sort(rng.integers(0, 3, 7)).astype(np.int32),
             peak_scores=rng.uniform(5, 20, 7).astype(np.float32),

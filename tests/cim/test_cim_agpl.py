@@ -1,4 +1,4 @@
-"""AGPL against the plain definition of the released code, and by hand."""
+"""AGPL against the plain definition of the official code, and by hand."""
 
 import time
 
@@ -14,7 +14,7 @@ RESPONSE = SETTINGS.model_copy(update={"votes": "response"})
 
 
 def plain_clusters(masks, points, classes, scores):
-    """Steps 1 to 6 of the released labelling, mask by mask: labels (N, C + 1) as the label file holds them."""
+    """Steps 1 to 6 of the official labelling, mask by mask: labels (N, C + 1) as the label file holds them."""
     labels = np.zeros((len(masks), 4), int)
     touched = set()
     cluster = 1
@@ -106,7 +106,7 @@ def test_a_point_in_no_proposal_uses_up_an_id_and_assigns_nothing():
         pytest.param(columns((0, 3), (2, 5)), [], False, [1, 1], id="no tags: all background"),
     ],
 )
-def test_poor_pictures_get_sane_labels(masks, points, tagged, ids):
+def test_poor_images_get_sane_labels(masks, points, tagged, ids):
     found, classes = clusters(masks, points, [0] * len(points), tagged=tagged)
     assert found.tolist() == ids
     assert found.dtype == classes.dtype == np.int32

@@ -1,4 +1,4 @@
-"""Choice of instances against a plain loop of the released code, and by hand."""
+"""Choice of instances against a plain loop of the official code, and by hand."""
 
 import numpy as np
 import pytest
@@ -37,11 +37,11 @@ def plain_choice(masks, scores, settings):
 
 @pytest.mark.parametrize("nms", ["boxes", "masks"])
 @pytest.mark.parametrize("seed", range(15))
-def test_instances_are_those_of_a_plain_loop(masks_of, released, nms, seed):
+def test_instances_are_those_of_a_plain_loop(masks_of, official, nms, seed):
     rng = np.random.default_rng(seed)
     masks = masks_of(rng, int(rng.integers(1, 30)))
     scores = rng.random((len(masks), 3)).astype(np.float32) ** 4
-    settings = released(
+    settings = official(
         predict={"nms": nms, "nms_inclusive": seed % 2 == 0, "score_threshold": 0.01, "top_k": 12}
     ).predict
     proposals, classes = choose_instances(Regions.from_masks(masks), scores, tags=None, settings=settings)
@@ -62,43 +62,43 @@ def chosen(regions, scores, settings, tags=None):
     return list(zip(proposals.tolist(), classes.tolist(), strict=True))
 
 
-def test_sides_count_one_more_pixel_in_the_released_code_a10(released):
+def test_sides_count_one_more_pixel_in_the_official_code_a10(official):
     # Widths 10, 4 apart by 6: half-open IoU 8/32 = .25; with +1 15/51 = .29 high 3: 3 * 5 / (2 * 33 - 15).
     regions = bars((0, 10), (6, 16))
     for inclusive, count in ((True, 1), (False, 2)):
-        settings = released(predict={"nms_inclusive": inclusive, "nms_threshold": 0.28}).predict
+        settings = official(predict={"nms_inclusive": inclusive, "nms_threshold": 0.28}).predict
         assert len(chosen(regions, [0.9, 0.8], settings)) == count
 
 
-def test_an_overlap_equal_to_the_threshold_suppresses_a10(released):
-    settings = released(predict={"nms": "masks", "nms_threshold": 0.5}).predict
+def test_an_overlap_equal_to_the_threshold_suppresses_a10(official):
+    settings = official(predict={"nms": "masks", "nms_threshold": 0.5}).predict
     assert chosen(bars((0, 10), (0, 5)), [0.9, 0.8], settings) == [(0, 0)]
 
 
-def test_all_that_tie_with_the_last_of_the_best_stay_a10(released):
-    settings = released(predict={"top_k": 2}).predict
+def test_all_that_tie_with_the_last_of_the_best_stay_a10(official):
+    settings = official(predict={"top_k": 2}).predict
     regions = bars((0, 2), (6, 8), (12, 14), (20, 22))
     assert chosen(regions, [0.9, 0.5, 0.5, 0.4], settings) == [(0, 0), (1, 0), (2, 0)]
 
 
-def test_a_score_at_the_threshold_is_dropped_and_a_proposal_may_have_several_classes(released):
-    settings = released(predict={"score_threshold": 0.25}).predict
+def test_a_score_at_the_threshold_is_dropped_and_a_proposal_may_have_several_classes(official):
+    settings = official(predict={"score_threshold": 0.25}).predict
     assert chosen(bars((0, 2), (6, 8)), [[0.5, 0.75], [0.25, 0.26]], settings) == [(0, 1), (0, 0), (1, 1)]
 
 
-def test_tags_leave_only_their_classes(released):
-    settings = released().predict
+def test_tags_leave_only_their_classes(official):
+    settings = official().predict
     assert chosen(bars((0, 2)), [[0.5, 0.75]], settings, tags=np.array([True, False])) == [(0, 0)]
 
 
-def test_no_proposals_give_no_instances(released):
-    assert chosen(Regions.empty(3, 4), np.zeros((0, 2)), released().predict) == []
+def test_no_proposals_give_no_instances(official):
+    assert chosen(Regions.empty(3, 4), np.zeros((0, 2)), official().predict) == []
 
 
-def test_rank_of_the_source_decides_between_alike_proposals(released):
+def test_rank_of_the_source_decides_between_alike_proposals(official):
     # IoU .8: alike, so that one of the two stays. exp(-1/2) = .607: .9 * .607 = .546 < .8.
     regions, scores = bars((0, 8), (0, 10)), np.array([[0.8], [0.9]], np.float32)
-    settings = released(predict={"nms": "masks", "nms_threshold": 0.5}).predict
+    settings = official(predict={"nms": "masks", "nms_threshold": 0.5}).predict
     assert chosen(regions, by_rank(scores, scale=None), settings) == [(1, 0)]
     assert chosen(regions, by_rank(scores, scale=2.0), settings) == [(0, 0)]
     assert by_rank(scores, scale=2.0)[:, 0] == pytest.approx([0.8, 0.9 * np.exp(-0.5)])

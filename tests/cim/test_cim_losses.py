@@ -1,4 +1,4 @@
-"""Loss terms and their gradients against plain loops (CIM equations 3, 7, 8; released code), and by hand."""
+"""Loss terms and their gradients against plain loops (CIM equations 3, 7, 8; official code), and by hand."""
 
 import math
 
@@ -106,9 +106,9 @@ def test_bag_loss_is_the_plain_definition_equation_7(seed):
 
 @pytest.mark.parametrize("form", ["full_bce", "positive_log"])
 @pytest.mark.parametrize("seed", range(12))
-def test_cluster_loss_is_the_plain_definition_equation_7(released, seed, form):
+def test_cluster_loss_is_the_plain_definition_equation_7(official, seed, form):
     logits, (classifier, *_), _, labels, *_ = case(seed)
-    settings = released(train={"losses": {"cluster_form": form}}).train.losses
+    settings = official(train={"losses": {"cluster_form": form}}).train.losses
     ours = cluster_loss(classifier, labels, settings=settings)
     if not (labels.clusters > 0).any():
         assert ours.item() == 0
@@ -126,19 +126,19 @@ def test_refinement_terms_are_the_plain_definition_equation_3(seed):
         same_value_and_gradient(ours[name], plain[name], logits)
 
 
-def test_cluster_ids_may_exceed_the_number_of_proposals(released):
+def test_cluster_ids_may_exceed_the_number_of_proposals(official):
     classifier = torch.tensor([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
     labels = Labels(torch.tensor([5, 6, 6]), torch.tensor([0, -1, -1]))
-    settings = released(train={"losses": {"cluster_form": "positive_log"}}).train.losses
+    settings = official(train={"losses": {"cluster_form": "positive_log"}}).train.losses
     expected = -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3
     assert cluster_loss(classifier, labels, settings=settings).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_cluster_loss_by_hand_in_both_forms(released):
+def test_cluster_loss_by_hand_in_both_forms(official):
     classifier = torch.tensor([[0.3, 0.7], [0.5, 0.5]])
     labels = Labels(torch.tensor([1, 1]), torch.tensor([0, 0]))
     for form, expected in (("positive_log", -math.log(0.6)), ("full_bce", -math.log(0.6))):
-        settings = released(train={"losses": {"cluster_form": form}}).train.losses
+        settings = official(train={"losses": {"cluster_form": form}}).train.losses
         # With two columns that sum to one both halves of the full form are equal.
         assert cluster_loss(classifier, labels, settings=settings).item() == pytest.approx(expected, rel=1e-5)
 
@@ -154,9 +154,9 @@ def test_a_present_class_without_a_labelled_proposal_counts_as_zero_with_the_fir
     assert gradient[:, 0].tolist() == [0, 0]
 
 
-def scene(released, *, sampling=True, teach=None, **losses):
+def scene(official, *, sampling=True, teach=None, **losses):
     """Terms of six proposals and two classes; `teach` (branch, factor) sharpens the class scores of a branch."""
-    settings = released(train={"losses": losses, "mining": {"sampling": sampling}}).train
+    settings = official(train={"losses": losses, "mining": {"sampling": sampling}}).train
     masks = np.zeros((6, 1, 20), bool)
     for mask, (start, end) in zip(masks, [(0, 4), (0, 8), (12, 16), (12, 18), (5, 14), (0, 20)], strict=True):
         mask[0, start:end] = True
@@ -185,29 +185,29 @@ BASE = {"cluster": 1.0, "integrity": 1.0, "first_branch": 1.0}
     ("weights", "changed"),
     [
         pytest.param({"cluster": 12.0}, {"cluster": 12}, id="alpha is 12, equation 7"),
-        pytest.param({"integrity": 3.0}, {f"integrity_{k}": 3 for k in (1, 2, 3)}, id="released code: 3 x integrity"),
-        pytest.param({"first_branch": 3.0}, {"classification_1": 3, "integrity_1": 3}, id="released code: lambda 3"),
+        pytest.param({"integrity": 3.0}, {f"integrity_{k}": 3 for k in (1, 2, 3)}, id="official code: 3 x integrity"),
+        pytest.param({"first_branch": 3.0}, {"classification_1": 3, "integrity_1": 3}, id="official code: lambda 3"),
         pytest.param({"bag": 2.0}, {"bag": 2}, id="bag"),
         pytest.param({"classification": 0.5}, {f"classification_{k}": 0.5 for k in (1, 2, 3)}, id="classification"),
     ],
 )
-def test_weights_multiply_their_terms(released, weights, changed):
-    base, found = scene(released, **BASE), scene(released, **{**BASE, **weights})
+def test_weights_multiply_their_terms(official, weights, changed):
+    base, found = scene(official, **BASE), scene(official, **{**BASE, **weights})
     for name, value in base.items():
         if name == "refinement_bag_1" and "first_branch" in weights:
             continue  # only the present classes' part is multiplied
         assert found[name].item() == pytest.approx(value.item() * changed.get(name, 1), rel=1e-5), name
 
 
-def test_terms_are_named_and_those_of_weight_zero_left_out(released):
+def test_terms_are_named_and_those_of_weight_zero_left_out(official):
     kinds = ("classification", "integrity", "refinement_bag")
-    assert set(scene(released)) == {"bag", "cluster", *(f"{kind}_{k}" for kind in kinds for k in (1, 2, 3))}
-    without = set(scene(released, refinement_bag=0.0))
+    assert set(scene(official)) == {"bag", "cluster", *(f"{kind}_{k}" for kind in kinds for k in (1, 2, 3))}
+    without = set(scene(official, refinement_bag=0.0))
     assert without == {"bag", "cluster", *(f"{kind}_{k}" for kind in kinds[:2] for k in (1, 2, 3))}
 
 
-def test_a_branch_without_mined_instances_has_terms_of_zero_with_gradients(released):
-    settings = released().train
+def test_a_branch_without_mined_instances_has_terms_of_zero_with_gradients(official):
+    settings = official().train
     logits = torch.randn(8, 1, 3, requires_grad=True)
     refined = [(logits[2 + k].softmax(1), logits[5 + k].sigmoid()) for k in range(3)]
     scores = Scores(logits[0].softmax(1), logits[1].softmax(0), refined)
@@ -225,23 +225,23 @@ def test_a_branch_without_mined_instances_has_terms_of_zero_with_gradients(relea
 @pytest.mark.parametrize(
     ("teacher", "taught"), [(0, "classification_1"), (2, "classification_2"), (3, "classification_3")]
 )
-def test_each_branch_learns_from_the_one_before_it_section_3_4(released, teacher, taught):
+def test_each_branch_learns_from_the_one_before_it_section_3_4(official, teacher, taught):
     # Logits 0 are the anti-noise classifier's, 2 to 4 the class scores of the refinement branches.
-    plain, other = scene(released, sampling=False), scene(released, sampling=False, teach=teacher)
+    plain, other = scene(official, sampling=False), scene(official, sampling=False, teach=teacher)
     own = f"classification_{teacher - 1}"
     changed = {name for name in plain if name.startswith("classification") and plain[name] != other[name]}
     assert changed - {own} == {taught}
 
 
-def test_pseudo_truth_is_sampled_where_the_setting_says_so_table_6(released, monkeypatch):
+def test_pseudo_ground_truth_is_sampled_where_the_setting_says_so_table_6(official, monkeypatch):
     calls = []
 
-    def counted(truth, uniforms):
-        calls.append(len(truth))
-        return sample(truth, uniforms)
+    def counted(pseudo_gt, uniforms):
+        calls.append(len(pseudo_gt))
+        return sample(pseudo_gt, uniforms)
 
     monkeypatch.setattr(objective, "sample", counted)
-    scene(released, sampling=False)
+    scene(official, sampling=False)
     assert calls == []
-    scene(released, sampling=True)
+    scene(official, sampling=True)
     assert len(calls) == 3

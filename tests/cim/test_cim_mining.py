@@ -1,4 +1,4 @@
-"""Mining, sampling and targets against plain loops over masks (CIM sections 3.5, 3.6; released code), and by hand."""
+"""Mining, sampling and targets against plain loops over masks (CIM sections 3.5, 3.6; official code), and by hand."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.cim.mining import Overlaps, PseudoTruth, mine, sample
+from stages.cim.mining import Overlaps, PseudoGroundTruth, mine, sample
 from stages.cim.targets import assign
 from stages.ops.regions import Regions
 
@@ -26,14 +26,14 @@ def plain_maps(masks, half):
 
 
 def plain_mining(masks, cls, integrity, tags, settings, branch):
-    """Steps of the released mining, in their order: {proposal: (class, weight)}."""
+    """Steps of the official mining, in their order: {proposal: (class, weight)}."""
     iou, contains = plain_maps(masks, settings.half_precision_maps)
     kind = iou.dtype.type
     count = len(masks)
     product = cls * integrity
     within = [sum(contains[i, j] > kind(settings.containment_threshold) for j in range(count)) for i in range(count)]
     big = [settings.big_share is not None and within[i] >= settings.big_share * count for i in range(count)]
-    truth = {}
+    pseudo_gt = {}
     for c in np.flatnonzero(tags):
         ranking = product[:, c] if settings.strategy == "mist" else cls[:, c]
         best = sorted(range(count), key=lambda n: -ranking[n])[: math.ceil(settings.seed_share * count)]
@@ -50,24 +50,24 @@ def plain_mining(masks, cls, integrity, tags, settings, branch):
             if rows:
                 found.add(max(rows, key=lambda i: (integrity[i, c], -i)))
         for n in sorted(found):
-            if n not in truth or product[n, c] > truth[n][1]:
-                truth[n] = (c, product[n, c])
-    return truth
+            if n not in pseudo_gt or product[n, c] > pseudo_gt[n][1]:
+                pseudo_gt[n] = (c, product[n, c])
+    return pseudo_gt
 
 
-def plain_targets(masks, truth, settings, branch):
+def plain_targets(masks, pseudo_gt, settings, branch):
     """Assignment: class (-1 ignored, 0 background, else class + 1), weight and integrity of each proposal."""
     iou, _ = plain_maps(masks, settings.half_precision_maps)
     kind = iou.dtype.type
     labels, weights, whole = [], [], []
-    chosen = sorted(truth)
+    chosen = sorted(pseudo_gt)
     for n in range(len(masks)):
         nearest = max(chosen, key=lambda g: (iou[n, g], -g))
         overlap = iou[n, nearest]
         labels.append(-1 if overlap == 0 else 0)
         if overlap >= kind(settings.class_threshold + settings.cascade_step * branch):
-            labels[-1] = truth[nearest][0] + 1
-        weights.append(truth[nearest][1] if overlap > 0 else 0)
+            labels[-1] = pseudo_gt[nearest][0] + 1
+        weights.append(pseudo_gt[nearest][1] if overlap > 0 else 0)
         whole.append(overlap > kind(settings.integrity_threshold + settings.cascade_step * branch))
     return np.array(labels), np.array(weights, np.float32), np.array(whole)
 
@@ -105,23 +105,23 @@ def test_thresholds_are_rounded_to_half_with_the_maps_a3(value, rounded):
 
 @pytest.mark.parametrize("strategy", ["cim", "mist"])
 @pytest.mark.parametrize("seed", range(30))
-def test_mining_and_targets_are_those_of_plain_loops(masks_of, released, strategy, seed):
+def test_mining_and_targets_are_those_of_plain_loops(masks_of, official, strategy, seed):
     branch = seed % 3
-    settings = released(train={"mining": {
+    settings = official(train={"mining": {
         "strategy": strategy, "seed_share": 0.3, "half_precision_maps": seed % 2 == 0,
         "big_share": None if seed % 5 == 0 else 0.5,
     }}).train.mining  # fmt: skip
     masks, cls, integrity, tags = random_case(masks_of, seed)
     overlaps = overlaps_of(masks, half=settings.half_precision_maps)
-    truth = mine(cls, integrity, tags=torch.from_numpy(tags), overlaps=overlaps, settings=settings, branch=branch)
+    pseudo_gt = mine(cls, integrity, tags=torch.from_numpy(tags), overlaps=overlaps, settings=settings, branch=branch)
     plain = plain_mining(masks, cls.numpy(), integrity.numpy(), tags, settings, branch)
-    assert truth.indices.tolist() == sorted(plain)
-    assert [(int(c), float(w)) for c, w in zip(truth.classes, truth.weights, strict=True)] == [
+    assert pseudo_gt.indices.tolist() == sorted(plain)
+    assert [(int(c), float(w)) for c, w in zip(pseudo_gt.classes, pseudo_gt.weights, strict=True)] == [
         (c, float(w)) for c, w in (plain[n] for n in sorted(plain))
     ]
     if not plain:
         return
-    targets = assign(truth, overlaps, class_count=CLASS_COUNT, settings=settings, branch=branch)
+    targets = assign(pseudo_gt, overlaps, class_count=CLASS_COUNT, settings=settings, branch=branch)
     labels, weights, whole = plain_targets(masks, plain, settings, branch)
     np.testing.assert_array_equal(targets.classes.any(1), labels >= 0)
     np.testing.assert_array_equal(targets.classes.byte().argmax(1)[labels >= 0], labels[labels >= 0])
@@ -142,86 +142,88 @@ def bars(*spans):
 SPANS = ((0, 4), (0, 8), (12, 16), (0, 20))
 
 
-def mined(released, cls, integrity, **mining):
-    settings = released(train={"mining": {"seed_share": 0.5, **mining}}).train.mining
+def mined(official, cls, integrity, **mining):
+    settings = official(train={"mining": {"seed_share": 0.5, **mining}}).train.mining
     cls, integrity = (torch.tensor(values)[:, None].expand(-1, 2) for values in (cls, integrity))
     tags, overlaps = torch.tensor([False, True]), overlaps_of(bars(*SPANS))
     return mine(cls, integrity, tags=tags, overlaps=overlaps, settings=settings, branch=0)
 
 
-def test_a_seed_grows_to_the_proposal_of_highest_integrity_that_contains_it_algorithm_1(released):
-    truth = mined(released, [0.9, 0.1, 0.8, 0.3], [0.2, 0.6, 0.5, 0.4])
-    assert truth.indices.tolist() == [1, 2]  # seeds 0 and 2; 0 is contained in 1 and 3
-    assert truth.classes.tolist() == [1, 1]
-    torch.testing.assert_close(truth.weights, torch.tensor([0.1 * 0.6, 0.8 * 0.5]))
+def test_a_seed_grows_to_the_proposal_of_highest_integrity_that_contains_it_algorithm_1(official):
+    pseudo_gt = mined(official, [0.9, 0.1, 0.8, 0.3], [0.2, 0.6, 0.5, 0.4])
+    assert pseudo_gt.indices.tolist() == [1, 2]  # seeds 0 and 2; 0 is contained in 1 and 3
+    assert pseudo_gt.classes.tolist() == [1, 1]
+    torch.testing.assert_close(pseudo_gt.weights, torch.tensor([0.1 * 0.6, 0.8 * 0.5]))
 
 
-def test_a_proposal_that_contains_nearly_all_others_is_no_instance_in_the_released_code_alone(released):
+def test_a_proposal_that_contains_nearly_all_others_is_no_instance_in_the_official_code_alone(official):
     integrity = [0.2, 0.6, 0.5, 0.9]
-    assert mined(released, [0.9, 0.1, 0.8, 0.3], integrity).indices.tolist() == [1, 2]
-    assert mined(released, [0.9, 0.1, 0.8, 0.3], integrity, big_share=None).indices.tolist() == [3]
+    assert mined(official, [0.9, 0.1, 0.8, 0.3], integrity).indices.tolist() == [1, 2]
+    assert mined(official, [0.9, 0.1, 0.8, 0.3], integrity, big_share=None).indices.tolist() == [3]
 
 
-def test_seeds_are_ranked_by_class_score_in_cim_and_by_the_product_in_mist(released):
+def test_seeds_are_ranked_by_class_score_in_cim_and_by_the_product_in_mist(official):
     cls, integrity = [0.9, 0.1, 0.8, 0.3], [0.1, 0.95, 0.05, 0.5]
-    assert mined(released, cls, integrity, strategy="mist").indices.tolist() == [3]  # products .09 .095 .04 .15
-    assert mined(released, cls, integrity, strategy="cim", seed_share=0.25).indices.tolist() == [1]
+    assert mined(official, cls, integrity, strategy="mist").indices.tolist() == [3]  # products .09 .095 .04 .15
+    assert mined(official, cls, integrity, strategy="cim", seed_share=0.25).indices.tolist() == [1]
 
 
-def test_the_number_of_seeds_is_rounded_up(released):
-    truth = mined(released, [0.9, 0.1, 0.8, 0.3], [0.5] * 4, strategy="mist", seed_share=0.26)
-    assert truth.indices.tolist() == [0, 2]  # ceil(1.04) = 2; products .45 .05 .4 .15
+def test_the_number_of_seeds_is_rounded_up(official):
+    pseudo_gt = mined(official, [0.9, 0.1, 0.8, 0.3], [0.5] * 4, strategy="mist", seed_share=0.26)
+    assert pseudo_gt.indices.tolist() == [0, 2]  # ceil(1.04) = 2; products .45 .05 .4 .15
 
 
-def test_an_overlap_equal_to_the_nms_threshold_drops_a_seed(released):
+def test_an_overlap_equal_to_the_nms_threshold_drops_a_seed(official):
     # IoU of 0 and 1 is exactly one half.
-    truth = mined(released, [0.9, 0.8, 0.1, 0.1], [0.5] * 4, strategy="mist", nms_threshold=0.5)
-    assert truth.indices.tolist() == [0]
-    truth = mined(released, [0.9, 0.8, 0.1, 0.1], [0.5] * 4, strategy="mist", nms_threshold=0.51)
-    assert truth.indices.tolist() == [0, 1]
+    pseudo_gt = mined(official, [0.9, 0.8, 0.1, 0.1], [0.5] * 4, strategy="mist", nms_threshold=0.5)
+    assert pseudo_gt.indices.tolist() == [0]
+    pseudo_gt = mined(official, [0.9, 0.8, 0.1, 0.1], [0.5] * 4, strategy="mist", nms_threshold=0.51)
+    assert pseudo_gt.indices.tolist() == [0, 1]
 
 
-def test_a_proposal_mined_by_two_classes_goes_to_the_strictly_larger_product(released):
-    settings = released().train.mining
+def test_a_proposal_mined_by_two_classes_goes_to_the_strictly_larger_product(official):
+    settings = official().train.mining
     masks, ones = bars((0, 4), (6, 9), (12, 15)), torch.ones(3, 3)
     for second, label in ((0.9, 1), (0.7, 0), (0.5, 0)):
         cls = torch.tensor([[0.7, second, 1.0], [0.1, 0.1, 0.1], [0.2, 0.2, 0.2]])
         tags = torch.tensor([True, True, False])
-        truth = mine(cls, ones, tags=tags, overlaps=overlaps_of(masks), settings=settings, branch=0)
-        assert (truth.indices.tolist(), truth.classes.tolist()) == ([0], [label])
-        assert truth.weights.item() == pytest.approx(max(second, 0.7))
+        pseudo_gt = mine(cls, ones, tags=tags, overlaps=overlaps_of(masks), settings=settings, branch=0)
+        assert (pseudo_gt.indices.tolist(), pseudo_gt.classes.tolist()) == ([0], [label])
+        assert pseudo_gt.weights.item() == pytest.approx(max(second, 0.7))
 
 
 @pytest.mark.parametrize("strategy", ["cim", "mist"])
-def test_order_of_proposals_does_not_matter(masks_of, released, strategy):
-    settings = released(train={"mining": {"strategy": strategy}}).train.mining
+def test_order_of_proposals_does_not_matter(masks_of, official, strategy):
+    settings = official(train={"mining": {"strategy": strategy}}).train.mining
     rng = np.random.default_rng(2)
     masks, scores = masks_of(rng, 30), torch.from_numpy(rng.random((2, 30, 3)))
     order = rng.permutation(30)
     results = []
     for index in (np.arange(30), order):
         cls, integrity = scores[:, index]
-        truth = mine(cls, integrity, tags=torch.ones(3, dtype=torch.bool), overlaps=overlaps_of(masks[index]),
+        pseudo_gt = mine(cls, integrity, tags=torch.ones(3, dtype=torch.bool), overlaps=overlaps_of(masks[index]),
                      settings=settings, branch=0)  # fmt: skip
-        results.append({(int(index[i]), int(c)) for i, c in zip(truth.indices, truth.classes, strict=True)})
+        results.append({(int(index[i]), int(c)) for i, c in zip(pseudo_gt.indices, pseudo_gt.classes, strict=True)})
     assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(("count", "tags"), [(0, [True]), (5, [False]), (0, [False])])
-def test_no_proposals_or_no_tags_give_no_truth(released, count, tags):
+def test_no_proposals_or_no_tags_give_no_pseudo_ground_truth(official, count, tags):
     scores = torch.rand(count, 1)
     overlaps = Overlaps(torch.eye(count).bool(), torch.ones(count), half_precision=False)
-    truth = mine(scores, scores, tags=torch.tensor(tags), overlaps=overlaps, settings=released().train.mining, branch=0)
-    assert len(truth) == 0
-    assert sample(truth, torch.rand(0, dtype=torch.float64)) is truth
+    pseudo_gt = mine(
+        scores, scores, tags=torch.tensor(tags), overlaps=overlaps, settings=official().train.mining, branch=0
+    )
+    assert len(pseudo_gt) == 0
+    assert sample(pseudo_gt, torch.rand(0, dtype=torch.float64)) is pseudo_gt
 
 
-def test_one_proposal_is_big_and_thus_no_truth_unless_the_rule_is_off(released):
+def test_one_proposal_is_big_and_thus_no_pseudo_ground_truth_unless_the_rule_is_off(official):
     scores, overlaps = torch.rand(1, 1), overlaps_of(bars((0, 4)))
     for big_share, count in ((0.9, 0), (None, 1)):
-        settings = released(train={"mining": {"big_share": big_share}}).train.mining
-        truth = mine(scores, scores, tags=torch.tensor([True]), overlaps=overlaps, settings=settings, branch=0)
-        assert len(truth) == count
+        settings = official(train={"mining": {"big_share": big_share}}).train.mining
+        pseudo_gt = mine(scores, scores, tags=torch.tensor([True]), overlaps=overlaps, settings=settings, branch=0)
+        assert len(pseudo_gt) == count
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -235,60 +237,60 @@ def test_sampling_draws_as_numpy_choice_class_by_class_section_3_6(seed):
         share = weights[members].astype(np.float64)
         kept += np.unique(legacy.choice(members, size=len(members), p=share / share.sum())).tolist()
     uniforms = np.random.RandomState(seed).random_sample(count)
-    truth = PseudoTruth(torch.arange(count), torch.from_numpy(classes), torch.from_numpy(weights))
-    found = sample(truth, torch.from_numpy(uniforms))
+    pseudo_gt = PseudoGroundTruth(torch.arange(count), torch.from_numpy(classes), torch.from_numpy(weights))
+    found = sample(pseudo_gt, torch.from_numpy(uniforms))
     assert found.indices.tolist() == sorted(kept)
     assert found.classes.tolist() == classes[sorted(kept)].tolist()
     assert found.weights.tolist() == weights[sorted(kept)].tolist()
 
 
 def test_sampling_keeps_every_class_even_when_all_weights_vanish():
-    truth = PseudoTruth(torch.arange(4), torch.tensor([0, 2, 0, 2]), torch.zeros(4))
-    found = sample(truth, torch.tensor([0.0, 0.3, 0.999999, 0.5], dtype=torch.float64))
+    pseudo_gt = PseudoGroundTruth(torch.arange(4), torch.tensor([0, 2, 0, 2]), torch.zeros(4))
+    found = sample(pseudo_gt, torch.tensor([0.0, 0.3, 0.999999, 0.5], dtype=torch.float64))
     assert set(found.classes.tolist()) == {0, 2}
 
 
-def target_case(released, spans, truth, *, branch=0, **mining):
-    settings = released(train={"mining": mining}).train.mining
-    indices, classes, weights = zip(*truth, strict=True)
-    pseudo = PseudoTruth(torch.tensor(indices), torch.tensor(classes), torch.tensor(weights))
+def target_case(official, spans, pseudo_gt, *, branch=0, **mining):
+    settings = official(train={"mining": mining}).train.mining
+    indices, classes, weights = zip(*pseudo_gt, strict=True)
+    pseudo = PseudoGroundTruth(torch.tensor(indices), torch.tensor(classes), torch.tensor(weights))
     return assign(pseudo, overlaps_of(bars(*spans)), class_count=2, settings=settings, branch=branch)
 
 
-def test_background_overlaps_below_tau_cls_and_ignored_proposals_not_at_all(released):
-    # IoU with the truth (0, 8): 1, 1/8, 0, 1/2.
-    targets = target_case(released, [(0, 8), (7, 8), (12, 16), (0, 4)], [(0, 1, 0.6)])
+def test_background_overlaps_below_tau_cls_and_ignored_proposals_not_at_all(official):
+    # IoU with the pseudo ground truth (0, 8): 1, 1/8, 0, 1/2.
+    targets = target_case(official, [(0, 8), (7, 8), (12, 16), (0, 4)], [(0, 1, 0.6)])
     assert targets.classes.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1]]
     assert targets.weights.tolist() == pytest.approx([0.6, 0.6, 0, 0.6])
     assert targets.whole[:, 1].tolist() == [True, False, False, False]  # 1/2 is not above tau_iou, equation 5
 
 
 @pytest.mark.parametrize(("at_threshold", "foreground"), [(True, True), (False, False)])
-def test_an_overlap_of_exactly_tau_cls_is_foreground_in_the_released_code_alone_equation_4(
-    released, at_threshold, foreground
+def test_an_overlap_of_exactly_tau_cls_is_foreground_in_the_official_code_alone_equation_4(
+    official, at_threshold, foreground
 ):
-    targets = target_case(released, [(0, 8), (0, 2)], [(0, 0, 0.5)], foreground_at_threshold=at_threshold)
+    targets = target_case(official, [(0, 8), (0, 2)], [(0, 0, 0.5)], foreground_at_threshold=at_threshold)
     assert bool(targets.classes[1, 1]) is foreground
     assert bool(targets.classes[1, 0]) is not foreground
 
 
 @pytest.mark.parametrize(("branch", "foreground", "whole"), [(0, 1, 1), (1, 1, 0), (2, 0, 0)])
-def test_thresholds_rise_with_the_branch_section_3_5(released, branch, foreground, whole):
+def test_thresholds_rise_with_the_branch_section_3_5(official, branch, foreground, whole):
     # IoU of (0, 8) and (0, 3) is .375: above .25 and .35, below .45; of (0, 8) and (3, 8) .625: above .53, below .63.
-    targets = target_case(released, [(0, 8), (0, 3)], [(0, 0, 0.5)], branch=branch)
+    targets = target_case(official, [(0, 8), (0, 3)], [(0, 0, 0.5)], branch=branch)
     assert int(targets.classes[1, 1]) == foreground
     targets = target_case(
-        released, [(0, 8), (3, 8)], [(0, 0, 0.5)], branch=branch, integrity_threshold=0.53, class_threshold=0.1
+        official, [(0, 8), (3, 8)], [(0, 0, 0.5)], branch=branch, integrity_threshold=0.53, class_threshold=0.1
     )
     assert int(targets.whole[1, 0]) == whole
 
 
-def test_a_proposal_has_the_class_of_its_best_truth_or_each_class_decides_equations_4_to_6(released):
-    # Proposal 1 overlaps truth 0 (class 0) with 4/8 and truth 2 (class 1) with 6/10.
-    spans, truth = [(0, 4), (0, 8), (2, 10)], [(0, 0, 0.9), (2, 1, 0.4)]
-    one = target_case(released, spans, truth, one_class=True)
+def test_a_proposal_has_the_class_of_its_best_pseudo_ground_truth_or_each_class_decides_equations_4_to_6(official):
+    # Proposal 1 overlaps pseudo ground truth 0 (class 0) with 4/8 and pseudo ground truth 2 (class 1) with 6/10.
+    spans, pseudo_gt = [(0, 4), (0, 8), (2, 10)], [(0, 0, 0.9), (2, 1, 0.4)]
+    one = target_case(official, spans, pseudo_gt, one_class=True)
     assert one.classes[1].tolist() == [False, False, True]
-    each = target_case(released, spans, truth, one_class=False)
+    each = target_case(official, spans, pseudo_gt, one_class=False)
     assert each.classes[1].tolist() == [False, True, True]
     assert each.whole[1].tolist() == [False, True]
     assert one.weights[1] == each.weights[1] == pytest.approx(0.4)

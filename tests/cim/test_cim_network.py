@@ -1,4 +1,4 @@
-"""MaskFuse and the branches; what pictures and boxes look like to them."""
+"""MaskFuse and the branches; what images and boxes look like to them."""
 
 import numpy as np
 import pytest
@@ -6,17 +6,17 @@ import torch
 from torchvision.ops import roi_align
 
 from stages.cim.network import CimNetwork, MaskFuse
-from stages.cim.samples import RegionInputs, scaled_picture
+from stages.cim.samples import RegionInputs, scaled_image
 from stages.core.networks import roi_align as roi_align_module
 from stages.core.networks.backbones import build_backbone
 from stages.ops.regions import Regions
 
 
 @pytest.fixture(scope="module")
-def build(released):
+def build(official):
     def build(**network):
         without = {"losses": {"integrity": 0.0}} if network.get("integrity_heads") is False else {}
-        settings = released(train={"network": network, **without}).train
+        settings = official(train={"network": network, **without}).train
         torch.manual_seed(0)
         return CimNetwork(
             build_backbone(settings.backbone, load=False), class_count=3, settings=settings.network
@@ -32,8 +32,8 @@ def inputs():
     return torch.randn(1, 3, 48, 64), boxes, torch.rand(3, 7, 7) < 0.6
 
 
-def test_mask_fuse_is_box_features_and_masked_box_features_joined_section_3_3(released, inputs):
-    settings = released().train.network
+def test_mask_fuse_is_box_features_and_masked_box_features_joined_section_3_3(official, inputs):
+    settings = official().train.network
     torch.manual_seed(0)
     fuse, features = MaskFuse(5, stride=16, settings=settings), torch.randn(1, 5, 3, 4)
     _, boxes, crops = inputs
@@ -107,8 +107,8 @@ def regions():
     return Regions.from_masks(masks)
 
 
-def test_exact_boxes_are_those_of_the_masks_and_of_the_mirrored_masks(released):
-    settings = released(train={"inputs": {"inclusive_clip": False, "inclusive_flip": False}}).train.inputs
+def test_exact_boxes_are_those_of_the_masks_and_of_the_mirrored_masks(official):
+    settings = official(train={"inputs": {"inclusive_clip": False, "inclusive_flip": False}}).train.inputs
     found = RegionInputs.of(regions(), crop_size=7, settings=settings)
     np.testing.assert_array_equal(found.boxes, [[12, 2, 20, 10], [3, 0, 9, 5]])
     mirrored = RegionInputs.of(regions().flip(), crop_size=7, settings=settings)
@@ -116,30 +116,30 @@ def test_exact_boxes_are_those_of_the_masks_and_of_the_mirrored_masks(released):
     np.testing.assert_array_equal(found.flip(settings).crops, found.crops[:, :, ::-1])
 
 
-def test_released_boxes_lose_a_pixel_at_the_right_and_bottom_border_and_mirror_one_too_far_left_a2(released):
-    settings = released().train.inputs
+def test_official_boxes_lose_a_pixel_at_the_right_and_bottom_border_and_mirror_one_too_far_left_a2(official):
+    settings = official().train.inputs
     found = RegionInputs.of(regions(), crop_size=7, settings=settings)
     np.testing.assert_array_equal(found.boxes, [[12, 2, 19, 9], [3, 0, 9, 5]])
     np.testing.assert_array_equal(found.flip(settings).boxes, [[0, 2, 7, 9], [10, 0, 16, 5]])
 
 
 @pytest.mark.parametrize(("size", "side", "expected"), [((375, 500), 480, (360, 480)), ((500, 333), 64, (64, 43))])
-def test_the_longer_side_is_scaled_a9(released, size, side, expected):
+def test_the_longer_side_is_scaled_a9(official, size, side, expected):
     rgb = np.zeros((*size, 3), np.uint8)
-    assert scaled_picture(rgb, side, flip=False, settings=released().train.inputs).shape == (1, 3, *expected)
+    assert scaled_image(rgb, side, flip=False, settings=official().train.inputs).shape == (1, 3, *expected)
 
 
-def test_released_resize_cuts_to_whole_grey_values_a9(released):
+def test_official_resize_cuts_to_whole_grey_values_a9(official):
     rgb = np.tile(np.array([[0, 99]], np.uint8)[:, :, None], (1, 1, 3))
-    row = scaled_picture(rgb, 4, flip=False, settings=released().train.inputs)[0, 0, 0]
+    row = scaled_image(rgb, 4, flip=False, settings=official().train.inputs)[0, 0, 0]
     grey = (row * 0.229 + 0.485) * 255
     np.testing.assert_allclose(grey, [0, 24, 74, 99], atol=1e-3)  # 24.75 and 74.25 before the cut
 
 
-def test_a_mirrored_picture_is_the_picture_mirrored(released):
+def test_a_mirrored_image_is_the_image_mirrored(official):
     rgb = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
-    settings = released().train.inputs
-    straight, mirrored = (scaled_picture(rgb, 24, flip=flip, settings=settings) for flip in (False, True))
+    settings = official().train.inputs
+    straight, mirrored = (scaled_image(rgb, 24, flip=flip, settings=settings) for flip in (False, True))
     np.testing.assert_allclose(mirrored[..., ::-1], straight, atol=1e-6)
 
 
@@ -149,7 +149,7 @@ def test_boxes_are_cut_as_torchvision_cuts_them(monkeypatch, ratio, scale):
     monkeypatch.setattr(roi_align_module, "BLOCK_NUMBERS", 7 * 7 * 3 * 11)  # seven boxes a block
     generator = torch.Generator().manual_seed(ratio)
     features = torch.randn(1, 3, 9, 11, generator=generator, requires_grad=True)
-    # Within the picture, across and beyond its borders, empty, a line, and of exactly one feature a bin.
+    # Within the image, across and beyond its borders, empty, a line, and of exactly one feature a bin.
     corners = torch.rand(30, 2, 2, generator=generator) * torch.tensor([11, 9]) / scale * 1.4 - 20
     boxes = torch.cat([corners.min(1).values, corners.max(1).values], dim=1)
     boxes[0], boxes[1], boxes[2] = torch.tensor([[5.0, 5, 5, 5], [0, 3, 40, 3], [0, 0, 7 / scale, 7 / scale]])
@@ -169,9 +169,9 @@ def test_features_of_one_pixel_and_no_boxes_are_cut_too():
     assert none.shape == (0, 2, 7, 7)
 
 
-def test_the_released_network_has_250_4_million_parameters_a5(released):
+def test_the_official_network_has_250_4_million_parameters_a5(official):
     resnet = {"name": "resnet50.tv_in1k", "stage": 3, "weights": "timm", "frozen_stages": 2}
-    settings = released(train={"backbone": resnet, "network": {"fc_widths": [4096, 4096]}}).train
+    settings = official(train={"backbone": resnet, "network": {"fc_widths": [4096, 4096]}}).train
     with torch.device("meta"):
         backbone = build_backbone(settings.backbone, load=False)
         network = CimNetwork(backbone, class_count=20, settings=settings.network)

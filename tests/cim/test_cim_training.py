@@ -12,10 +12,10 @@ from stages.cim.data import CimTask, Memory
 from stages.cim.label_clusters import label_clusters
 from stages.cim.network import CimNetwork
 from stages.cim.predict_cim import Predictor, load_network, predict_cim
-from stages.cim.samples import RegionInputs, scaled_picture
+from stages.cim.samples import RegionInputs, scaled_image
 from stages.cim.train_cim import train_cim
 from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Provenance, create, read
@@ -25,9 +25,9 @@ from stages.ops.regions import Regions
 
 
 @pytest.fixture(scope="module")
-def labels(toy, released):
+def labels(toy, official):
     output = toy.folder / "cluster_labels.h5"
-    label_clusters(images=toy.images, proposals=toy.proposals, cues=toy.cues, output=output, settings=released().agpl)
+    label_clusters(images=toy.images, proposals=toy.proposals, cues=toy.cues, output=output, settings=official().agpl)
     return output
 
 
@@ -62,7 +62,7 @@ def predict(toy, tmp_path):
 @pytest.fixture
 def task_of(toy, labels):
     with contextlib.ExitStack() as stack:
-        kinds = ((toy.images, Picture), (toy.proposals, Proposals), (labels, ClusterLabels))
+        kinds = ((toy.images, ImageRecord), (toy.proposals, Proposals), (labels, ClusterLabels))
         images, proposals, clusters = (stack.enter_context(read(path, kind)) for path, kind in kinds)
 
         def task(settings):
@@ -78,24 +78,24 @@ def same_samples(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_every_entry_comes_once_an_epoch_in_another_order_each_time_a8(task_of, released):
-    task = task_of(released())
+def test_every_entry_comes_once_an_epoch_in_another_order_each_time_a8(task_of, official):
+    task = task_of(official())
     epochs = [[task.entry(8 * epoch + place) for place in range(8)] for epoch in range(3)]
     usable = [(i, flip) for i in (0, 1, 3, 5) for flip in (False, True)]
     assert all(sorted(entries) == usable for entries in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    assert epochs[2] == [task_of(released()).entry(16 + place) for place in range(8)]
+    assert epochs[2] == [task_of(official()).entry(16 + place) for place in range(8)]
 
 
-def test_pictures_without_tags_or_proposals_are_listed_and_left_out(task_of, released, caplog):
+def test_images_without_tags_or_proposals_are_listed_and_left_out(task_of, official, caplog):
     with caplog.at_level(logging.WARNING):
-        task_of(released())
-    assert "1 of 6 pictures without tags are not trained on: p4" in caplog.text
-    assert "1 of 6 pictures without proposals are not trained on: p2" in caplog.text
+        task_of(official())
+    assert "1 of 6 images without tags are not trained on: p4" in caplog.text
+    assert "1 of 6 images without proposals are not trained on: p2" in caplog.text
 
 
-def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, labels, released):
-    settings = released(
+def test_a_sample_holds_one_image_as_it_is_or_mirrored(task_of, toy, labels, official):
+    settings = official(
         train={"data": {"longer_sides": [56]}, "inputs": {"inclusive_clip": False, "inclusive_flip": False}}
     )
     task = task_of(settings)
@@ -116,9 +116,9 @@ def test_a_sample_holds_one_picture_as_it_is_or_mirrored(task_of, toy, labels, r
 
 
 @pytest.mark.parametrize("choice", ["best", "random"])
-def test_no_more_proposals_than_allowed(task_of, released, choice):
-    task = task_of(released(train={"data": {"max_proposals": 4, "proposal_choice": choice}}))
-    full = task_of(released())
+def test_no_more_proposals_than_allowed(task_of, official, choice):
+    task = task_of(official(train={"data": {"max_proposals": 4, "proposal_choice": choice}}))
+    full = task_of(official())
     numbers = {task.entry(n)[0]: n for n in range(8) if not task.entry(n)[1]}
     assert len(task.batch(numbers[3] // 2, numbers[3] % 2, np.random.default_rng(0)).boxes) == 1
     few, again, other = (task.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(seed)) for seed in (1, 1, 2))
@@ -136,8 +136,8 @@ def test_no_more_proposals_than_allowed(task_of, released, choice):
 
 
 @pytest.mark.parametrize("memory_gb", [0.0, 1.0])
-def test_kept_features_give_the_same_losses_whether_kept_or_made_again(task_of, released, memory_gb):
-    settings = released(train={"data": {"cache_features": True, "memory_gb": memory_gb, "longer_sides": [64]}})
+def test_kept_features_give_the_same_losses_whether_kept_or_made_again(task_of, official, memory_gb):
+    settings = official(train={"data": {"cache_features": True, "memory_gb": memory_gb, "longer_sides": [64]}})
     losses = []
     for task in (task_of(settings), task_of(settings)):
         task.network.load_state_dict(losses[0][1] if losses else task.network.state_dict())
@@ -151,8 +151,8 @@ def test_kept_features_give_the_same_losses_whether_kept_or_made_again(task_of, 
     assert all(values == losses[0][0] for values, _ in losses)
 
 
-def test_kept_features_are_those_of_the_picture_to_16_bits(task_of, released):
-    plain, cached = (released(train={"data": {"cache_features": on, "longer_sides": [64]}}) for on in (False, True))
+def test_kept_features_are_those_of_the_image_to_16_bits(task_of, official):
+    plain, cached = (official(train={"data": {"cache_features": on, "longer_sides": [64]}}) for on in (False, True))
     one, other = task_of(plain), task_of(cached)
     other.network.load_state_dict(one.network.state_dict())
     for task in (one, other):
@@ -176,7 +176,7 @@ def test_memory_keeps_within_its_budget():
     assert made == [600, 500, 400, 500]
 
 
-def test_labels_of_a_split_are_those_of_each_picture(toy, labels):
+def test_labels_of_a_split_are_those_of_each_image(toy, labels):
     with read(labels, ClusterLabels) as found:
         assert found.ids == toy.ids
         assert found.header["supervision"] == "image tags"
@@ -187,8 +187,8 @@ def test_labels_of_a_split_are_those_of_each_picture(toy, labels):
             assert set(found[i].cluster_classes.tolist()) <= tagged
 
 
-def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, released, toy):
-    settings = released(train={"training": {"steps": 4}})
+def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, official, toy):
+    settings = official(train={"training": {"steps": 4}})
     weights = train(settings)
     assert {"weights.safetensors", "curves.json", "curves.png"} == {path.name for path in weights.parent.iterdir()}
     metadata = read_metadata(weights)
@@ -196,7 +196,7 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
     assert metadata["supervision"] == "image tags"
     found, header = predict(weights, settings)
     assert header["method"] == "cim" and header["run"] == "tiny" and header["category_ids"] == [1, 2, 3]
-    assert [record.picture for record in found] == toy.ids
+    assert [record.image for record in found] == toy.ids
     assert len(found[2].scores) == 0  # no proposals
     for i, record in enumerate(found):
         assert (np.diff(record.scores) <= 0).all()
@@ -204,10 +204,10 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
         assert all(mask.tobytes() in masks for mask in record.regions.masks())
 
 
-def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, released, tmp_path, killed_after):
-    settings = released()
+def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, official, tmp_path, killed_after):
+    settings = official()
     straight = train(settings, name="straight")
-    saved, often = tmp_path / "killed", released(train={"training": {"checkpoint_minutes": 1e-9}})
+    saved, often = tmp_path / "killed", official(train={"training": {"checkpoint_minutes": 1e-9}})
     with killed_after(1):
         train(often, name="killed")
     assert (saved / "checkpoint").is_dir()
@@ -218,8 +218,8 @@ def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, releas
     assert not (saved / "checkpoint").exists()
 
 
-def test_training_learns_without_labels_with_mist_and_paper_settings(train, released):
-    settings = released(train={
+def test_training_learns_without_labels_with_mist_and_paper_settings(train, official):
+    settings = official(train={
         "pseudo_labels": "none", "mining": {"strategy": "mist", "one_class": False, "big_share": None},
         "losses": {"refinement_bag": 0.0}, "training": {"steps": 2}, "data": {"cache_features": True, "memory_gb": 0.1},
     })  # fmt: skip
@@ -227,13 +227,13 @@ def test_training_learns_without_labels_with_mist_and_paper_settings(train, rele
 
 
 @pytest.mark.parametrize(("pseudo_labels", "given"), [("agpl", False), ("none", True)])
-def test_labels_missing_or_not_wanted_are_an_error(train, released, labels, pseudo_labels, given):
-    settings = released(train={"pseudo_labels": pseudo_labels})
+def test_labels_missing_or_not_wanted_are_an_error(train, official, labels, pseudo_labels, given):
+    settings = official(train={"pseudo_labels": pseudo_labels})
     with pytest.raises(ValueError, match=f"pseudo_labels is '{pseudo_labels}'"):
         train(settings, cluster_labels=labels if given else None)
 
 
-def test_labels_of_other_proposals_are_an_error(train, released, toy, tmp_path):
+def test_labels_of_other_proposals_are_an_error(train, official, toy, tmp_path):
     other = tmp_path / "labels.h5"
     few = tmp_path / "proposals.h5"
     with read(toy.proposals, Proposals) as proposals:
@@ -241,58 +241,58 @@ def test_labels_of_other_proposals_are_an_error(train, released, toy, tmp_path):
     with create(few, Proposals, header={**header, "source": "b"}, provenance=Provenance("t", None, None, {})) as out:
         for record in records:
             out.append(record)
-    label_clusters(images=toy.images, proposals=few, cues=toy.cues, output=other, settings=released().agpl)
+    label_clusters(images=toy.images, proposals=few, cues=toy.cues, output=other, settings=official().agpl)
     with pytest.raises(ValueError, match="labels other proposals"):
-        train(released(), cluster_labels=other)
+        train(official(), cluster_labels=other)
 
 
-def test_cues_of_other_classes_are_an_error(toy, released, tmp_path):
+def test_cues_of_other_classes_are_an_error(toy, official, tmp_path):
     cues = toy.write_cues("other.h5", classes=["cow", "dog", "hen"], supervision="image tags")
     with pytest.raises(ValueError, match="remake the cues"):
         label_clusters(
-            images=toy.images, proposals=toy.proposals, cues=cues, output=tmp_path / "x.h5", settings=released().agpl
+            images=toy.images, proposals=toy.proposals, cues=cues, output=tmp_path / "x.h5", settings=official().agpl
         )
     assert not (tmp_path / "x.h5").exists()
 
 
-def test_points_make_labels_that_say_so(toy, released, tmp_path):
+def test_points_make_labels_that_say_so(toy, official, tmp_path):
     cues = toy.write_cues("points.h5", supervision="points")
     label_clusters(
-        images=toy.images, proposals=toy.proposals, cues=cues, output=tmp_path / "x.h5", settings=released().agpl
+        images=toy.images, proposals=toy.proposals, cues=cues, output=tmp_path / "x.h5", settings=official().agpl
     )
     with read(tmp_path / "x.h5", ClusterLabels) as found:
         assert found.header["supervision"] == "points"
 
 
-def test_weights_of_something_else_are_an_error(predict, released, tmp_path):
+def test_weights_of_something_else_are_an_error(predict, official, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, torch.nn.Linear(1, 1), {"step": "train_classifier"})
     with pytest.raises(ValueError, match="not written by train_cim, but by 'train_classifier'"):
-        predict(path, released())
+        predict(path, official())
 
 
-def test_prediction_choices(train, predict, released, toy):
-    weights = train(released(train={"training": {"steps": 1}}))
-    whole, _ = predict(weights, released(predict={"proposal_chunk": 1000}))
-    chunked, _ = predict(weights, released(predict={"proposal_chunk": 2}))
+def test_prediction_choices(train, predict, official, toy):
+    weights = train(official(train={"training": {"steps": 1}}))
+    whole, _ = predict(weights, official(predict={"proposal_chunk": 1000}))
+    chunked, _ = predict(weights, official(predict={"proposal_chunk": 2}))
     for a, b in zip(whole, chunked, strict=True):
         np.testing.assert_array_equal(a.classes, b.classes)
         np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
-    tagged, _ = predict(weights, released(predict={"use_tags": True}))
+    tagged, _ = predict(weights, official(predict={"use_tags": True}))
     assert all(toy.tags[i][record.classes].all() for i, record in enumerate(tagged))
     assert len(tagged[4].scores) == 0
-    best, _ = predict(weights, released(predict={"max_proposals": 1}))
+    best, _ = predict(weights, official(predict={"max_proposals": 1}))
     for i in (0, 1, 3, 5):
         assert {mask.tobytes() for mask in best[i].regions.masks()} <= {toy.masks[i][0].tobytes()}
-    few, _ = predict(weights, released(predict={"top_k": 2}))
+    few, _ = predict(weights, official(predict={"top_k": 2}))
     assert max(len(record.scores) for record in few) == 2
 
 
 @pytest.fixture
-def predictor(train, released, toy):
+def predictor(train, official, toy):
     exact = {"inclusive_clip": False, "inclusive_flip": False}
-    settings = released(train={"training": {"steps": 1}, "inputs": exact})
-    with read(toy.images, Picture) as images:
+    settings = official(train={"training": {"steps": 1}, "inputs": exact})
+    with read(toy.images, ImageRecord) as images:
         network, trained, _ = load_network(train(settings), images, device="cpu")
     return Predictor(network, trained=trained, settings=settings.predict)
 
@@ -301,11 +301,11 @@ def test_a_score_is_the_mean_of_scales_mirror_images_and_branches_of_class_times
     inputs, expected = predictor.trained.inputs, []
     for side in (48, 64):
         for rgb, masks in ((toy.rgb[0], toy.masks[0]), (toy.rgb[0][:, ::-1], toy.masks[0][:, :, ::-1])):
-            picture = torch.from_numpy(scaled_picture(np.ascontiguousarray(rgb), side, flip=False, settings=inputs))
+            image = torch.from_numpy(scaled_image(np.ascontiguousarray(rgb), side, flip=False, settings=inputs))
             seen = RegionInputs.of(Regions.from_masks(masks), crop_size=7, settings=inputs)
             with torch.no_grad():
                 boxes = torch.from_numpy(seen.boxes * np.float32(side / 56))
-                found = predictor.network(picture, boxes, torch.from_numpy(seen.crops))
+                found = predictor.network(image, boxes, torch.from_numpy(seen.crops))
             for classes, whole in found.refined:
                 expected.append((classes * whole)[:, 1:].numpy())
     scores = predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0]))
@@ -320,6 +320,6 @@ def test_scores_do_not_depend_on_the_order_of_proposals(predictor, toy):
     np.testing.assert_allclose(straight[order], mixed, rtol=1e-5)
 
 
-def test_a_term_without_its_heads_is_refused(released):
+def test_a_term_without_its_heads_is_refused(official):
     with pytest.raises(ValidationError, match="integrity_heads is false"):
-        released(train={"network": {"integrity_heads": False}})
+        official(train={"network": {"integrity_heads": False}})

@@ -12,10 +12,10 @@ BACKBONE = {
 }  # fmt: skip
 TRAINING = {
     "steps": 2, "accumulate": 1, "reduction": "mean", "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9,
-    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 0.0, "bias_rate_factor": 1.0, "bias_decay": True,
-    "norm_decay": True, "rate_factors": {}, "schedule": {"kind": "step", "drops": [], "factor": 0.1, "power": 0.9},
+    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 0.0, "bias_lr_mult": 1.0, "bias_decay": True,
+    "norm_decay": True, "lr_mult": {}, "schedule": {"kind": "step", "drops": [], "factor": 0.1, "power": 0.9},
     "warmup_steps": 0, "warmup_factor": 1.0, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
-    "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 1,
+    "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 1,
 }  # fmt: skip
 AUGMENTATION = {
     "input_size": 64, "flip": 0.5, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "crop_size": None
@@ -52,7 +52,7 @@ def test_cam_scores_are_means_of_the_maps():
 
 
 def test_peak_attention_zeroes_what_is_below_alpha_times_the_channels_maximum():
-    """BESTIE, section 3.2: relu, then 0 below alpha of the maximum of each channel and picture."""
+    """BESTIE, section 3.2: relu, then 0 below alpha of the maximum of each channel and image."""
     features = torch.tensor(
         [
             [[[10.0, 7.0], [6.9, -3.0]], [[-1.0, -2.0], [-3.0, -4.0]]],
@@ -76,7 +76,7 @@ def test_peak_attention_passes_gradient_to_what_it_keeps_alone():
 
 @pytest.mark.parametrize(("attention", "attending"), [("last", [False, False, True]), ("all", [True, True, True])])
 def test_attention_follows_the_last_or_all_extra_layers(attention, attending, monkeypatch):
-    """Released code: after all three; best in the paper (table 6): after the last."""
+    """Official code: after all three; best in the paper (table 6): after the last."""
     seen = []
 
     def recorded(features, alpha):
@@ -92,7 +92,7 @@ def test_attention_follows_the_last_or_all_extra_layers(attention, attending, mo
     assert [any(output is one for one in seen) for output in outputs] == attending
 
 
-def test_extra_layers_start_from_the_released_initialisation():
+def test_extra_layers_start_from_the_official_initialisation():
     """Normal of variance 2 / (k * k * out), bias 0."""
     head = network({**PAM, "channels": 256}).head
     assert head.layers[1].weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
@@ -103,10 +103,10 @@ MAP = torch.tensor([[[[5.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0
 
 
 @pytest.mark.parametrize(
-    ("divide_gradient", "gradient"), [pytest.param(True, 1 / 3, id="paper"), pytest.param(False, 1.0, id="released")]
+    ("divide_gradient", "gradient"), [pytest.param(True, 1 / 3, id="paper"), pytest.param(False, 1.0, id="official")]
 )
 def test_score_is_the_mean_of_the_peaks_and_its_gradient_is_divided_or_not(divide_gradient, gradient):
-    """PRM, equation 2; the released backward is not divided by the number of peaks."""
+    """PRM, equation 2; the official backward is not divided by the number of peaks."""
     maps = MAP.clone().requires_grad_()
     head = PeakHeadSettings(**{**PRM, "divide_gradient": divide_gradient})
     score = peak_scores(maps, head)

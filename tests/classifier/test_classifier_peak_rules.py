@@ -12,13 +12,13 @@ from stages.classifier.settings import PooledPeaksSettings, WindowPeaksSettings
 
 
 def window_rule(**changes) -> WindowPeaksSettings:
-    released = {"kind": "window", "upsampling": 1, "window": 3, "threshold": 10.0, "relative": False}
-    return WindowPeaksSettings(**{**released, **changes})
+    official = {"kind": "window", "upsampling": 1, "window": 3, "threshold": 10.0, "relative": False}
+    return WindowPeaksSettings(**{**official, **changes})
 
 
 def pooled_rule(**changes) -> PooledPeaksSettings:
-    released = {"kind": "pooled", "smoothing": 3, "window": 15, "limit": 25, "threshold": 0.1}
-    return PooledPeaksSettings(**{**released, **changes})
+    official = {"kind": "pooled", "smoothing": 3, "window": 15, "limit": 25, "threshold": 0.1}
+    return PooledPeaksSettings(**{**official, **changes})
 
 
 def as_list(peaks) -> list[tuple[int, int, int, float]]:
@@ -60,7 +60,7 @@ MAPS[2, 4, 4] = -1
     ],
 )
 def test_peaks_above_the_threshold_and_the_best_of_a_class_without_one(changes, expected):
-    """Released CIM: value > 10 as a raw logit; a class without such a peak has its best."""
+    """Official CIM: value > 10 as a raw logit; a class without such a peak has its best."""
     assert as_list(find_window_peaks(MAPS, np.arange(3), (5, 5), window_rule(**changes))) == expected
 
 
@@ -82,7 +82,7 @@ def test_equal_values_and_the_lower_median_decide_as_in_prm():
 
 
 @pytest.mark.parametrize(("size", "expected"), [((112, 112), (56, 70)), ((375, 500), (187, 312)), ((50, 60), (25, 37))])
-def test_peak_goes_to_the_pixel_of_the_picture_that_agpl_takes(size, expected):
+def test_peak_goes_to_the_pixel_of_the_image_that_agpl_takes(size, expected):
     """Row int(r H / 112), column int(c W / 112) for a 14 x 14 map enlarged 8 times."""
     maps = torch.zeros(1, 14, 14)
     maps[0, 7, 9] = 50
@@ -96,7 +96,7 @@ def test_peak_goes_to_the_pixel_of_the_picture_that_agpl_takes(size, expected):
 
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), threshold=st.floats(0, 0.95), height=st.integers(1, 300), width=st.integers(1, 300))
-def test_every_wanted_class_has_a_peak_within_the_picture_in_order(seed, threshold, height, width):
+def test_every_wanted_class_has_a_peak_within_the_image_in_order(seed, threshold, height, width):
     maps = torch.randn(4, 6, 6, generator=torch.Generator().manual_seed(seed))
     wanted = np.array([0, 2, 3])
     rule = window_rule(upsampling=4, threshold=threshold, relative=True)
@@ -108,7 +108,7 @@ def test_every_wanted_class_has_a_peak_within_the_picture_in_order(seed, thresho
 
 
 def test_pooled_peaks_are_normalised_smoothed_limited_and_above_the_threshold():
-    """Released BESTIE: value / (max + 1e-5), 3x3 mean with zero padding, 15x15 maxima, at least 0.1."""
+    """Official BESTIE: value / (max + 1e-5), 3x3 mean with zero padding, 15x15 maxima, at least 0.1."""
     maps = torch.zeros(1, 40, 40)
     maps[0, 10, 10], maps[0, 30, 30], maps[0, 0, 39], maps[0, 39, 0] = 90.0, 45.0, 80.0, 5.0
     found = find_pooled_peaks([maps], np.array([0]), (40, 40), pooled_rule(threshold=0.05))

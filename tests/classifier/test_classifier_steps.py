@@ -13,7 +13,7 @@ from stages.classifier.settings import AugmentationSettings, ClassifierTrainingS
 from stages.classifier.take_points import take_points
 from stages.classifier.train_classifier import train_classifier
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.networks.weights import read_metadata
@@ -34,12 +34,12 @@ TRAIN = {
     "batch": 4,
     "training": {
         "steps": 30, "accumulate": 1, "reduction": "mean", "optimizer": "adamw", "learning_rate": 0.003,
-        "momentum": 0.9, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-4, "bias_rate_factor": 1.0,
+        "momentum": 0.9, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-4, "bias_lr_mult": 1.0,
         "bias_decay": True,
-        "norm_decay": True, "rate_factors": {"backbone": 1.0},
+        "norm_decay": True, "lr_mult": {"backbone": 1.0},
         "schedule": {"kind": "polynomial", "drops": [], "factor": 0.1, "power": 0.9},
         "warmup_steps": 2, "warmup_factor": 0.1, "scale_momentum_at_drops": False, "clip_gradient_norm": 5.0,
-        "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 10,
+        "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 10,
     },
 }  # fmt: skip
 WINDOW = {"kind": "window", "upsampling": 4, "window": 3, "threshold": 0.7, "relative": True}
@@ -55,10 +55,10 @@ def cue_settings(**changes) -> CuesSettings:
 
 
 def write_images(path: Path, *, count: int = 12, untagged: int = 0) -> Path:
-    """Pictures of a red square, a green one, or both, on grey; the last `untagged` have no tag."""
+    """Images of a red square, a green one, or both, on grey; the last `untagged` have no tag."""
     generator = np.random.default_rng(0)
     header = {"classes": CLASSES, "category_ids": [1, 2], "name": "squares", "split": "train", "root": ""}
-    with create(path, Picture, header=header, provenance=Provenance("test", None, 0, {})) as writer:
+    with create(path, ImageRecord, header=header, provenance=Provenance("test", None, 0, {})) as writer:
         for i in range(count):
             there = np.array([i % 3 != 1, i % 3 != 0])
             rgb = generator.integers(90, 130, (60, 80, 3)).astype(np.uint8)
@@ -68,7 +68,7 @@ def write_images(path: Path, *, count: int = 12, untagged: int = 0) -> Path:
             encoded = cv2.imencode(".png", rgb[..., ::-1])[1].reshape(-1)
             tags = there & (i < count - untagged)
             sizes = {"height": 60, "width": 80, "file_size": encoded.size}
-            writer.append(Picture(picture=f"p{i}", path="", encoded=encoded, digest="", tags=tags, **sizes))
+            writer.append(ImageRecord(image=f"p{i}", path="", encoded=encoded, digest="", tags=tags, **sizes))
     return path
 
 
@@ -89,16 +89,16 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
 def test_classifier_learns_colours_and_its_peaks_lie_on_the_squares(trained, tmp_path):
     images, weights = trained
     find_cues(images=images, weights=weights, output=tmp_path / "cues.h5", settings=cue_settings(), device="cpu")
-    with read(images, Picture) as pictures, read(tmp_path / "cues.h5", Cues) as cues:
+    with read(images, ImageRecord) as listing, read(tmp_path / "cues.h5", Cues) as cues:
         assert cues.header["head"] == "cam"
         assert cues.header["supervision"] == "image tags"
-        assert cues.ids == pictures.ids
+        assert cues.ids == listing.ids
         hits = []
-        for picture, cue in zip(pictures, cues, strict=True):
+        for image, cue in zip(listing, cues, strict=True):
             assert cue.responses.shape == (2, 6, 6)
-            assert set(np.flatnonzero(picture.tags)) <= set(cue.peak_classes) <= set(range(2))
-            rgb = cv2.imdecode(picture.encoded, cv2.IMREAD_COLOR)[..., ::-1]
-            for label in np.flatnonzero(picture.tags):
+            assert set(np.flatnonzero(image.tags)) <= set(cue.peak_classes) <= set(range(2))
+            rgb = cv2.imdecode(image.encoded, cv2.IMREAD_COLOR)[..., ::-1]
+            for label in np.flatnonzero(image.tags):
                 own = np.flatnonzero(cue.peak_classes == label)
                 y, x = cue.peaks[own[cue.peak_scores[own].argmax()]]
                 near = rgb[max(0, y - 5) : y + 6, max(0, x - 5) : x + 6]
@@ -126,7 +126,7 @@ def test_cues_do_not_depend_on_the_batch(trained, tmp_path):
             assert np.array_equal(a.peaks, b.peaks)
 
 
-def test_untagged_picture_has_peaks_of_its_predicted_classes_alone(trained, tmp_path):
+def test_untagged_image_has_peaks_of_its_predicted_classes_alone(trained, tmp_path):
     images = write_images(tmp_path / "images.h5", count=4, untagged=2)
     find_cues(images=images, weights=trained[1], output=tmp_path / "cues.h5", settings=cue_settings(), device="cpu")
     with read(tmp_path / "cues.h5", Cues) as cues:
@@ -161,7 +161,7 @@ def test_flip_averages_the_mirrored_answer_and_sizes_are_brought_together():
 def test_classifier_of_other_classes_is_refused(trained, tmp_path):
     images = tmp_path / "images.h5"
     header = {"classes": ["red", "blue"], "root": ""}
-    with create(images, Picture, header=header, provenance=Provenance("test", None, 0, {})):
+    with create(images, ImageRecord, header=header, provenance=Provenance("test", None, 0, {})):
         pass
     with pytest.raises(
         ValueError, match=r"knows classes \['red', 'green'\].*has \['red', 'blue'\]; train the classifier"
@@ -170,35 +170,35 @@ def test_classifier_of_other_classes_is_refused(trained, tmp_path):
     assert not (tmp_path / "c.h5").exists()
 
 
-def test_pictures_without_tags_are_listed_and_not_trained_on(tmp_path, caplog):
-    with read(write_images(tmp_path / "images.h5", count=6, untagged=2), Picture) as pictures:
-        task = ClassifierTask(torch.nn.Identity(), images=pictures, settings=settings())
+def test_images_without_tags_are_listed_and_not_trained_on(tmp_path, caplog):
+    with read(write_images(tmp_path / "images.h5", count=6, untagged=2), ImageRecord) as images:
+        task = ClassifierTask(torch.nn.Identity(), images=images, settings=settings())
         seen = {task.position(number) for number in range(40)}
     assert seen == {0, 1, 2, 3}
-    assert "2 of 6 pictures without tags are not trained on: p4, p5" in caplog.text
+    assert "2 of 6 images without tags are not trained on: p4, p5" in caplog.text
 
 
 def test_no_tags_at_all_is_an_error(tmp_path):
     images = write_images(tmp_path / "images.h5", count=3, untagged=3)
-    with pytest.raises(ValueError, match=r"none of 3 pictures has tags"):
+    with pytest.raises(ValueError, match=r"none of 3 images has tags"):
         fit(tmp_path, images)
 
 
-def test_every_epoch_shows_each_picture_once_in_another_order(trained):
-    with read(trained[0], Picture) as pictures:
-        task = ClassifierTask(torch.nn.Identity(), images=pictures, settings=settings())
+def test_every_epoch_shows_each_image_once_in_another_order(trained):
+    with read(trained[0], ImageRecord) as images:
+        task = ClassifierTask(torch.nn.Identity(), images=images, settings=settings())
         epochs = [[task.position(e * 12 + i) for i in range(12)] for e in range(3)]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
 
 def test_batch_depends_on_the_generator_alone(trained):
-    with read(trained[0], Picture) as pictures:
-        task = ClassifierTask(torch.nn.Identity(), images=pictures, settings=settings())
+    with read(trained[0], ImageRecord) as images:
+        task = ClassifierTask(torch.nn.Identity(), images=images, settings=settings())
         a, b, c = (task.batch(3, 0, np.random.default_rng(seed)) for seed in (5, 5, 6))
-    assert a.pictures.shape == (4, 3, 40, 40)
-    assert torch.equal(a.pictures, b.pictures)
-    assert not torch.equal(a.pictures, c.pictures)
+    assert a.images.shape == (4, 3, 40, 40)
+    assert torch.equal(a.images, b.images)
+    assert not torch.equal(a.images, c.images)
     assert torch.equal(a.tags, c.tags)
 
 
@@ -219,7 +219,7 @@ def test_colours_change_only_when_set(strengths):
 
 
 def test_point_labels_become_cues_in_the_order_of_their_file(trained, tmp_path):
-    """Released CIM-p: points in file order, no response maps."""
+    """Official CIM-p: points in file order, no response maps."""
     header = {"classes": CLASSES}
     found = np.array([[50, 3], [2, 70], [7, 7]], np.int32), np.array([1, 0, 1], np.int32)
     with create(tmp_path / "points.h5", Points, header=header, provenance=Provenance("test", None, 0, {})) as writer:

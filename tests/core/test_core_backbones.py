@@ -22,7 +22,7 @@ def settings(**changes) -> BackboneSettings:
 
 
 @pytest.fixture
-def pictures():
+def images():
     return torch.randn(2, 3, 70, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -37,41 +37,41 @@ def pictures():
         pytest.param("vgg11", 3, 32, (8, 8), id="vgg"),
     ],
 )
-def test_features_equal_timms_own(name, stage, output_stride, size, pictures):
+def test_features_equal_timms_own(name, stage, output_stride, size, images):
     backbone = build_backbone(settings(name=name, stage=stage, output_stride=output_stride)).eval()
     stride = {} if output_stride == 32 else {"output_stride": output_stride}
     theirs = timm.create_model(name, features_only=True, out_indices=(stage,), **stride).eval()
     own = {key.replace("features.", "features_"): tensor for key, tensor in backbone.network.state_dict().items()}
     assert own.keys() <= theirs.state_dict().keys()
     theirs.load_state_dict(own, strict=False)
-    features = backbone(pictures)
-    assert torch.allclose(features, theirs(pictures)[0], atol=1e-4)
+    features = backbone(images)
+    assert torch.allclose(features, theirs(images)[0], atol=1e-4)
     assert features.shape == (2, backbone.channels, *size)
     assert min(backbone.stride * (size[0] - 1), 70) < 70 <= backbone.stride * (size[0] + 1)
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_100"])
 @pytest.mark.parametrize("frozen_stages", [0, 2, 4])
-def test_features_are_the_rest_of_the_frozen_prefix(name, frozen_stages, pictures):
+def test_features_are_the_rest_of_the_frozen_prefix(name, frozen_stages, images):
     backbone = build_backbone(settings(name=name, output_stride=32, frozen_stages=frozen_stages)).eval()
-    prefix = backbone.frozen_prefix(pictures)
+    prefix = backbone.frozen_prefix(images)
     assert not prefix.requires_grad
-    assert (frozen_stages == 0) == torch.equal(prefix, pictures)
-    assert torch.equal(backbone.rest(prefix), backbone(pictures))
+    assert (frozen_stages == 0) == torch.equal(prefix, images)
+    assert torch.equal(backbone.rest(prefix), backbone(images))
 
 
-def test_hrnet_gives_2048_channels_and_cannot_be_split(pictures):
-    """The released CIM pads to a multiple of 32 and uses the fused classification features."""
+def test_hrnet_gives_2048_channels_and_cannot_be_split(images):
+    """The official CIM pads to a multiple of 32 and uses the fused classification features."""
     backbone = build_backbone(settings(name="hrnet_w18_small", output_stride=32)).eval()
     assert not backbone.can_split
-    assert torch.equal(backbone.frozen_prefix(pictures), pictures)
-    assert backbone(pictures).shape == (2, backbone.channels, 3, 2) == (2, 2048, 3, 2)
+    assert torch.equal(backbone.frozen_prefix(images), images)
+    assert backbone(images).shape == (2, backbone.channels, 3, 2) == (2, 2048, 3, 2)
     frozen = {name.split(".")[0] for name, p in backbone.network.named_parameters() if not p.requires_grad}
     assert frozen == {"conv1", "bn1", "conv2", "bn2", "layer1", "transition1", "stage2"}
 
 
 @pytest.mark.parametrize("dilated_pool", ["drop", "stride_1"])
-def test_vgg_at_stride_8_dilates_what_follows_the_fourth_pool(dilated_pool, pictures):
+def test_vgg_at_stride_8_dilates_what_follows_the_fourth_pool(dilated_pool, images):
     """CIM leaves pool4 out, BESTIE makes it 3x3 with stride 1; conv5 has dilation 2 in both."""
     vgg = {"name": "vgg16", "output_stride": 8, "stage": 4, "dilated_pool": dilated_pool}
     backbone = build_backbone(settings(**vgg)).eval()
@@ -81,7 +81,7 @@ def test_vgg_at_stride_8_dilates_what_follows_the_fourth_pool(dilated_pool, pict
     assert [type(layers[i]).__name__ for i in (4, 9, 16)] == ["MaxPool2d"] * 3
     fourth = layers[23]
     assert isinstance(fourth, nn.Identity) if dilated_pool == "drop" else (fourth.kernel_size, fourth.stride) == (3, 1)
-    assert backbone(pictures).shape == (2, 512, 8, 8)
+    assert backbone(images).shape == (2, 512, 8, 8)
     assert backbone.stride == 8
 
 
@@ -95,17 +95,17 @@ def trainable_and_in_training(backbone) -> tuple[set[str], set[str]]:
     ("norm", "norms_in_training"),
     [pytest.param("frozen", set(), id="frozen"), pytest.param("train", {"layer2", "layer3"}, id="train")],
 )
-def test_frozen_stages_and_norms_stay_so_in_training(norm, norms_in_training, pictures):
+def test_frozen_stages_and_norms_stay_so_in_training(norm, norms_in_training, images):
     backbone = nn.ModuleDict({"b": build_backbone(settings(norm=norm))}).train()["b"]
     assert trainable_and_in_training(backbone) == ({"layer2", "layer3"}, norms_in_training)
     before = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
-    backbone(pictures).sum().backward()
+    backbone(images).sum().backward()
     changed = {n.split(".")[1] for n, b in backbone.named_buffers() if not torch.equal(b, before[n])}
     assert changed == norms_in_training
     assert backbone.network.layer2[0].bn1.weight.grad is not None
 
 
-def test_resnet50_has_the_trainable_tensors_of_the_released_cim():
+def test_resnet50_has_the_trainable_tensors_of_the_official_cim():
     """96 trainable and 33 frozen tensors (facts A5)."""
     backbone = build_backbone(settings(name="resnet50"))
     assert sum(p.requires_grad for p in backbone.parameters()) == 96
@@ -190,7 +190,7 @@ def test_weights_file_that_is_not_there_is_named():
         pytest.param("resnet18_stride16", {"name": "resnet18", "stage": 3}, id="resnet18 without its last stage"),
     ],
 )
-def test_shipped_weights_fit(file, changes, pictures):
+def test_shipped_weights_fit(file, changes, images):
     path = Path(os.environ["TAGMASK_DATA"]) / "weights" / f"{file}.safetensors"
     backbone = build_backbone(settings(weights=str(path), **changes)).eval()
-    assert torch.isfinite(backbone(pictures)).all()
+    assert torch.isfinite(backbone(images)).all()

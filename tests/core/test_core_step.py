@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.artifacts.records import MissingPicture
+from stages.core.artifacts.records import MissingImage
 from stages.core.config.section import Section
 from stages.core.workflow import step
 
@@ -54,7 +54,7 @@ def test_bad_settings_stop_before_the_step(capsys, settings, message):
 def test_an_error_of_the_input_is_one_line_and_fails_the_step(tmp_path, capsys):
     def paint(*, image: Path) -> None:
         """Paint."""
-        raise ValueError(f"{image} is empty, expected a picture; remove it")
+        raise ValueError(f"{image} is empty, expected an image; remove it")
 
     log = tmp_path / "l.log"
     with pytest.raises(SystemExit) as caught:
@@ -104,13 +104,13 @@ def test_of_several_processes_the_first_writes_the_log(tmp_path, monkeypatch, ra
     assert log.exists() == written
 
 
-def test_a_picture_that_an_artifact_lacks_is_an_error_of_the_input(tmp_path):
+def test_an_image_that_an_artifact_lacks_is_an_error_of_the_input(tmp_path):
     def paint(*, image: Path) -> None:
         """Paint."""
-        raise MissingPicture(f"{image} has no picture 'p'; remake it")
+        raise MissingImage(f"{image} has no image 'p'; remake it")
 
     log = tmp_path / "l.log"
     with pytest.raises(SystemExit):
         step.run(paint, ["--image", "x.h5", "--log", str(log)])
-    assert "paint stopped: x.h5 has no picture 'p'; remake it" in log.read_text()
+    assert "paint stopped: x.h5 has no image 'p'; remake it" in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from stages.core.artifacts import files
 from stages.core.artifacts.points import Points
-from stages.core.artifacts.records import MissingPicture, Record, array, check_record_class, text
+from stages.core.artifacts.records import MissingImage, Record, array, check_record_class, text
 from stages.core.artifacts.storage import Provenance, create, read
 
 MADE = Provenance(step="test", settings={"a": 1}, seed=7, inputs={})
@@ -23,8 +23,8 @@ MADE = Provenance(step="test", settings={"a": 1}, seed=7, inputs={})
 class Sample(Record):
     KIND: ClassVar[str] = "sample"
     SCHEMA: ClassVar[int] = 2
-    picture: str = text("id")
-    image: np.ndarray = array("uint8", "height", "width", about="grey")
+    image: str = text("id")
+    pixels: np.ndarray = array("uint8", "height", "width", about="grey")
     weights: np.ndarray = array("float32", "height", about="of each row")
     boxes: np.ndarray = array("int32", "boxes", 4, about="boxes")
     score: float = array("float64", about="one number")
@@ -32,8 +32,8 @@ class Sample(Record):
 
 def sample(name, height=2, width=3, boxes=1, score=0.5):
     return Sample(
-        picture=name,
-        image=np.arange(height * width, dtype=np.uint8).reshape(height, width),
+        image=name,
+        pixels=np.arange(height * width, dtype=np.uint8).reshape(height, width),
         weights=np.linspace(0, 1, height, dtype=np.float32),
         boxes=np.arange(4 * boxes, dtype=np.int32).reshape(boxes, 4),
         score=score,
@@ -52,17 +52,17 @@ def test_ragged_arrays_come_back_as_they_were(tmp_path_factory, images):
     path = tmp_path_factory.mktemp("ragged") / "a.h5"
     records = [
         Sample(
-            picture=f"p{i}",
-            image=image,
-            weights=np.full(image.shape[0], i, np.float32),
+            image=f"p{i}",
+            pixels=pixels,
+            weights=np.full(pixels.shape[0], i, np.float32),
             boxes=np.full((i, 4), i, np.int32),
             score=i,
         )
-        for i, image in enumerate(images)
+        for i, pixels in enumerate(images)
     ]
     write(path, records)
     with read(path, Sample) as artifact:
-        assert artifact.ids == [record.picture for record in records]
+        assert artifact.ids == [record.image for record in records]
         for found, wanted in zip(artifact, records, strict=True):
             for field in dataclasses.fields(Sample):
                 np.testing.assert_array_equal(getattr(found, field.name), getattr(wanted, field.name))
@@ -97,21 +97,21 @@ def test_provenance_names_step_settings_seed_and_inputs(tmp_path):
 def test_file_describes_itself_to_plain_h5py(tmp_path):
     write(tmp_path / "a.h5", [sample("p", 2, 3), sample("q", 4, 1)])
     with h5py.File(tmp_path / "a.h5") as file:
-        start, end = file["image/offsets"][1:3]
-        image = file["image/values"][start:end].reshape(file["image/shapes"][1])
-        assert image.tolist() == [[0], [1], [2], [3]]
-        assert file["image"].attrs["about"] == "grey"
+        start, end = file["pixels/offsets"][1:3]
+        pixels = file["pixels/values"][start:end].reshape(file["pixels/shapes"][1])
+        assert pixels.tolist() == [[0], [1], [2], [3]]
+        assert file["pixels"].attrs["about"] == "grey"
         assert file.attrs["kind"] == "sample"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"image": np.zeros((2, 3))}, "expected uint8", id="dtype"),
-        pytest.param({"image": np.zeros(6, np.uint8)}, "1 axes", id="axes"),
+        pytest.param({"pixels": np.zeros((2, 3))}, "expected uint8", id="dtype"),
+        pytest.param({"pixels": np.zeros(6, np.uint8)}, "1 axes", id="axes"),
         pytest.param({"weights": np.zeros(3, np.float32)}, "axis 'height' is 3 long, expected 2", id="agreement"),
         pytest.param({"boxes": np.zeros((1, 5), np.int32)}, "expected 4", id="fixed axis"),
-        pytest.param({"picture": 3}, "expected a string", id="text"),
+        pytest.param({"image": 3}, "expected a string", id="text"),
     ],
 )
 def test_records_refuse_arrays_that_do_not_fit(change, message):
@@ -123,13 +123,13 @@ def test_records_refuse_arrays_that_do_not_fit(change, message):
 def test_records_must_declare_everything():
     @dataclasses.dataclass(frozen=True, eq=False)
     class Undeclared(Record):
-        picture: str = text("id")
+        image: str = text("id")
 
     with pytest.raises(TypeError, match="KIND"):
         check_record_class(Undeclared)
 
 
-def test_a_picture_twice_is_refused_and_leaves_nothing(tmp_path):
+def test_an_image_twice_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="'p' occurs twice"):
         write(tmp_path / "a.h5", [sample("p"), sample("p")])
     assert list(tmp_path.iterdir()) == []
@@ -213,18 +213,18 @@ def test_a_missing_artifact_says_how_to_make_it(tmp_path):
         pass
 
 
-def test_unknown_picture_names_the_file(tmp_path):
+def test_unknown_image_names_the_file(tmp_path):
     write(tmp_path / "a.h5", [sample("p")])
-    with read(tmp_path / "a.h5", Sample) as artifact, pytest.raises(MissingPicture, match=r"a\.h5 has no picture 'q'"):
+    with read(tmp_path / "a.h5", Sample) as artifact, pytest.raises(MissingImage, match=r"a\.h5 has no image 'q'"):
         artifact.find("q")
 
 
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     points = np.zeros((3, 2), np.int32)
     classes = np.zeros(3, np.int32)
 
     def entries(count):
-        return (Points(picture=f"{i:012d}", points=points, classes=classes) for i in range(count))
+        return (Points(image=f"{i:012d}", points=points, classes=classes) for i in range(count))
 
     write(tmp_path / "small.h5", entries(2_000), Points)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -233,4 +233,4 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
     assert grown < 60  # MB; the ids alone, kept to refuse duplicates, are about 15
     with read(tmp_path / "large.h5", Points) as artifact:
         assert len(artifact) == 100_000
-        assert artifact[99_999].picture == "000000099999"
+        assert artifact[99_999].image == "000000099999"

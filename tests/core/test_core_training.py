@@ -19,10 +19,10 @@ from stages.core.training.snapshots import keep_snapshot, load_snapshot
 
 SETTINGS = {
     "steps": 12, "accumulate": 2, "reduction": "sum", "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9,
-    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-3, "bias_rate_factor": 2.0, "bias_decay": False,
-    "norm_decay": True, "rate_factors": {}, "schedule": {"kind": "step", "drops": [8], "factor": 0.1, "power": 0.9},
+    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-3, "bias_lr_mult": 2.0, "bias_decay": False,
+    "norm_decay": True, "lr_mult": {}, "schedule": {"kind": "step", "drops": [8], "factor": 0.1, "power": 0.9},
     "warmup_steps": 3, "warmup_factor": 0.3, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
-    "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 5,
+    "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 5,
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_training_learns_and_writes_weights_curves_and_plot_and_removes_the_chec
             {"optimizer": "adamw", "learning_rate": 0.01, "schedule": {**SETTINGS["schedule"], "kind": "polynomial"}},
             id="adamw",
         ),
-        pytest.param({"average_decay": 0.9}, id="average"),
+        pytest.param({"ema_decay": 0.9}, id="average"),
         pytest.param({"prefetch": 3}, id="prefetch"),
         pytest.param({"scale_momentum_at_drops": True, "clip_gradient_norm": 1.0}, id="momentum and clipping"),
     ],
@@ -144,14 +144,14 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
     for path, content in ((weights, b"1"), (same, b"1"), (other, b"2")):
         path.write_bytes(content)
 
-    def identity(*, module="stages.core.workflow.step", changes=None, picture="x", weights=weights):
-        return training_identity(module, settings(**(changes or {})), inputs={"images": picture}, weights=weights)
+    def identity(*, module="stages.core.workflow.step", changes=None, image="x", weights=weights):
+        return training_identity(module, settings(**(changes or {})), inputs={"images": image}, weights=weights)
 
     assert identity() == identity(weights=same)  # by content, not by path
     changes = [
         {"module": "stages.core.networks.weights"},
         {"changes": {"steps": 13}},
-        {"picture": "y"},
+        {"image": "y"},
         {"weights": other},
         {"weights": None},
     ]
@@ -168,12 +168,12 @@ def test_checkpoint_that_was_cut_off_is_named(tmp_path):
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_snapshots_are_the_weights_of_trainings_that_end_there(tmp_path, average):
-    plain = fit(tmp_path / "plain", average_decay=average)
-    assert_equal(fit(tmp_path / "kept", snapshots=[4, 7], average_decay=average), plain)
+    plain = fit(tmp_path / "plain", ema_decay=average)
+    assert_equal(fit(tmp_path / "kept", snapshots=[4, 7], ema_decay=average), plain)
     for update in (4, 7):
         found = Toy().network
         load_snapshot(tmp_path / "kept" / "s.safetensors", update, found)
-        assert_equal(found.state_dict(), fit(tmp_path / f"short_{update}", average_decay=average, steps=update))
+        assert_equal(found.state_dict(), fit(tmp_path / f"short_{update}", ema_decay=average, steps=update))
     assert read_metadata(tmp_path / "kept" / "s.safetensors") == {"head": "toy", "updates": [4, 7]}
     assert not (tmp_path / "kept" / "checkpoint").exists()
 
@@ -253,7 +253,7 @@ def test_mean_over_accumulated_passes_equals_one_large_batch(tmp_path):
 
 
 def test_sum_over_accumulated_passes_equals_the_mean_at_a_larger_rate(tmp_path):
-    """CIM's released code sums the gradients of four pictures (facts of the optimisation, A8)."""
+    """CIM's official code sums the gradients of four images (facts of the optimisation, A8)."""
     summed = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="sum", learning_rate=0.01, weight_decay=0.0)
     mean = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="mean", learning_rate=0.04, weight_decay=0.0)
     assert all(torch.allclose(summed[name], mean[name], atol=1e-6) for name in summed)
@@ -284,7 +284,7 @@ def test_moving_average_of_the_weights_follows_its_formula(tmp_path):
             return super().batch(step, micro, generator)
 
     task = Recorded(12, 1)
-    averaged = fit(tmp_path, task, steps=3, accumulate=1, average_decay=0.15)
+    averaged = fit(tmp_path, task, steps=3, accumulate=1, ema_decay=0.15)
     last = fit(tmp_path, Lines(12, 1), steps=3, accumulate=1)
     states, expected = [*history[1:], last["weight"]], history[0]
     for step, state in enumerate(states):

@@ -4,15 +4,15 @@ from pydantic import ValidationError
 from torch import nn
 
 from stages.core.training.parameter_groups import make_optimizer, parameter_groups
-from stages.core.training.schedules import momentum_factor, rate_factor
+from stages.core.training.schedules import lr_factor, momentum_factor
 from stages.core.training.settings import TrainingSettings
 
 SETTINGS = {
     "steps": 100, "accumulate": 1, "reduction": "mean", "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9,
-    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 5e-4, "bias_rate_factor": 2.0, "bias_decay": False,
-    "norm_decay": True, "rate_factors": {}, "schedule": {"kind": "step", "drops": [], "factor": 0.1, "power": 0.9},
+    "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 5e-4, "bias_lr_mult": 2.0, "bias_decay": False,
+    "norm_decay": True, "lr_mult": {}, "schedule": {"kind": "step", "drops": [], "factor": 0.1, "power": 0.9},
     "warmup_steps": 0, "warmup_factor": 1.0, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
-    "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 5,
+    "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 5,
 }  # fmt: skip
 STEP = {"kind": "step", "drops": [50, 80], "factor": 0.1, "power": 0.9}
 POLYNOMIAL = {"kind": "polynomial", "drops": [], "factor": 0.1, "power": 0.9}
@@ -43,13 +43,13 @@ def settings(**changes) -> TrainingSettings:
     ],
 )
 def test_rate_of_an_update(changes, step, factor):
-    assert rate_factor(step, settings(**changes)) == pytest.approx(factor)
+    assert lr_factor(step, settings(**changes)) == pytest.approx(factor)
 
 
-def test_released_cim_schedule_warms_up_500_updates_from_a_third_and_drops_at_30000():
-    """Facts of the released code, A8."""
-    released = settings(steps=45000, warmup_steps=500, warmup_factor=1 / 3, schedule={**STEP, "drops": [30000]})
-    assert [rate_factor(t, released) for t in (0, 250, 500, 29999, 30000)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.1])
+def test_official_cim_schedule_warms_up_500_updates_from_a_third_and_drops_at_30000():
+    """Facts of the official code, A8."""
+    official = settings(steps=45000, warmup_steps=500, warmup_factor=1 / 3, schedule={**STEP, "drops": [30000]})
+    assert [lr_factor(t, official) for t in (0, 250, 500, 29999, 30000)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.1])
 
 
 @pytest.mark.parametrize(("step", "factor"), [(49, 1.0), (50, 0.1), (51, 1.0), (80, 0.1)])
@@ -69,7 +69,7 @@ class Network(nn.Module):
     ("changes", "expected"),
     [
         pytest.param(
-            {"rate_factors": {"backbone": 0.01}},
+            {"lr_mult": {"backbone": 0.01}},
             {
                 "backbone.0.weight": (0.01, 5e-4), "backbone.0.bias": (0.02, 0.0), "backbone.1.weight": (0.01, 5e-4),
                 "backbone.1.bias": (0.02, 0.0), "backbone.2.weight": (0.01, 5e-4), "head.weight": (1.0, 5e-4),
@@ -78,7 +78,7 @@ class Network(nn.Module):
             id="biases learn twice as fast and do not decay",
         ),
         pytest.param(
-            {"norm_decay": False, "bias_decay": True, "bias_rate_factor": 1.0},
+            {"norm_decay": False, "bias_decay": True, "bias_lr_mult": 1.0},
             {
                 "backbone.0.weight": (1.0, 5e-4), "backbone.0.bias": (1.0, 5e-4), "backbone.1.weight": (1.0, 0.0),
                 "backbone.1.bias": (1.0, 5e-4), "backbone.2.weight": (1.0, 5e-4), "head.weight": (1.0, 5e-4),
@@ -87,7 +87,7 @@ class Network(nn.Module):
             id="norms do not decay",
         ),
         pytest.param(
-            {"rate_factors": {"backbone": 0.01, "backbone.2": 0.5}, "bias_rate_factor": 1.0, "bias_decay": True},
+            {"lr_mult": {"backbone": 0.01, "backbone.2": 0.5}, "bias_lr_mult": 1.0, "bias_decay": True},
             {
                 "backbone.0.weight": (0.01, 5e-4), "backbone.0.bias": (0.01, 5e-4), "backbone.1.weight": (0.01, 5e-4),
                 "backbone.1.bias": (0.01, 5e-4), "backbone.2.weight": (0.5, 5e-4), "head.weight": (1.0, 5e-4),
@@ -99,7 +99,7 @@ class Network(nn.Module):
 )  # fmt: skip
 def test_rate_and_decay_of_each_parameter(changes, expected):
     groups = parameter_groups(Network(), settings(**changes))
-    found = {name: (group["rate_factor"], group["weight_decay"]) for group in groups for name in group["names"]}
+    found = {name: (group["lr_mult"], group["weight_decay"]) for group in groups for name in group["names"]}
     assert found == {name: pytest.approx(pair) for name, pair in expected.items()}
 
 
@@ -117,7 +117,7 @@ def test_nothing_to_train_is_an_error():
 
 def test_start_of_names_that_no_parameter_has_is_an_error():
     with pytest.raises(ValueError, match=r"'trunk'.*the network's parts are \['backbone', 'head'\]"):
-        parameter_groups(Network(), settings(rate_factors={"trunk": 0.1}))
+        parameter_groups(Network(), settings(lr_mult={"trunk": 0.1}))
 
 
 @pytest.mark.parametrize(

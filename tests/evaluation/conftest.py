@@ -1,4 +1,4 @@
-"""Small pictures, predictions and truths for the tests of evaluation."""
+"""Small images, predictions and ground truths for the tests of evaluation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
@@ -44,21 +44,21 @@ def drawn(rectangles: Any, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 class Records:
-    """Makes records from rectangles (y0, y1, x0, x1) or masks on a picture of 6 x 10 pixels."""
+    """Makes records from rectangles (y0, y1, x0, x1) or masks on an image of 6 x 10 pixels."""
 
     @staticmethod
-    def instances(picture: str, rectangles: Any = (), classes: Any = None, scores: Any = None, size=SIZE) -> Instances:
+    def instances(image: str, rectangles: Any = (), classes: Any = None, scores: Any = None, size=SIZE) -> Instances:
         count = len(rectangles)
         return Instances(
-            picture=picture,
+            image=image,
             **packed_fields(Regions.from_masks(drawn(rectangles, size))),
             classes=np.array(classes if classes is not None else [0] * count, np.int32),
             scores=np.array(scores if scores is not None else np.linspace(0.9, 0.1, count), np.float32),
         )
 
     @staticmethod
-    def truth(
-        picture: str, rectangles: Any = (), classes: Any = None, *, crowd: Any = None, difficult: Any = None,
+    def ground_truth(
+        image: str, rectangles: Any = (), classes: Any = None, *, crowd: Any = None, difficult: Any = None,
         void: np.ndarray | None = None, annotated: bool = True, size=SIZE,
     ) -> GroundTruth:  # fmt: skip
         masks, count = drawn(rectangles, size), len(rectangles)
@@ -66,7 +66,7 @@ class Records:
         regions = Regions.from_masks(with_void)
         bits = np.zeros(0, np.uint8) if void is None else np.packbits(regions.membership[-1])
         return GroundTruth(
-            picture=picture,
+            image=image,
             annotated=annotated,
             **packed_fields(Regions(regions.atoms, regions.membership[:count], regions.sizes)),
             void=bits,
@@ -77,21 +77,21 @@ class Records:
         )
 
     @staticmethod
-    def proposals(picture: str, rectangles: Any = ()) -> Proposals:
+    def proposals(image: str, rectangles: Any = ()) -> Proposals:
         scores = np.linspace(1, 0, len(rectangles), dtype=np.float32)
-        return Proposals(picture=picture, **packed_fields(Regions.from_masks(drawn(rectangles))), scores=scores)
+        return Proposals(image=image, **packed_fields(Regions.from_masks(drawn(rectangles))), scores=scores)
 
     @staticmethod
-    def image(picture: str, tags: Any = (True, False)) -> Picture:
-        return Picture(
-            picture=picture, path=f"{picture}.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1],
+    def image(image: str, tags: Any = (True, False)) -> ImageRecord:
+        return ImageRecord(
+            image=image, path=f"{image}.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1],
             file_size=1, digest="", tags=np.array(tags, bool),
         )  # fmt: skip
 
     @staticmethod
-    def cues(picture: str, class_scores: Any = (0, 0), peaks: Any = (), classes: Any = (), scores: Any = None) -> Cues:
+    def cues(image: str, class_scores: Any = (0, 0), peaks: Any = (), classes: Any = (), scores: Any = None) -> Cues:
         return Cues(
-            picture=picture,
+            image=image,
             responses=np.zeros((len(class_scores), 2, 2), np.float32),
             class_scores=np.array(class_scores, np.float32),
             peaks=np.array(peaks, np.int32).reshape(-1, 2),
@@ -100,9 +100,9 @@ class Records:
         )
 
     @staticmethod
-    def cluster_labels(picture: str, clusters: Any, classes: Any) -> ClusterLabels:
+    def cluster_labels(image: str, clusters: Any, classes: Any) -> ClusterLabels:
         return ClusterLabels(
-            picture=picture, clusters=np.array(clusters, np.int32), cluster_classes=np.array(classes, np.int32)
+            image=image, clusters=np.array(clusters, np.int32), cluster_classes=np.array(classes, np.int32)
         )
 
 

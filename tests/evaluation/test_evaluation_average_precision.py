@@ -17,17 +17,19 @@ from stages.evaluation.average_precision import (
 )
 from stages.evaluation.coco import CocoEvaluation
 from stages.evaluation.matching import Rule
-from stages.evaluation.overlaps import Overlaps, overlaps_with_truth
+from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth
 
 
-def picture(scores, overlap, classes=None, truth_classes=None, crowd=None, difficult=None) -> Overlaps:
+def image(scores, overlap, classes=None, ground_truth_classes=None, crowd=None, difficult=None) -> Overlaps:
     overlap = np.asarray(overlap, float).reshape(len(scores), -1)
     count = overlap.shape[1]
     return Overlaps(
         scores=np.array(scores, np.float32),
         classes=np.array(classes if classes is not None else [0] * len(scores), np.int32),
         overlap=overlap,
-        truth_classes=np.array(truth_classes if truth_classes is not None else [0] * count, np.int32),
+        ground_truth_classes=np.array(
+            ground_truth_classes if ground_truth_classes is not None else [0] * count, np.int32
+        ),
         crowd=np.array(crowd if crowd is not None else [False] * count, bool),
         difficult=np.array(difficult if difficult is not None else [False] * count, bool),
     )
@@ -35,9 +37,9 @@ def picture(scores, overlap, classes=None, truth_classes=None, crowd=None, diffi
 
 @dataclass
 class Case:
-    """Mean AP at IoU .5 of one picture, by preset, worked out by hand."""
+    """Mean AP at IoU .5 of one image, by preset, worked out by hand."""
 
-    picture: Overlaps
+    image: Overlaps
     voc: float
     cim: float
     sds: float
@@ -48,71 +50,71 @@ class Case:
 
 NONE = float("nan")
 CASES = {
-    "one hit": Case(picture([0.9], [[0.8]]), voc=1, cim=1, sds=1, coco=1),
-    "one miss": Case(picture([0.9], [[0.3]]), voc=0, cim=0, sds=0, coco=0),
+    "one hit": Case(image([0.9], [[0.8]]), voc=1, cim=1, sds=1, coco=1),
+    "one miss": Case(image([0.9], [[0.3]]), voc=0, cim=0, sds=0, coco=0),
     "nothing predicted": Case(
         Overlaps(np.zeros(0), np.zeros(0, int), np.zeros((0, 1)), np.zeros(1, int), *np.zeros((2, 1), bool)),
         voc=0, cim=0, sds=0, coco=0,
     ),
-    "nothing to find": Case(picture([0.9], np.zeros((1, 0))), voc=NONE, cim=0, sds=NONE, coco=NONE),
-    "overlap of exactly the threshold hits unless strict": Case(picture([0.9], [[0.5]]), voc=1, cim=1, sds=0, coco=1),
+    "nothing to find": Case(image([0.9], np.zeros((1, 0))), voc=NONE, cim=0, sds=NONE, coco=NONE),
+    "overlap of exactly the threshold hits unless strict": Case(image([0.9], [[0.5]]), voc=1, cim=1, sds=0, coco=1),
     # Both instances are overlapped by the second prediction, most of all the one that is taken.
     "taken best instance: wrong by best, next one by free": Case(
-        picture([0.9, 0.8], [[0.8, 0.0], [0.7, 0.6]]), voc=0.5, cim=1, sds=1, coco=1
+        image([0.9, 0.8], [[0.8, 0.0], [0.7, 0.6]]), voc=0.5, cim=1, sds=1, coco=1
     ),
     # Order: first takes the only instance, second is a duplicate, third hits. Recall 1/2 1/2 1, precision 1 1/2 2/3.
     # Area 1/2 + 1/2 * 2/3 = 5/6; 51 of 101 recalls (0 to .50) have precision 1, 50 have 2/3.
     "duplicate is wrong": Case(
-        picture([0.9, 0.8, 0.7], [[0.9, 0.0], [0.8, 0.0], [0.0, 0.9]]),
+        image([0.9, 0.8, 0.7], [[0.9, 0.0], [0.8, 0.0], [0.0, 0.9]]),
         voc=5 / 6, cim=(51 + 50 * 2 / 3) / 101, sds=5 / 6, coco=(51 + 50 * 2 / 3) / 101,
     ),
     # Recall 1/3 1/3 2/3, precision 1 1/2 2/3: 34 recalls (0 to .33) at 1, 33 (.34 to .66) at 2/3, the rest at 0.
     "area is exact, coco101 a grid": Case(
-        picture([0.9, 0.8, 0.7], [[0.9, 0, 0], [0, 0, 0], [0, 0.9, 0]]),
+        image([0.9, 0.8, 0.7], [[0.9, 0, 0], [0, 0, 0], [0, 0.9, 0]]),
         voc=5 / 9, cim=(34 + 33 * 2 / 3) / 101, sds=5 / 9, coco=(34 + 33 * 2 / 3) / 101,
     ),
     "absent class: left out, or zero": Case(
-        picture([0.9, 0.8], [[0.9], [0.9]], classes=[0, 1]), classes=2, voc=1, cim=0.5, sds=1, coco=1
+        image([0.9, 0.8], [[0.9], [0.9]], classes=[0, 1]), classes=2, voc=1, cim=0.5, sds=1, coco=1
     ),
     "another class hits nothing": Case(
-        picture([0.9], [[0.9]], classes=[1], truth_classes=[0]), classes=2, voc=0, cim=0, sds=0, coco=0
+        image([0.9], [[0.9]], classes=[1], ground_truth_classes=[0]), classes=2, voc=0, cim=0, sds=0, coco=0
     ),
     "equal scores keep their order, wrong one first": Case(
-        picture([0.5, 0.5], [[0.0], [0.9]]), voc=0.5, cim=0.5, sds=0.5, coco=0.5
+        image([0.5, 0.5], [[0.0], [0.9]]), voc=0.5, cim=0.5, sds=0.5, coco=0.5
     ),
     "equal scores keep their order, right one first": Case(
-        picture([0.5, 0.5], [[0.9], [0.0]]), voc=1, cim=1, sds=1, coco=1
+        image([0.5, 0.5], [[0.9], [0.0]]), voc=1, cim=1, sds=1, coco=1
     ),
     "predictions in a crowd do not count": Case(
-        picture([0.9, 0.8, 0.7], [[0, 0.9], [0, 0.6], [0.9, 0]], crowd=[False, True]), voc=1, cim=1, sds=1, coco=1
+        image([0.9, 0.8, 0.7], [[0, 0.9], [0, 0.6], [0.9, 0]], crowd=[False, True]), voc=1, cim=1, sds=1, coco=1
     ),
     "a crowd is no instance to find": Case(
-        picture([0.9], [[0.9]], crowd=[True]), voc=NONE, cim=0, sds=NONE, coco=NONE
+        image([0.9], [[0.9]], crowd=[True]), voc=NONE, cim=0, sds=NONE, coco=NONE
     ),
     "a crowd does not take what hits an instance": Case(
-        picture([0.9], [[0.6, 1.0]], crowd=[False, True]), voc=1, cim=1, sds=1, coco=1
+        image([0.9], [[0.6, 1.0]], crowd=[False, True]), voc=1, cim=1, sds=1, coco=1
     ),
     "difficult instances count": Case(
-        picture([0.9], [[0.9, 0.0]], difficult=[False, True]), voc=0.5, cim=51 / 101, sds=0.5, coco=51 / 101
+        image([0.9], [[0.9, 0.0]], difficult=[False, True]), voc=0.5, cim=51 / 101, sds=0.5, coco=51 / 101
     ),
     "ignored difficult instances and matches with them do not count": Case(
-        picture([0.9, 0.8], [[0.0, 0.9], [0.9, 0.0]], difficult=[False, True]),
+        image([0.9, 0.8], [[0.0, 0.9], [0.9, 0.0]], difficult=[False, True]),
         voc=1, cim=1, sds=1, coco=1, difficult="ignore",
     ),
     "a second match with an ignored difficult instance: ignored by best (VOC), wrong by free (pycocotools)": Case(
-        picture([0.9, 0.8, 0.7], [[0.0, 0.9], [0.0, 0.9], [0.9, 0.0]], difficult=[False, True]),
+        image([0.9, 0.8, 0.7], [[0.0, 0.9], [0.0, 0.9], [0.9, 0.0]], difficult=[False, True]),
         voc=1, cim=0.5, sds=0.5, coco=0.5, difficult="ignore",
     ),
     # Best: the first looks at the difficult one and is ignored, the second hits. Free: the first takes the counted one.
     "a free instance that counts goes before an ignored difficult one": Case(
-        picture([0.9, 0.8], [[0.6, 0.9, 0.0], [0.6, 0.0, 0.0]], difficult=[False, True, False]),
+        image([0.9, 0.8], [[0.6, 0.9, 0.0], [0.6, 0.0, 0.0]], difficult=[False, True, False]),
         voc=0.5, cim=51 / 101, sds=0.5, coco=51 / 101, difficult="ignore",
     ),
-    "the hundred best of a picture and class": Case(
-        picture(np.linspace(0.9, 0.1, 101), np.eye(101)[:, 100:]), voc=1 / 101, cim=0, sds=1 / 101, coco=0
+    "the hundred best of an image and class": Case(
+        image(np.linspace(0.9, 0.1, 101), np.eye(101)[:, 100:]), voc=1 / 101, cim=0, sds=1 / 101, coco=0
     ),
     "the limit is of each class": Case(
-        picture(np.linspace(0.9, 0.1, 101), np.eye(101)[:, 100:], classes=[1] * 50 + [0] * 51),
+        image(np.linspace(0.9, 0.1, 101), np.eye(101)[:, 100:], classes=[1] * 50 + [0] * 51),
         classes=2, voc=1 / 51, cim=1 / 51 / 2, sds=1 / 51, coco=1 / 51,
     ),
 }  # fmt: skip
@@ -122,7 +124,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_presets_give_what_was_worked_out_by_hand(case: Case, name: str) -> None:
     rule = preset(name, difficult=case.difficult)
-    found = average_precision([case.picture], class_count=case.classes, thresholds=[0.5], rule=rule)
+    found = average_precision([case.image], class_count=case.classes, thresholds=[0.5], rule=rule)
     assert found.mean[0] == pytest.approx(getattr(case, name), nan_ok=True, abs=1e-12)
 
 
@@ -132,43 +134,43 @@ def test_voc07_is_the_mean_at_eleven_recalls() -> None:
     assert interpolated_average(recall, precision, "voc07")[0] == pytest.approx(6 / 11)
 
 
-def test_predictions_are_ordered_over_all_pictures() -> None:
-    # The wrong prediction of the second picture stands between: precision 1, 1/2, 2/3 at recalls 1/2, 1/2, 1.
-    pictures = [picture([0.9, 0.2], [[0.9, 0.0], [0.0, 0.9]]), picture([0.5], np.zeros((1, 0)))]
-    found = average_precision(pictures, class_count=1, thresholds=[0.5], rule=PRESETS["voc"])
+def test_predictions_are_ordered_over_all_images() -> None:
+    # The wrong prediction of the second image stands between: precision 1, 1/2, 2/3 at recalls 1/2, 1/2, 1.
+    images = [image([0.9, 0.2], [[0.9, 0.0], [0.0, 0.9]]), image([0.5], np.zeros((1, 0)))]
+    found = average_precision(images, class_count=1, thresholds=[0.5], rule=PRESETS["voc"])
     assert found.mean[0] == pytest.approx(5 / 6)
 
 
 def test_all_thresholds_at_once_are_one_at_a_time() -> None:
-    pictures = [_random_picture(np.random.default_rng(seed)) for seed in range(20)]
+    images = [_random_image(np.random.default_rng(seed)) for seed in range(20)]
     for rule in PRESETS.values():
-        together = average_precision(pictures, class_count=3, thresholds=COCO_THRESHOLDS, rule=rule).per_class
+        together = average_precision(images, class_count=3, thresholds=COCO_THRESHOLDS, rule=rule).per_class
         for t, threshold in enumerate(COCO_THRESHOLDS):
-            alone = average_precision(pictures, class_count=3, thresholds=[threshold], rule=rule).per_class
+            alone = average_precision(images, class_count=3, thresholds=[threshold], rule=rule).per_class
             np.testing.assert_allclose(together[:, t], alone[:, 0], rtol=1e-12)
 
 
-def test_no_picture_has_no_mean_and_zero_for_cim() -> None:
+def test_no_image_has_no_mean_and_zero_for_cim() -> None:
     assert np.isnan(average_precision([], class_count=2, thresholds=[0.5], rule=PRESETS["voc"]).mean).all()
     assert average_precision([], class_count=2, thresholds=[0.5], rule=PRESETS["cim"]).mean.tolist() == [0]
 
 
-def _random_picture(generator: np.random.Generator, grid: int = 5) -> Overlaps:
+def _random_image(generator: np.random.Generator, grid: int = 5) -> Overlaps:
     """Overlaps with many ties: values and scores lie on a coarse grid that meets the thresholds."""
     detections, instances = generator.integers(0, 9), generator.integers(0, 6)
     return Overlaps(
         scores=generator.integers(0, 4, detections) / 4,
         classes=generator.integers(0, 3, detections),
         overlap=generator.integers(0, grid, (detections, instances)) / (grid - 1),
-        truth_classes=generator.integers(0, 3, instances),
+        ground_truth_classes=generator.integers(0, 3, instances),
         crowd=generator.random(instances) < 0.2,
         difficult=generator.random(instances) < 0.2,
     )
 
 
 def _plain_hits(shown: Overlaps, rule: Rule, threshold: float, label: int) -> list[tuple[float, str]]:
-    """One class of one picture, pair by pair: (score, "hit" | "wrong" | "ignored") of each prediction."""
-    columns = [g for g in range(len(shown.crowd)) if shown.truth_classes[g] == label]
+    """One class of one image, pair by pair: (score, "hit" | "wrong" | "ignored") of each prediction."""
+    columns = [g for g in range(len(shown.crowd)) if shown.ground_truth_classes[g] == label]
     skipped = {g for g in columns if shown.difficult[g] and rule.difficult == "ignore"}
     rows = sorted((d for d in range(len(shown.scores)) if shown.classes[d] == label), key=lambda d: -shown.scores[d])
     taken: set[int] = set()
@@ -197,13 +199,13 @@ def _plain_hits(shown: Overlaps, rule: Rule, threshold: float, label: int) -> li
     return found
 
 
-def _plain_ap(pictures: list[Overlaps], rule: Rule, threshold: float, label: int) -> float:
-    found = [entry for shown in pictures for entry in _plain_hits(shown, rule, threshold, label)]
+def _plain_ap(images: list[Overlaps], rule: Rule, threshold: float, label: int) -> float:
+    found = [entry for shown in images for entry in _plain_hits(shown, rule, threshold, label)]
     positives = sum(
-        shown.truth_classes[g] == label
+        shown.ground_truth_classes[g] == label
         and not shown.crowd[g]
         and not (shown.difficult[g] and rule.difficult == "ignore")
-        for shown in pictures
+        for shown in images
         for g in range(len(shown.crowd))
     )
     if not positives:
@@ -238,10 +240,10 @@ RULES = st.builds(
 @given(rule=RULES, seed=st.integers(0, 10**6), count=st.integers(1, 5))
 def test_equals_the_plain_loop_under_every_rule(rule: Rule, seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
-    pictures = [_random_picture(generator) for _ in range(count)]
+    images = [_random_image(generator) for _ in range(count)]
     thresholds = [0.25, 0.5, 0.75, 0.9]
-    found = average_precision(pictures, class_count=3, thresholds=thresholds, rule=rule)
-    expected = [[_plain_ap(pictures, rule, t, label) for t in thresholds] for label in range(3)]
+    found = average_precision(images, class_count=3, thresholds=thresholds, rule=rule)
+    expected = [[_plain_ap(images, rule, t, label) for t in thresholds] for label in range(3)]
     np.testing.assert_allclose(found.per_class, expected, atol=1e-12)
 
 
@@ -257,20 +259,20 @@ def _blobs(generator: np.random.Generator, count: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(12))
 def test_coco_preset_equals_pycocotools_with_crowds_and_ties(records, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    coco, pictures = CocoEvaluation(3), []
+    coco, images = CocoEvaluation(3), []
     for i in range(15):
         predicted, annotated = generator.integers(0, 12), generator.integers(0, 7)
         found = records.instances(
             str(i), _blobs(generator, predicted), generator.integers(0, 3, predicted),
             np.sort(generator.integers(0, 6, predicted) / 6)[::-1],
         )  # fmt: skip
-        truth = records.truth(
+        ground_truth = records.ground_truth(
             str(i), _blobs(generator, annotated), generator.integers(0, 3, annotated),
             crowd=generator.random(annotated) < 0.3,
         )  # fmt: skip
-        pictures.append(overlaps_with_truth(found, truth, void="background"))
-        coco.add(found, truth, void="background")
-    ours = average_precision(pictures, class_count=3, thresholds=COCO_THRESHOLDS, rule=PRESETS["coco"])
+        images.append(overlaps_with_ground_truth(found, ground_truth, void="background"))
+        coco.add(found, ground_truth, void="background")
+    ours = average_precision(images, class_count=3, thresholds=COCO_THRESHOLDS, rule=PRESETS["coco"])
     theirs = coco.summary()
     assert theirs.overall["AP"] == pytest.approx(ours.mean.mean(), abs=1e-9)
     assert theirs.overall["AP50"] == pytest.approx(ours.mean[0], abs=1e-9)
@@ -282,7 +284,7 @@ def test_coco_preset_equals_pycocotools_with_crowds_and_ties(records, seed: int)
 
 def test_pycocotools_gives_zero_without_predictions_and_prints_nothing(records, capsys) -> None:
     coco = CocoEvaluation(2)
-    coco.add(records.instances("a"), records.truth("a", [(0, 3, 0, 3)]), void="background")
+    coco.add(records.instances("a"), records.ground_truth("a", [(0, 3, 0, 3)]), void="background")
     overall = coco.summary().overall
     assert (overall["AP"], overall["AP50"], overall["APs"]) == (0, 0, 0)
     assert np.isnan(overall["APl"])

@@ -13,7 +13,7 @@ from stages.evaluation.best_overlap import (
     mean_average_best_overlap,
     recall,
 )
-from stages.evaluation.overlaps import Overlaps, overlaps_with_truth, shared_pixels
+from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth, shared_pixels
 from stages.ops.regions import Regions
 
 
@@ -44,35 +44,35 @@ def test_masks_of_another_size_are_refused_with_both_sizes() -> None:
 def test_void_background_punishes_covering_it_and_ignore_does_not(records) -> None:
     ring = np.zeros((6, 10), bool)
     ring[0:4, 4] = True  # one column right of the object
-    truth = records.truth("a", [(0, 4, 0, 4)], void=ring)
+    ground_truth = records.ground_truth("a", [(0, 4, 0, 4)], void=ring)
     found = records.instances("a", [(0, 4, 0, 5)])
-    assert overlaps_with_truth(found, truth, void="background").overlap == pytest.approx(16 / 20)
-    assert overlaps_with_truth(found, truth, void="ignore").overlap == pytest.approx(1)
+    assert overlaps_with_ground_truth(found, ground_truth, void="background").overlap == pytest.approx(16 / 20)
+    assert overlaps_with_ground_truth(found, ground_truth, void="ignore").overlap == pytest.approx(1)
 
 
 def test_overlap_with_a_crowd_is_the_share_of_the_prediction(records) -> None:
-    truth = records.truth("a", [(0, 4, 0, 10), (0, 4, 0, 10)], crowd=[True, False])
+    ground_truth = records.ground_truth("a", [(0, 4, 0, 10), (0, 4, 0, 10)], crowd=[True, False])
     found = records.instances("a", [(2, 6, 0, 5)])
-    shown = overlaps_with_truth(found, truth, void="background")
+    shown = overlaps_with_ground_truth(found, ground_truth, void="background")
     assert shown.overlap.tolist() == [[10 / 20, 10 / (20 + 40 - 10)]]
 
 
 def test_an_empty_prediction_overlaps_nothing(records) -> None:
-    truth = records.truth("a", [(0, 4, 0, 4), (0, 4, 0, 4)], crowd=[False, True])
+    ground_truth = records.ground_truth("a", [(0, 4, 0, 4), (0, 4, 0, 4)], crowd=[False, True])
     found = records.instances("a", [(0, 0, 0, 0)])
-    assert overlaps_with_truth(found, truth, void="background").overlap.tolist() == [[0, 0]]
+    assert overlaps_with_ground_truth(found, ground_truth, void="background").overlap.tolist() == [[0, 0]]
 
 
 def test_scores_that_are_not_finite_are_refused(records) -> None:
     found = records.instances("a", [(0, 4, 0, 4)], scores=[np.nan])
-    with pytest.raises(ValueError, match=r"picture 'a' hold scores that are not finite"):
-        overlaps_with_truth(found, records.truth("a"), void="background")
+    with pytest.raises(ValueError, match=r"image 'a' hold scores that are not finite"):
+        overlaps_with_ground_truth(found, records.ground_truth("a"), void="background")
 
 
-def test_size_error_names_the_picture(records) -> None:
+def test_size_error_names_the_image(records) -> None:
     found = records.instances("a", [(0, 1, 0, 1)], size=(5, 5))
-    with pytest.raises(ValueError, match=r"picture 'a': .*masks of 5x5 and of 6x10 pixels"):
-        overlaps_with_truth(found, records.truth("a"), void="background")
+    with pytest.raises(ValueError, match=r"image 'a': .*masks of 5x5 and of 6x10 pixels"):
+        overlaps_with_ground_truth(found, records.ground_truth("a"), void="background")
 
 
 def test_best_overlap_looks_at_the_same_class_and_counts_the_unpredicted_as_zero() -> None:
@@ -80,7 +80,7 @@ def test_best_overlap_looks_at_the_same_class_and_counts_the_unpredicted_as_zero
         scores=np.array([0.9, 0.8]),
         classes=np.array([0, 1]),
         overlap=np.array([[0.4, 0.9, 0.2], [0.8, 0.6, 0.3]]),
-        truth_classes=np.array([0, 1, 2]),
+        ground_truth_classes=np.array([0, 1, 2]),
         crowd=np.zeros(3, bool),
         difficult=np.zeros(3, bool),
     )

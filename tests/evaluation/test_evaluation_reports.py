@@ -32,15 +32,15 @@ def output(tmp_path: Path) -> Path:
 
 
 def test_proposals_are_measured_whatever_their_class(write, records, output: Path) -> None:
-    # Best overlaps: left 12/16 = .75, right 0 (no proposal touches it); the picture without masks only counts.
+    # Best overlaps: left 12/16 = .75, right 0 (no proposal touches it); the image without masks only counts.
     found = write(records.proposals("a", [(0, 3, 0, 4), (0, 1, 0, 1)]), records.proposals("b"))
-    truth = write(records.truth("a", [LEFT, RIGHT], [0, 1]), records.truth("b", annotated=False))
-    report_proposals(proposals=found, ground_truth=truth, output=output, settings=PROPOSALS)
+    ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], [0, 1]), records.ground_truth("b", annotated=False))
+    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
     report = json.loads(output.read_text())
     assert (report["ABO"], report["MABO"]) == (37.5, 37.5)
     assert report["recall"] == {"0.5": 50, "0.75": 50, "0.9": 0}
     assert report["AR"] == pytest.approx(100 * (0.5 + 0.5 + 0.5 + 0) / 4)
-    assert report["proposals"] == {"total": 2, "mean": 1, "min": 0, "max": 2, "pictures_without": 1}
+    assert report["proposals"] == {"total": 2, "mean": 1, "min": 0, "max": 2, "images_without": 1}
     assert (report["source"], report["supervision"]) == ("heg", "label-free")
     assert (report["n_images"], report["n_images_left_out"], report["n_instances"]) == (1, 1, 2)
     assert report["per_class"]["cat"] == {"n_instances": 1, "ABO": 75}
@@ -49,28 +49,28 @@ def test_proposals_are_measured_whatever_their_class(write, records, output: Pat
 def test_proposals_of_void_and_crowds(write, records, output: Path) -> None:
     void = np.zeros((6, 10), bool)
     void[0:4, 4] = True
-    truth = write(records.truth("a", [LEFT, RIGHT], crowd=[False, True], void=void))
+    ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], crowd=[False, True], void=void))
     found = write(records.proposals("a", [(0, 4, 0, 5)]))
-    report_proposals(proposals=found, ground_truth=truth, output=output, settings=PROPOSALS)
+    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
     report = json.loads(output.read_text())
     assert (report["ABO"], report["n_instances"]) == (100, 1)
 
 
 def test_report_without_instances_is_null(write, records, output: Path) -> None:
-    found, truth = write(records.proposals("a", [LEFT])), write(records.truth("a", annotated=False))
-    report_proposals(proposals=found, ground_truth=truth, output=output, settings=PROPOSALS)
+    found, ground_truth = write(records.proposals("a", [LEFT])), write(records.ground_truth("a", annotated=False))
+    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
     report = json.loads(output.read_text())
     assert report["ABO"] is report["AR"] is report["recall"]["0.5"] is None
 
 
 def test_classification_ap_is_the_area_below_the_envelope() -> None:
-    # cat: order right, wrong, right: precision 1, 1/2, 2/3 at recalls 1/2, 1/2, 1. dog: no picture is tagged.
+    # cat: order right, wrong, right: precision 1, 1/2, 2/3 at recalls 1/2, 1/2, 1. dog: no image is tagged.
     tags = np.array([[True, False], [False, False], [True, False]])
     scores = np.array([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
     np.testing.assert_allclose(classification_average_precision(scores, tags), [5 / 6, np.nan])
 
 
-def test_cues_report_classification_of_tagged_pictures(write, records, output: Path) -> None:
+def test_cues_report_classification_of_tagged_images(write, records, output: Path) -> None:
     images = write(
         records.image("a", (True, False)), records.image("b", (False, True)), records.image("c", (False, False))
     )
@@ -84,20 +84,20 @@ def test_cues_report_classification_of_tagged_pictures(write, records, output: P
 
 
 def test_cues_report_what_peaks_hit(write, records, output: Path) -> None:
-    # Two cats, one hit; a weaker peak on the ground; a peak of the untagged class; a peak in a crowd of cats.
-    truth = write(records.truth("a", [LEFT, (5, 6, 0, 2), RIGHT], crowd=[False, False, True]))
+    # Two cats, one hit; a weaker peak on the background; a peak of the untagged class; a peak in a crowd of cats.
+    ground_truth = write(records.ground_truth("a", [LEFT, (5, 6, 0, 2), RIGHT], crowd=[False, False, True]))
     peaks, classes = [(1, 1), (5, 5), (1, 7), (1, 1)], [0, 0, 0, 1]
     cues = write(records.cues("a", (1, 1), peaks, classes, [3.0, 2.0, 1.0, 9.0]))
-    report_cues(images=write(records.image("a")), cues=cues, output=output, ground_truth=truth)
+    report_cues(images=write(records.image("a")), cues=cues, output=output, ground_truth=ground_truth)
     pointing = json.loads(output.read_text())["pointing"]
     assert (pointing["n_peaks"], pointing["n_instances"]) == (2, 2)
     assert (pointing["peaks_in_instances"], pointing["instances_hit"], pointing["strongest_peak_hits"]) == (50, 50, 100)
 
 
 def test_pointing_counts_a_class_without_a_peak_as_missed(write, records, output: Path) -> None:
-    truth = write(records.truth("a", [LEFT, RIGHT], [0, 1]))
+    ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], [0, 1]))
     cues = write(records.cues("a", (1, 1), [(5, 9)], [1]))
-    report_cues(images=write(records.image("a", (True, True))), cues=cues, output=output, ground_truth=truth)
+    report_cues(images=write(records.image("a", (True, True))), cues=cues, output=output, ground_truth=ground_truth)
     pointing = json.loads(output.read_text())["pointing"]
     assert pointing["strongest_peak_hits"] == 0
     assert pointing["per_class"]["cat"] == {
@@ -115,9 +115,9 @@ def test_cluster_labels_are_measured_by_hand(write, records, output: Path) -> No
     # Cluster 1 (cat): IoU 1 and 8/16; cluster 2 (dog): 4/16 of the dog; then background and an ignored proposal.
     rectangles = [LEFT, (0, 2, 0, 4), (0, 1, 6, 10), (5, 6, 0, 9), (4, 6, 0, 9)]
     labels = write(records.cluster_labels("a", [1, 1, 2, 3, 0], [0, 0, 1, -1, -1]))
-    truth = write(records.truth("a", [LEFT, RIGHT, (4, 6, 4, 6)], [0, 1, 0]))
+    ground_truth = write(records.ground_truth("a", [LEFT, RIGHT, (4, 6, 4, 6)], [0, 1, 0]))
     report_cluster_labels(
-        cluster_labels=labels, proposals=write(records.proposals("a", rectangles)), ground_truth=truth, output=output,
+        cluster_labels=labels, proposals=write(records.proposals("a", rectangles)), ground_truth=ground_truth, output=output,
         settings=LABELS,
     )  # fmt: skip
     report = json.loads(output.read_text())
@@ -132,9 +132,9 @@ def test_cluster_labels_are_measured_by_hand(write, records, output: Path) -> No
 
 def test_a_label_of_another_class_is_wrong_however_well_it_fits(write, records, output: Path) -> None:
     labels = write(records.cluster_labels("a", [1], [1]))
-    proposals, truth = write(records.proposals("a", [LEFT])), write(records.truth("a", [LEFT], [0]))
+    proposals, ground_truth = write(records.proposals("a", [LEFT])), write(records.ground_truth("a", [LEFT], [0]))
     report_cluster_labels(
-        cluster_labels=labels, proposals=proposals, ground_truth=truth, output=output, settings=LABELS
+        cluster_labels=labels, proposals=proposals, ground_truth=ground_truth, output=output, settings=LABELS
     )
     report = json.loads(output.read_text())
     assert (report["precision"], report["recall"], report["clusters"]["best_iou"]) == (0, 0, 0)
@@ -143,9 +143,9 @@ def test_a_label_of_another_class_is_wrong_however_well_it_fits(write, records, 
 def test_labels_in_a_crowd_are_neither_right_nor_wrong(write, records, output: Path) -> None:
     labels = write(records.cluster_labels("a", [1, 1], [0, 0]))
     proposals = write(records.proposals("a", [LEFT, (0, 2, 6, 8)]))
-    truth = write(records.truth("a", [LEFT, RIGHT], crowd=[False, True]))
+    ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], crowd=[False, True]))
     report_cluster_labels(
-        cluster_labels=labels, proposals=proposals, ground_truth=truth, output=output, settings=LABELS
+        cluster_labels=labels, proposals=proposals, ground_truth=ground_truth, output=output, settings=LABELS
     )
     report = json.loads(output.read_text())
     assert (report["precision"], report["recall"], report["proposals"]["labelled_in_crowds"]) == (100, 100, 1)
@@ -154,9 +154,9 @@ def test_labels_in_a_crowd_are_neither_right_nor_wrong(write, records, output: P
 def test_labels_of_other_proposals_are_refused(write, records, output: Path) -> None:
     paths = {
         "cluster_labels": write(records.cluster_labels("a", [1], [0])), "proposals": write(records.proposals("a")),
-        "ground_truth": write(records.truth("a")),
+        "ground_truth": write(records.ground_truth("a")),
     }  # fmt: skip
-    with pytest.raises(ValueError, match="picture 'a': 1 cluster labels for 0 proposals"):
+    with pytest.raises(ValueError, match="image 'a': 1 cluster labels for 0 proposals"):
         report_cluster_labels(**paths, output=output, settings=LABELS)
 
 
@@ -181,7 +181,7 @@ def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:
     runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b|c", masks={"voc": {"mAP50": 40.0}})]
     _compare(tmp_path, runs)
     lines = (tmp_path / "t.md").read_text().splitlines()
-    assert lines[0].startswith("toy val, 3 pictures, in percent; ")
+    assert lines[0].startswith("toy val, 3 images, in percent; ")
     assert lines[2:] == [
         "| run | method | supervision | mAP50 (voc) | AP50 (coco) | ABO (over instances) | MABO (over classes) |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -249,7 +249,7 @@ def test_every_split_has_a_table_of_its_own(tmp_path: Path) -> None:
         ({"treatment": {"void": "ignore"}}, "has treatment"),
         ({"run": "a"}, "are both of run 'a'"),
     ],
-    ids=["other pictures", "void treated otherwise", "the same run twice"],
+    ids=["other images", "void treated otherwise", "the same run twice"],
 )
 def test_runs_that_were_measured_otherwise_are_not_compared(tmp_path: Path, changed: dict, message: str) -> None:
     runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b", **changed)]

@@ -1,4 +1,4 @@
-"""A small split of pictures with predictions for the tests of exports."""
+"""A small split of images with predictions for the tests of exports."""
 
 import io
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
@@ -32,7 +32,7 @@ def ring() -> np.ndarray:
 
 
 class Split:
-    """Pictures in memory, and what is predicted for each: masks, classes, scores. A test changes what it needs."""
+    """Images in memory, and what is predicted for each: masks, classes, scores. A test changes what it needs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,11 +51,11 @@ class Split:
         header = {"classes": CLASSES, "category_ids": self.category_ids}
         about = {"name": "toy", "kind": self.kind, "split": "val", "root": self.root}
         untagged = sum(not tags for tags in self.tags.values())
-        pictures = [self._picture(picture) for picture in self.paths]
-        found = [self._instances(picture) for picture in self.predicted]
+        images = [self._image(image) for image in self.paths]
+        found = [self._instances(image) for image in self.predicted]
         made = {"run": "cim", "method": "cim", "supervision": "image tags"} | instances_header
         return {
-            "images": self._artifact("images", Picture, pictures, header | about | {"untagged": untagged}),
+            "images": self._artifact("images", ImageRecord, images, header | about | {"untagged": untagged}),
             "instances": self._artifact("instances", Instances, found, header | made),
         }
 
@@ -67,21 +67,21 @@ class Split:
                 writer.append(record)
         return path
 
-    def _picture(self, picture: str) -> Picture:
+    def _image(self, image: str) -> ImageRecord:
         buffer = io.BytesIO()
-        Image.fromarray(np.full((*self.sizes[picture], 3), 90, np.uint8)).save(buffer, format="PNG")
-        path, encoded = self.paths[picture], np.frombuffer(buffer.getvalue(), np.uint8)
-        height, width = self.sizes[picture]
-        return Picture(
-            picture=picture, path=path, encoded=encoded[:0] if path else encoded, height=height, width=width,
-            file_size=encoded.size, digest="", tags=np.isin(np.arange(len(CLASSES)), self.tags[picture]),
+        Image.fromarray(np.full((*self.sizes[image], 3), 90, np.uint8)).save(buffer, format="PNG")
+        path, encoded = self.paths[image], np.frombuffer(buffer.getvalue(), np.uint8)
+        height, width = self.sizes[image]
+        return ImageRecord(
+            image=image, path=path, encoded=encoded[:0] if path else encoded, height=height, width=width,
+            file_size=encoded.size, digest="", tags=np.isin(np.arange(len(CLASSES)), self.tags[image]),
         )  # fmt: skip
 
-    def _instances(self, picture: str) -> Instances:
-        masks, classes, scores = self.predicted[picture]
-        stacked = np.stack(masks) if masks else np.zeros((0, *self.sizes[picture]), bool)
+    def _instances(self, image: str) -> Instances:
+        masks, classes, scores = self.predicted[image]
+        stacked = np.stack(masks) if masks else np.zeros((0, *self.sizes[image]), bool)
         return Instances(
-            picture=picture,
+            image=image,
             **packed_fields(Regions.from_masks(stacked)),
             classes=np.array(classes, np.int32),
             scores=np.array(scores, np.float32),

@@ -41,9 +41,9 @@ def test_pycocotools_loads_every_mask_with_class_box_area_and_score(split, coco_
     coco = load(output)
     assert [coco.imgs[i]["file_name"] for i in (1, 2, 3)] == ["a.png", "b.png", "sub/c.png"]
     assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == [(1, "cat"), (2, "dog")]
-    for image, picture in enumerate(split.predicted, start=1):
-        found = coco.loadAnns(coco.getAnnIds(imgIds=image))
-        masks, classes, scores = split.predicted[picture]
+    for number, image in enumerate(split.predicted, start=1):
+        found = coco.loadAnns(coco.getAnnIds(imgIds=number))
+        masks, classes, scores = split.predicted[image]
         assert [a["category_id"] - 1 for a in found] == classes
         assert [a["score"] for a in found] == scores
         for annotation, mask in zip(found, masks, strict=True):
@@ -55,8 +55,8 @@ def test_pycocotools_loads_every_mask_with_class_box_area_and_score(split, coco_
 def test_our_own_reader_takes_the_polygons(split, coco_form):
     output = split.folder / "coco.json"
     export_coco(**split.write(), output=output, settings=coco_form("polygons"))
-    truth = CocoJson(output).truth(1, *SIZE, {1: 0, 2: 1}.get)
-    np.testing.assert_array_equal(truth.masks[0], ring())
+    ground_truth = CocoJson(output).ground_truth(1, *SIZE, {1: 0, 2: 1}.get)
+    np.testing.assert_array_equal(ground_truth.masks[0], ring())
 
 
 def test_ids_are_official_where_the_data_set_has_them(official, coco_form):
@@ -72,7 +72,7 @@ def test_ids_are_official_where_the_data_set_has_them(official, coco_form):
 @pytest.mark.parametrize(
     ("kind", "paths", "expected"),
     [
-        pytest.param("folder", ["x/1.jpg", "x/2.jpg", "x/3.jpg"], "x/1.jpg", id="own pictures keep their folder"),
+        pytest.param("folder", ["x/1.jpg", "x/2.jpg", "x/3.jpg"], "x/1.jpg", id="own images keep their folder"),
         pytest.param("voc", ["JPEGImages/1.jpg", "JPEGImages/2.jpg", "JPEGImages/3.jpg"], "1.jpg", id="voc"),
         pytest.param("coco", ["p/a/1.jpg", "p/a/2.jpg", "p/b/3.jpg"], "a/1.jpg", id="subfolders of a coco split"),
         pytest.param("coco", ["p/1.jpg", "pq/2.jpg", "p/3.jpg"], "p/1.jpg", id="folders that begin alike"),
@@ -103,9 +103,9 @@ def test_results_are_what_a_test_server_takes(official, selection):
     assert [set(entry) for entry in results] == [{"image_id", "category_id", "segmentation", "score"}] * 4
     assert {(entry["image_id"], entry["category_id"]) for entry in results} == {(139, 17), (139, 18), (285, 18)}
     assert all(isinstance(entry["segmentation"]["counts"], str) for entry in results)
-    truth = load(_listing(official))
+    ground_truth = load(_listing(official))
     with contextlib.redirect_stdout(io.StringIO()):
-        loaded = truth.loadRes(str(output))
+        loaded = ground_truth.loadRes(str(output))
     np.testing.assert_array_equal(loaded.annToMask(loaded.loadAnns([2])[0]), rectangle(0, 12, 0, 16))
 
 

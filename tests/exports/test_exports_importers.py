@@ -98,11 +98,11 @@ def test_label_studio_reads_polygons_a_shape_a_part(split, coco_form, importer):
 
 @pytest.mark.parametrize("form", ["polygons", "rle"])
 def test_fiftyone_reads_masks_and_scores(split, coco_form, importer, form):
-    pictures = split.folder / "pictures"
-    for picture in split.paths:
-        (pictures / picture).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(pictures / f"{picture}.png")
+    images = split.folder / "images"
+    for image in split.paths:
+        (images / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(images / f"{image}.png")
     export_coco(**split.write(), output=split.folder / "coco.json", settings=coco_form(form))
-    found = importer(FIFTYONE, pictures, split.folder / "coco.json")
+    found = importer(FIFTYONE, images, split.folder / "coco.json")
     assert [entry[:2] for entry in found["a.png"]] == [["cat", 0.9], ["dog", 0.5], ["dog", 0.1]]
     assert found["a.png"][0][2] == ring().sum()

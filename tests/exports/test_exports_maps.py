@@ -1,4 +1,4 @@
-"""PNG maps in VOC's form and of instance ids, read back by Pillow and by our own reader of own pictures."""
+"""PNG maps in VOC's form and of instance ids, read back by Pillow and by our own reader of own images."""
 
 import csv
 
@@ -27,7 +27,7 @@ def test_where_instances_overlap_the_best_wins_and_hidden_ones_get_no_number():
     np.testing.assert_array_equal(numbers, expected)
 
 
-def test_a_map_of_nothing_is_ground():
+def test_a_map_of_nothing_is_background():
     numbers, visible = instance_map(Regions.empty(3, 4))
     assert (numbers.shape, numbers.any(), len(visible)) == ((3, 4), False, 0)
 
@@ -64,7 +64,7 @@ def test_on_voc_classes_have_their_official_numbers(split, selection):
 
 
 def crowd(split, count: int) -> None:
-    """As many instances of one pixel each in picture a."""
+    """As many instances of one pixel each in image a."""
     masks = [rectangle(i // 32, i // 32 + 1, i % 32, i % 32 + 1) for i in range(count)]
     split.predicted["a"] = (masks, [0] * count, np.linspace(1, 0.5, count).tolist())
 
@@ -93,13 +93,13 @@ def test_ids_take_16_bits_where_8_do_not_hold_them(split, selection, count, mode
         assert np.array(image).max() == count
 
 
-def test_ids_are_masks_that_own_pictures_can_be_given(split, selection):
+def test_ids_are_masks_that_own_images_can_be_given(split, selection):
     export_ids(**split.write(), output=split.folder / "ids", settings=selection())
     masks = PngMasks(split.folder / "ids", dict.fromkeys(split.paths, ""), {"cat": 0, "dog": 1}, None)
-    truth = masks.truth("a", *SIZE)
-    assert truth.classes.tolist() == [0, 1, 1]
-    np.testing.assert_array_equal(truth.masks[0], ring())
-    assert len(masks.truth("sub/c", *SIZE).classes) == 0
+    ground_truth = masks.ground_truth("a", *SIZE)
+    assert ground_truth.classes.tolist() == [0, 1, 1]
+    np.testing.assert_array_equal(ground_truth.masks[0], ring())
+    assert len(masks.ground_truth("sub/c", *SIZE).classes) == 0
     with (split.folder / "ids" / "instances.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows[0] == {"picture": "a", "instance": "1", "class": "cat", "score": "0.9"}
+    assert rows[0] == {"image": "a", "instance": "1", "class": "cat", "score": "0.9"}

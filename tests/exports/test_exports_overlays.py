@@ -12,10 +12,10 @@ from tests.exports.conftest import SIZE, Split, rectangle
 @pytest.fixture
 def split(tmp_path) -> Split:
     split = Split(tmp_path)
-    for picture in split.sizes:
-        split.sizes[picture] = (240, 320)
-        masks, classes, scores = split.predicted[picture]
-        split.predicted[picture] = ([np.kron(mask, np.ones((10, 10), bool)) for mask in masks], classes, scores)
+    for image in split.sizes:
+        split.sizes[image] = (240, 320)
+        masks, classes, scores = split.predicted[image]
+        split.predicted[image] = ([np.kron(mask, np.ones((10, 10), bool)) for mask in masks], classes, scores)
     return split
 
 
@@ -26,7 +26,7 @@ def settings(longer_side: int | None = None, opacity: float = 0.5, threshold: fl
     )
 
 
-def test_every_picture_gets_one_and_masks_are_painted_in_it(split):
+def test_every_image_gets_one_and_masks_are_painted_in_it(split):
     export_overlays(**split.write(), output=split.folder / "overlays", settings=settings())
     found = {str(path.relative_to(split.folder / "overlays")) for path in (split.folder / "overlays").rglob("*.jpg")}
     assert found == {"a.jpg", "b.jpg", "sub/c.jpg"}
@@ -53,7 +53,7 @@ def test_names_are_written_also_where_masks_are_transparent(split):
     assert (drawn.max(axis=2) < 30).any()
 
 
-def test_a_picture_that_has_changed_stops_and_leaves_nothing(split):
+def test_an_image_that_has_changed_stops_and_leaves_nothing(split):
     split.root = str(split.folder)
     split.paths["b"] = "b.png"
     cv2.imwrite(str(split.folder / "b.png"), np.zeros((240, 320, 3), np.uint8))

@@ -74,7 +74,7 @@ def test_the_card_says_what_the_network_learned_from_and_how_good_it_is(argument
     card = arguments["output_card"].read_text()
     for expected in (
         "2 classes: cat, dog", "image tags; proposals of 'heg', which have seen: label-free", "train ab, predict cd",
-        "3\npictures, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 pictures",
+        "3\nimages, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 images",
         "| voc | mAP50 41.3 |", "| coco | AP - |", "steps: 77", "snakemake segment", "## Limits",
     ):  # fmt: skip
         assert expected in card, expected
@@ -90,17 +90,17 @@ def elsewhere(arguments, monkeypatch):
     """The project of config.yaml in a fresh clone with the packed overlay."""
     pack_model(**arguments)
     monkeypatch.setenv("TAGMASK_MODEL", "/model")
-    monkeypatch.setenv("TAGMASK_PICTURES", "/pictures")
+    monkeypatch.setenv("TAGMASK_IMAGES", "/images")
     overlay = yaml.safe_load(arguments["output_segment"].read_text())
     return load_project(merged(copy.deepcopy(BASE), overlay))
 
 
 def test_the_overlay_is_a_whole_configuration_in_a_fresh_clone(arguments, monkeypatch):
     project = elsewhere(arguments, monkeypatch)
-    assert (project.dataset, project.images.kind, project.images.classes) == ("new_pictures", "folder", CLASSES)
+    assert (project.dataset, project.images.kind, project.images.classes) == ("new_images", "folder", CLASSES)
     assert (project.images.splits, project.all_splits) == (["new"], ["new"])
-    assert (project.images.folder.splits["new"].pictures, project.images.folder.splits["new"].tags) == (
-        "/pictures",
+    assert (project.images.folder.splits["new"].images, project.images.folder.splits["new"].tags) == (
+        "/images",
         None,
     )
     assert project.measured == ["cim"]
@@ -125,7 +125,7 @@ def test_settings_of_the_model_win_over_those_of_the_clone(arguments, monkeypatc
     assert run.cim.predict.use_tags is False
 
 
-def test_imported_proposals_of_new_pictures_are_asked_for(arguments, monkeypatch):
+def test_imported_proposals_of_new_images_are_asked_for(arguments, monkeypatch):
     changed = configuration("runs: {cim: {proposals: cob}}")
     changed["proposals"]["cob"] = {
         "kind": "mat", "path": "/mine", "prefixes": [""], "count": 9, "supervision": "class-agnostic boundaries",
@@ -146,13 +146,13 @@ def test_a_mask_rcnn_is_packed_without_proposals(arguments, monkeypatch):
     assert project.runs["cim"].trained.mask_rcnn == "/model/weights.safetensors"
     assert project.runs["cim"].mask_rcnn.predict.top_k == 9
     assert "proposals" not in yaml.safe_load(arguments["output_segment"].read_text())
-    assert "At use it needs pictures alone" in arguments["output_card"].read_text()
+    assert "At use it needs images alone" in arguments["output_card"].read_text()
 
 
 def bestie(arguments, run="bestie", **metadata):
     """The arguments for a run of BESTIE, which has no proposals; `arguments` are changed."""
     step = "train_mask_rcnn" if run.endswith("/mask_rcnn") else "train_bestie"
-    overlay = "runs: {bestie: {refinement: mask_rcnn, bestie: {predict: {top_k: 7, use_tags: true}}}}"
+    overlay = "runs: {bestie: {retrain: mask_rcnn, bestie: {predict: {top_k: 7, use_tags: true}}}}"
     save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "step": step, **metadata})
     arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": run}))
     return arguments | {"proposals": None, "settings": settings_of(configuration(overlay), run)}
@@ -169,7 +169,7 @@ def test_bestie_is_packed_without_proposals_and_finds_instances_without_tags(arg
     assert "proposals" not in yaml.safe_load(arguments["output_segment"].read_text())
     card = arguments["output_card"].read_text()
     for expected in (
-        "Method: BESTIE", "Supervision: image tags; by way of semantic maps of 'cam'. At use it needs pictures alone",
+        "Method: BESTIE", "Supervision: image tags; by way of semantic maps of 'cam'. At use it needs images alone",
         "Nobody drew a mask",
     ):  # fmt: skip
         assert expected in card, expected

@@ -23,7 +23,7 @@ def rasterised(parts: list[list[float]], shape: tuple[int, int]) -> np.ndarray:
     [
         pytest.param(rectangle(3, 9, 4, 20), 1, id="rectangle"),
         pytest.param(rectangle(5, 6, 7, 8), 1, id="one pixel"),
-        pytest.param(rectangle(0, 24, 0, 32), 1, id="whole picture"),
+        pytest.param(rectangle(0, 24, 0, 32), 1, id="whole image"),
         pytest.param(rectangle(0, 4, 0, 4) | rectangle(10, 14, 20, 22), 2, id="two parts"),
         pytest.param(rectangle(0, 4, 0, 4) | rectangle(4, 8, 4, 8), 1, id="parts that touch in a corner"),
         pytest.param(rectangle(2, 20, 3, 25) & ~rectangle(6, 15, 8, 20), 1, id="hole"),

@@ -14,7 +14,7 @@ def split(tmp_path) -> Split:
 
 
 def selected(split, **settings) -> list[list[float]]:
-    """Scores of the selected instances, picture by picture."""
+    """Scores of the selected instances, image by image."""
     every = {"score_threshold": 0.0, "top_k": None, "tagged_only": False}
     with read_predictions(**split.write(), settings=SelectionSettings(**every | settings)) as predictions:
         return [prediction.scores.astype(float).round(3).tolist() for prediction in predictions]
@@ -25,7 +25,7 @@ def selected(split, **settings) -> list[list[float]]:
     [
         pytest.param({}, [[0.9, 0.5, 0.1], [0.25], []], id="all"),
         pytest.param({"score_threshold": 0.25}, [[0.9, 0.5], [0.25], []], id="threshold belongs to it"),
-        pytest.param({"top_k": 1}, [[0.9], [0.25], []], id="best of each picture"),
+        pytest.param({"top_k": 1}, [[0.9], [0.25], []], id="best of each image"),
         pytest.param({"tagged_only": True}, [[0.9], [0.25], []], id="tagged classes"),
         pytest.param({"score_threshold": 0.95}, [[], [], []], id="none"),
     ],
@@ -43,9 +43,9 @@ def test_instances_come_best_first_and_empty_masks_not_at_all(split):
     assert selected(split)[0] == [0.4, 0.2]
 
 
-def test_tags_of_untagged_pictures_select_nothing_and_that_is_said(split):
-    split.tags = {picture: [] for picture in split.tags}
-    with pytest.raises(ValueError, match="none of the 3 pictures of .* has a tag.*set it to false"):
+def test_tags_of_untagged_images_select_nothing_and_that_is_said(split):
+    split.tags = {image: [] for image in split.tags}
+    with pytest.raises(ValueError, match="none of the 3 images of .* has a tag.*set it to false"):
         selected(split, tagged_only=True)
     assert selected(split)[1] == [0.25]
 
@@ -56,10 +56,10 @@ def test_other_classes_are_refused(split):
         read_predictions(**paths, settings=_all()).__enter__()
 
 
-def test_pictures_of_another_split_are_refused(split):
+def test_images_of_another_split_are_refused(split):
     split.predicted["z"] = split.predicted["b"]
     split.sizes["z"] = SIZE
-    with pytest.raises(ValueError, match=r"holds 1 pictures that .* does not list, such as 'z'"):
+    with pytest.raises(ValueError, match=r"holds 1 images that .* does not list, such as 'z'"):
         selected(split)
 
 

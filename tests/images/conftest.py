@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import read
 from stages.images.list_images import list_images
 from stages.images.settings import ImagesSettings
 
-SPLIT_FILES = {"pictures": None, "tags": None, "masks": None, "points": None}
+SPLIT_FILES = {"images": None, "tags": None, "masks": None, "points": None}
 BLOCKS: dict[str, Any] = {
     "name": "trial",
     "kind": "shapes",
@@ -29,16 +29,16 @@ BLOCKS: dict[str, Any] = {
         "seed": 0,
         "height": 64,
         "width": 80,
-        "fewest_figures": 2,
-        "most_figures": 4,
-        "most_classes": 2,
-        "smallest_radius": 8.0,
-        "largest_radius": 12.0,
-        "least_visible": 0.6,
+        "min_objects": 2,
+        "max_objects": 4,
+        "max_classes": 2,
+        "min_radius": 8.0,
+        "max_radius": 12.0,
+        "min_visible": 0.6,
         "colour_hint": 0.7,
         "texture_hint": 0.7,
-        "figure_contrast": 0.35,
-        "ground_contrast": 0.15,
+        "object_contrast": 0.35,
+        "background_contrast": 0.15,
         "noise": 5.0,
     },
     "voc": {
@@ -51,7 +51,7 @@ BLOCKS: dict[str, Any] = {
     },
     "coco": {
         "root": None,
-        "splits": {"train": {"pictures": "train", "annotations": "train.json"}},
+        "splits": {"train": {"images": "train", "annotations": "train.json"}},
         "crowd_tags": True,
     },
     "folder": {"splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)}, "void_id": None},
@@ -91,8 +91,12 @@ def listing(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[S
     @contextlib.contextmanager
     def run(kind: str, split: str = "train", **options: Any) -> Iterator[SimpleNamespace]:
         paths = run_listing(tmp_path / "made", kind, split, **options)
-        with read(paths[0], Picture) as images, read(paths[1], GroundTruth) as truth, read(paths[2], Points) as points:
-            yield SimpleNamespace(images=images, truth=truth, points=points)
+        with (
+            read(paths[0], ImageRecord) as images,
+            read(paths[1], GroundTruth) as ground_truth,
+            read(paths[2], Points) as points,
+        ):
+            yield SimpleNamespace(images=images, ground_truth=ground_truth, points=points)
 
     return run
 
@@ -113,7 +117,7 @@ def refused(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def save() -> Callable[..., None]:
-    """Write an array as a picture, making its folder."""
+    """Write an array as an image, making its folder."""
 
     def write(path: Path, pixels: np.ndarray, **options: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,19 +54,19 @@ def test_instances_ids_crowds_and_ignored_are_kept(coco: Path, listing: Any) -> 
         assert made.images.header["category_ids"] == [1, 7]
         assert made.images.header["untagged"] == 1
         assert made.images.ids == ["42", "5"]
-        assert [picture.path for picture in made.images] == ["train/b.jpg", "train/a.jpg"]
+        assert [image.path for image in made.images] == ["train/b.jpg", "train/a.jpg"]
         assert made.images.find("42").tags.tolist() == [True, True]
-        truth = made.truth.find("42")
-        assert truth.annotation_ids.tolist() == [11, 12, 13]
-        assert truth.classes.tolist() == [1, 0, 1]
-        assert truth.crowd.tolist() == [False, True, False]
-        assert truth.difficult.tolist() == [False, False, True]
+        ground_truth = made.ground_truth.find("42")
+        assert ground_truth.annotation_ids.tolist() == [11, 12, 13]
+        assert ground_truth.classes.tolist() == [1, 0, 1]
+        assert ground_truth.crowd.tolist() == [False, True, False]
+        assert ground_truth.difficult.tolist() == [False, False, True]
         square = np.zeros((4, 6), bool)
         square[1:3, 1:3] = True
-        np.testing.assert_array_equal(truth.regions.masks(), [square, CROWD, COMPRESSED])
+        np.testing.assert_array_equal(ground_truth.regions.masks(), [square, CROWD, COMPRESSED])
         assert made.points.find("42").classes.tolist() == [1, 1]  # a crowd has no point
-        assert made.truth.find("5").annotated
-        assert len(made.truth.find("5").classes) == 0
+        assert made.ground_truth.find("5").annotated
+        assert len(made.ground_truth.find("5").classes) == 0
 
 
 def test_classes_select_and_crowds_tag_by_setting(coco: Path, listing: Any) -> None:
@@ -74,17 +74,17 @@ def test_classes_select_and_crowds_tag_by_setting(coco: Path, listing: Any) -> N
         assert made.images[0].tags.tolist() == [False, True]
     with listing("coco", root=coco, classes=["dog"]) as made:
         assert made.images.header["category_ids"] == [7]
-        assert made.truth[0].annotation_ids.tolist() == [11, 13]
+        assert made.ground_truth[0].annotation_ids.tolist() == [11, 13]
 
 
 def test_a_list_without_annotations_is_untagged_and_not_annotated(coco: Path, listing: Any) -> None:
-    # COCO's test sets come as image_info files: pictures and categories only.
+    # COCO's test sets come as image_info files: images and categories only.
     data = annotations()
     del data["annotations"]
     (coco / "train.json").write_text(json.dumps(data))
     with listing("coco", root=coco) as made:
         assert made.images.header["untagged"] == 2
-        assert not any(truth.annotated for truth in made.truth)
+        assert not any(ground_truth.annotated for ground_truth in made.ground_truth)
 
 
 def test_boxes_without_segmentation_give_tags_but_no_masks(coco: Path, listing: Any) -> None:
@@ -93,7 +93,7 @@ def test_boxes_without_segmentation_give_tags_but_no_masks(coco: Path, listing: 
     (coco / "train.json").write_text(json.dumps(data))
     with listing("coco", root=coco) as made:
         assert made.images[0].tags.all()
-        assert not made.truth[0].annotated
+        assert not made.ground_truth[0].annotated
 
 
 def test_an_annotation_without_area_is_kept_empty(coco: Path, listing: Any) -> None:
@@ -101,7 +101,7 @@ def test_an_annotation_without_area_is_kept_empty(coco: Path, listing: Any) -> N
     data["annotations"][0]["segmentation"] = []
     (coco / "train.json").write_text(json.dumps(data))
     with listing("coco", root=coco) as made:
-        assert made.truth[0].regions.areas().tolist() == [0, 6, 4]
+        assert made.ground_truth[0].regions.areas().tolist() == [0, 6, 4]
         assert made.points[0].classes.tolist() == [1]
 
 
@@ -119,9 +119,7 @@ def change(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
     [
         pytest.param(change("annotations", 0, "category_id", value=9), "annotation 11 tags category 9", id="category"),
         pytest.param(change("annotations", 0, "image_id", value=9), "annotation 11 is of image 9, which", id="image"),
-        pytest.param(
-            change("images", 0, "height", value=5), "image 42 is 5x6 pixels .* picture is 4x6", id="picture size"
-        ),
+        pytest.param(change("images", 0, "height", value=5), "image 42 is 5x6 pixels .* image is 4x6", id="image size"),
         pytest.param(
             change("annotations", 2, "segmentation", "size", value=[6, 4]),
             r"annotation 13 .*size is \[6, 4\]",
@@ -141,7 +139,7 @@ def change(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         pytest.param(change("images", 1, "file_name", value="/etc/a.jpg"), "not a path inside", id="absolute path"),
         pytest.param(change("images", 1, value={"id": 3}), "entry of images lacks id or file_name", id="no file name"),
         pytest.param(change("categories", 0, "name", value="person"), "names person more than once", id="name twice"),
-        pytest.param(change("images", value=[]), "lists no pictures", id="no pictures"),
+        pytest.param(change("images", value=[]), "lists no images", id="no images"),
         pytest.param(lambda data: data.pop("categories"), "has no categories", id="no categories"),
     ],
 )
@@ -161,21 +159,21 @@ def test_missing_and_broken_files_are_named(coco: Path, refused: Any) -> None:
     refused(r"train\.json does not exist; set the path of the annotations", "coco", root=coco)
 
 
-def test_real_pictures(real_data: Path, tmp_path: Path, listing: Any) -> None:
+def test_real_images(real_data: Path, tmp_path: Path, listing: Any) -> None:
     root = real_data / "data" / "coco_mini"
     data = json.loads((root / "annotations/instances_val2017.json").read_text())
     data["images"] = data["images"][:6]
     kept = {image["id"] for image in data["images"]}
     data["annotations"] = [a for a in data["annotations"] if a["image_id"] in kept]
     (tmp_path / "few.json").write_text(json.dumps(data))
-    files = {"pictures": "val2017", "annotations": str(tmp_path / "few.json")}
+    files = {"images": "val2017", "annotations": str(tmp_path / "few.json")}
     with listing("coco", "val", root=root, splits={"val": files}) as made:
         assert len(made.images.header["classes"]) == 80
         assert max(made.images.header["category_ids"]) == 90
         areas = {a["id"]: a["area"] for a in data["annotations"] if not a["iscrowd"]}
-        for truth in made.truth:
-            for number, area in zip(truth.annotation_ids, truth.regions.areas(), strict=True):
+        for ground_truth in made.ground_truth:
+            for number, area in zip(ground_truth.annotation_ids, ground_truth.regions.areas(), strict=True):
                 if number in areas:
                     # The official area is the polygon's, not that of its pixels.
                     assert area == pytest.approx(areas[number], rel=0.05, abs=30)
-        assert sum(len(truth.classes) for truth in made.truth) == len(data["annotations"])
+        assert sum(len(ground_truth.classes) for ground_truth in made.ground_truth) == len(data["annotations"])

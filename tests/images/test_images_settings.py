@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from stages.images.settings import ChosenImages, ImagesSettings
 
-FOLDER = {"pictures": "pics", "tags": "tags.csv", "masks": None, "points": None}
+FOLDER = {"images": "pics", "tags": "tags.csv", "masks": None, "points": None}
 
 
 @pytest.mark.parametrize(
@@ -17,15 +17,15 @@ FOLDER = {"pictures": "pics", "tags": "tags.csv", "masks": None, "points": None}
     [
         pytest.param("voc", None, {}, "voc.root is null, but kind is voc: set it", id="voc without root"),
         pytest.param("coco", None, {}, "coco.root is null, but kind is coco: set it", id="coco without root"),
-        pytest.param("folder", ["a"], {}, "folder.splits.train.pictures is null", id="folder without pictures"),
+        pytest.param("folder", ["a"], {}, "folder.splits.train.images is null", id="folder without images"),
         pytest.param("folder", None, {"splits": {"t": FOLDER}}, "classes is null, but kind is folder", id="no classes"),
         pytest.param("shapes", ["disc", "disc"], {}, "names disc more than once", id="class twice"),
         pytest.param("shapes", [], {}, "at least 1 item", id="no class"),
         pytest.param("shapes", None, {"splits": {"train": 0}}, "greater than or equal to 1", id="empty split"),
         pytest.param("shapes", None, {"splits": {"a/b": 1}}, "should match pattern", id="split is no folder name"),
-        pytest.param("shapes", None, {"fewest_figures": 5}, "fewest_figures 5 is above", id="figures reversed"),
-        pytest.param("shapes", None, {"smallest_radius": 13.0}, "smallest_radius 13.0 is above", id="radii reversed"),
-        pytest.param("shapes", None, {"largest_radius": 17.0}, "does not fit a scene of 64x80", id="figure too large"),
+        pytest.param("shapes", None, {"min_objects": 5}, "min_objects 5 is above", id="objects reversed"),
+        pytest.param("shapes", None, {"min_radius": 13.0}, "min_radius 13.0 is above", id="radii reversed"),
+        pytest.param("shapes", None, {"max_radius": 17.0}, "does not fit a scene of 64x80", id="object too large"),
         pytest.param("shapes", None, {"height": "64"}, "valid integer", id="wrong type"),
         pytest.param("shapes", None, {"hieght": 64}, "Extra inputs", id="typo"),
         pytest.param("voc", None, {"root": "x", "image_sets": "Layout"}, "'Segmentation' or 'Main'", id="image sets"),

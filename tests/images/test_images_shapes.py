@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.images.figures import FORMS, form_mask
+from stages.images.objects import FORMS, form_mask
 from stages.images.settings import ImagesSettings
 from stages.images.shapes import Shapes, draw_scene, generator_of
 
@@ -26,24 +26,24 @@ def test_a_form_has_the_area_of_a_disc_of_its_radius(form: str, turn: float, rad
     assert mask[50, 50]
 
 
-def test_a_square_is_filled_by_pixel_centres() -> None:
-    # Half side 1.7 turned by 45 degrees is upright: 3 x 3 pixel centres lie in it.
+def test_a_square_is_filled_by_pixel_centers() -> None:
+    # Half side 1.7 turned by 45 degrees is upright: 3 x 3 pixel centers lie in it.
     mask = form_mask("square", (2, 2), 1.7 * 2 / np.sqrt(np.pi), np.pi / 4, height=5, width=5)
     expected = np.zeros((5, 5), bool)
     expected[1:4, 1:4] = True
     np.testing.assert_array_equal(mask, expected)
 
 
-def test_masks_are_disjoint_visible_and_where_the_figures_are(settings_of: Settings) -> None:
+def test_masks_are_disjoint_visible_and_where_the_objects_are(settings_of: Settings) -> None:
     block = settings_of("shapes").shapes
     for number in range(30):
         scene = draw_scene(block, [0, 1, 2, 3], generator_of(0, "train", number))
         assert scene.rgb.shape == (64, 80, 3)
         assert len(scene.masks) == len(scene.forms) >= 1
         assert scene.masks.sum(0).max() == 1
-        # The smallest figure, its tips cut by the border, and covered as far as is allowed.
-        assert scene.masks.sum((1, 2)).min() >= 0.8 * block.least_visible * np.pi * block.smallest_radius**2
-        assert len(set(scene.forms)) <= block.most_classes
+        # The smallest object, its tips cut by the border, and covered as far as is allowed.
+        assert scene.masks.sum((1, 2)).min() >= 0.8 * block.min_visible * np.pi * block.min_radius**2
+        assert len(set(scene.forms)) <= block.max_classes
 
 
 def test_scenes_have_several_instances_classes_and_occlusion(settings_of: Settings) -> None:
@@ -52,32 +52,32 @@ def test_scenes_have_several_instances_classes_and_occlusion(settings_of: Settin
     counts = np.array([len(scene.forms) for scene in scenes])
     assert {2, 3, 4} <= set(counts.tolist())
     assert np.mean([len(set(scene.forms)) > 1 for scene in scenes]) > 0.25
-    least = np.pi * block.smallest_radius**2
+    least = np.pi * block.min_radius**2
     covered = [mask.sum() < 0.85 * least for scene in scenes for mask in scene.masks]
     assert np.mean(covered) > 0.02
 
 
 def test_a_scene_depends_on_seed_split_and_number_alone(settings_of: Settings) -> None:
-    def pictures(split: str = "train", **block: Any) -> list[bytes]:
+    def images(split: str = "train", **block: Any) -> list[bytes]:
         data = Shapes(settings_of("shapes", **block).chosen(split), split)
-        return [data.embedded(picture) for picture in data.pictures]
+        return [data.embedded(image) for image in data.images]
 
-    first = pictures()
-    assert pictures() == first
-    assert pictures(splits={"train": 9, "val": 1})[:6] == first
+    first = images()
+    assert images() == first
+    assert images(splits={"train": 9, "val": 1})[:6] == first
     assert len(set(first)) == 6
-    assert not set(first) & set(pictures("val"))
-    assert not set(first) & set(pictures(seed=1))
+    assert not set(first) & set(images("val"))
+    assert not set(first) & set(images(seed=1))
 
 
 def test_selected_classes_are_the_only_ones_drawn(settings_of: Settings) -> None:
     data = Shapes(settings_of("shapes", classes=["star", "disc"]).chosen("train"), "train")
     assert data.category_ids == [4, 1]
-    tagged = {tag for picture in data.pictures for tag in data.tags(picture)}
+    tagged = {tag for image in data.images for tag in data.tags(image)}
     assert tagged == {0, 1}
-    for picture in data.pictures:
-        truth = data.truth(picture, 64, 80)
-        assert set(truth.classes.tolist()) == data.tags(picture)
+    for image in data.images:
+        ground_truth = data.ground_truth(image, 64, 80)
+        assert set(ground_truth.classes.tolist()) == data.tags(image)
 
 
 def test_an_unknown_class_is_named(settings_of: Settings) -> None:
@@ -88,11 +88,11 @@ def test_an_unknown_class_is_named(settings_of: Settings) -> None:
 def test_colour_hints_at_the_class_but_does_not_settle_it(settings_of: Settings) -> None:
     data = Shapes(settings_of("shapes", splits={"train": 150}).chosen("train"), "train")
     right: list[bool] = []
-    for picture in data.pictures:
-        rgb = np.array(Image.open(io.BytesIO(data.embedded(picture))))
-        truth = data.truth(picture, *rgb.shape[:2])
-        for mask, label in zip(truth.masks, truth.classes, strict=True):
+    for image in data.images:
+        rgb = np.array(Image.open(io.BytesIO(data.embedded(image))))
+        ground_truth = data.ground_truth(image, *rgb.shape[:2])
+        for mask, label in zip(ground_truth.masks, ground_truth.classes, strict=True):
             hue = colorsys.rgb_to_hsv(*rgb[mask].mean(0) / 255)[0]
             right.append(round(hue * len(FORMS)) % len(FORMS) == label)
-    # Chance is 0.25; 0.7 of the figures have their own hue, and a quarter of the others by chance.
+    # Chance is 0.25; 0.7 of the objects have their own hue, and a quarter of the others by chance.
     assert 0.6 < np.mean(right) < 0.9

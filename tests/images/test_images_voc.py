@@ -28,7 +28,7 @@ def xml(*objects: tuple[str, int]) -> str:
 
 @pytest.fixture
 def voc(tmp_path: Path, save: Save) -> Path:
-    """A VOCdevkit with two train pictures and a val picture; train's first has masks."""
+    """A VOCdevkit with two train images and a val image; train's first has masks."""
     year = tmp_path / "VOCdevkit" / "VOC2012"
     for folder in ("Annotations", "ImageSets/Segmentation", "ImageSets/Main"):
         (year / folder).mkdir(parents=True)
@@ -48,10 +48,10 @@ def voc(tmp_path: Path, save: Save) -> Path:
     return year
 
 
-def add_sbd(folder: Path, picture: str, ids: np.ndarray, categories: list[int]) -> None:
+def add_sbd(folder: Path, image: str, ids: np.ndarray, categories: list[int]) -> None:
     (folder / "inst").mkdir(parents=True, exist_ok=True)
-    truth = {"Segmentation": ids, "Categories": np.array(categories, np.uint8)[:, None], "Boundaries": 0}
-    scipy.io.savemat(folder / "inst" / f"{picture}.mat", {"GTinst": truth})
+    ground_truth = {"Segmentation": ids, "Categories": np.array(categories, np.uint8)[:, None], "Boundaries": 0}
+    scipy.io.savemat(folder / "inst" / f"{image}.mat", {"GTinst": ground_truth})
 
 
 @pytest.mark.parametrize("given", ["the year's folder", "VOCdevkit"])
@@ -67,15 +67,15 @@ def test_tags_masks_and_official_ids(voc: Path, listing: Any, given: str) -> Non
         assert np.flatnonzero(first.tags).tolist() == [DOG - 1, PERSON - 1]
         assert first.path == "JPEGImages/2007_000001.jpg"
         assert second.tags[CLASSES.index("cat")]
-        truth = made.truth[0]
-        assert truth.annotated
+        ground_truth = made.ground_truth[0]
+        assert ground_truth.annotated
         # chainercv (VOCInstanceSegmentationDataset): ids without 0 and 255; class = category of the mask - 1.
-        assert truth.classes.tolist() == [DOG - 1, PERSON - 1, DOG - 1]
-        np.testing.assert_array_equal(truth.regions.masks(), np.array([1, 2, 3])[:, None, None] == OBJECTS)
-        np.testing.assert_array_equal(truth.void_mask, OBJECTS == VOID)
-        assert not truth.difficult.any()
-        assert not made.truth[1].annotated
-        assert len(made.truth[1].classes) == 0
+        assert ground_truth.classes.tolist() == [DOG - 1, PERSON - 1, DOG - 1]
+        np.testing.assert_array_equal(ground_truth.regions.masks(), np.array([1, 2, 3])[:, None, None] == OBJECTS)
+        np.testing.assert_array_equal(ground_truth.void_mask, OBJECTS == VOID)
+        assert not ground_truth.difficult.any()
+        assert not made.ground_truth[1].annotated
+        assert len(made.ground_truth[1].classes) == 0
         assert made.points[0].points.tolist() == [[0, 0], [0, 3], [3, 0]]
         assert len(made.points[1].points) == 0
 
@@ -86,7 +86,7 @@ def test_the_class_of_an_instance_is_the_first_of_its_categories(voc: Path, list
     categories[0, 3] = 8
     Image.fromarray(categories).save(voc / "SegmentationClass/2007_000001.png")
     with listing("voc", root=voc) as made:
-        assert made.truth[0].classes.tolist() == [DOG - 1, CLASSES.index("cat"), DOG - 1]
+        assert made.ground_truth[0].classes.tolist() == [DOG - 1, CLASSES.index("cat"), DOG - 1]
 
 
 def test_selected_classes_leave_out_other_tags_and_masks(voc: Path, listing: Any) -> None:
@@ -95,9 +95,9 @@ def test_selected_classes_leave_out_other_tags_and_masks(voc: Path, listing: Any
         assert made.images.header["untagged"] == 1
         assert made.images[0].tags.tolist() == [True, True]
         assert made.images[1].tags.tolist() == [False, False]
-        assert made.truth[0].classes.tolist() == [1, 0, 1]
+        assert made.ground_truth[0].classes.tolist() == [1, 0, 1]
     with listing("voc", root=voc, classes=["person"]) as made:
-        assert made.truth[0].annotation_ids.tolist() == [2]
+        assert made.ground_truth[0].annotation_ids.tolist() == [2]
 
 
 def test_difficult_objects_tag_by_setting(voc: Path, listing: Any) -> None:
@@ -115,18 +115,18 @@ def test_lists_come_from_the_chosen_image_sets(voc: Path, listing: Any) -> None:
 def test_train_aug_is_train_and_sbd_without_val(voc: Path, tmp_path: Path, listing: Any, save: Save) -> None:
     sbd = tmp_path / "sbd" / "benchmark_RELEASE" / "dataset"
     ids = np.array([[0, 2, 2, 0], [0, 2, 2, 0], [1, 1, 1, 1], [1, 1, 1, 1]], np.uint8)
-    for picture in ("2007_000001", "2007_000003", "2008_000009"):
-        add_sbd(sbd, picture, ids, [DOG, PERSON])
+    for image in ("2007_000001", "2007_000003", "2008_000009"):
+        add_sbd(sbd, image, ids, [DOG, PERSON])
     save(voc / "JPEGImages/2008_000009.jpg", np.zeros((4, 4, 3), np.uint8))
     (sbd / "train.txt").write_text("2008_000009\n2007_000003\n")
     (sbd / "val.txt").write_text("2007_000001\n")
     with listing("voc", root=voc, sbd=tmp_path / "sbd", splits={"train": "train_aug"}) as made:
         assert made.images.ids == ["2007_000001", "2007_000002", "2008_000009"]
-        # VOC's own masks come before SBD's; a picture without XML takes its tags from SBD.
-        assert len(made.truth[0].classes) == 3
-        truth = made.truth.find("2008_000009")
-        assert truth.classes.tolist() == [DOG - 1, PERSON - 1]
-        np.testing.assert_array_equal(truth.regions.masks(), ids == np.array([1, 2])[:, None, None])
+        # VOC's own masks come before SBD's; an image without XML takes its tags from SBD.
+        assert len(made.ground_truth[0].classes) == 3
+        ground_truth = made.ground_truth.find("2008_000009")
+        assert ground_truth.classes.tolist() == [DOG - 1, PERSON - 1]
+        np.testing.assert_array_equal(ground_truth.regions.masks(), ids == np.array([1, 2])[:, None, None])
         assert np.flatnonzero(made.images.find("2008_000009").tags).tolist() == [DOG - 1, PERSON - 1]
 
 
@@ -141,8 +141,8 @@ def test_points_come_from_files_where_a_folder_is_given(
         assert made.points[0].points.tolist() == [[3, 3]]
         assert made.points[0].classes.tolist() == [1]
         assert len(made.points[1].points) == 0
-    assert "1 pictures have no file of points" in caplog.text
-    refused(r"no file <picture>\.txt of any picture", "voc", root=voc, points=tmp_path)
+    assert "1 images have no file of points" in caplog.text
+    refused(r"no file <image>\.txt of any image", "voc", root=voc, points=tmp_path)
 
 
 def rename_tag(voc: Path) -> None:
@@ -184,15 +184,15 @@ def write_list(text: str) -> Callable[[Path], None]:
         pytest.param(rename_tag, r"2007_000001\.xml tags 'dgo', not among the classes of VOC", id="unknown tag"),
         pytest.param(cut_xml, r"2007_000001\.xml is not XML .* restore it", id="broken XML"),
         pytest.param(remove("Annotations/2007_000002.xml"), r"000002\.xml does not exist; restore it", id="no XML"),
-        pytest.param(remove("JPEGImages/2007_000002.jpg"), r"000002\.jpg does not exist; restore it", id="no picture"),
+        pytest.param(remove("JPEGImages/2007_000002.jpg"), r"000002\.jpg does not exist; restore it", id="no image"),
         pytest.param(shrink_mask, r"SegmentationObject/2007_000001\.png is 3x4 pixels .* is 4x4", id="mask size"),
         pytest.param(colour_mask, r"2007_000001\.png holds colours \(mode RGB\)", id="mask in colour"),
         pytest.param(cut_mask, r"SegmentationObject/2007_000001\.png cannot be decoded", id="mask cut off"),
         pytest.param(empty_class, "instance 1 has category 0 in SegmentationClass", id="instance without class"),
         pytest.param(write_list(""), r"train\.txt is empty", id="empty list"),
         pytest.param(write_list("a\nb\na\n"), r"train\.txt names a more than once", id="name twice"),
-        pytest.param(write_list("../../b\n"), r"names the picture '\.\./\.\./b', which is not a path", id="escape"),
-        pytest.param(write_list("a -1\n"), r"line 1 is 'a -1', expected one name a line", id="list of one class"),
+        pytest.param(write_list("../../b\n"), r"names the image '\.\./\.\./b', which is not a path", id="escape"),
+        pytest.param(write_list("a -1\n"), r"line 1 is 'a -1', expected one name per line", id="list of one class"),
         pytest.param(remove("ImageSets/Segmentation/train.txt"), "lists in that folder: val", id="no list"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_file_that_is_no_sbd_is_named(voc: Path, tmp_path: Path, refused: Any)
     refused(r"2007_000002\.mat is no instance file of SBD", "voc", root=voc, sbd=tmp_path / "sbd")
 
 
-def test_real_pictures(real_data: Path, tmp_path: Path, listing: Any) -> None:
+def test_real_images(real_data: Path, tmp_path: Path, listing: Any) -> None:
     source = real_data / "data" / "voc_animals" / "VOC2012"
     lists = {name: (source / f"ImageSets/Segmentation/{name}.txt").read_text().split() for name in ("train", "val")}
     assert [len(lists["train"]), len(lists["val"])] == [800, 201]
@@ -245,18 +245,18 @@ def test_real_pictures(real_data: Path, tmp_path: Path, listing: Any) -> None:
     (year / "ImageSets/Segmentation").mkdir(parents=True)
     for folder in ("Annotations", "JPEGImages", "SegmentationClass", "SegmentationObject"):
         (year / folder).symlink_to(source / folder)
-    for name, pictures in lists.items():
-        (year / f"ImageSets/Segmentation/{name}.txt").write_text("\n".join(pictures[:6]))
+    for name, images in lists.items():
+        (year / f"ImageSets/Segmentation/{name}.txt").write_text("\n".join(images[:6]))
     animals = ["cat", "cow", "dog", "horse", "sheep"]
     with listing("voc", "val", root=year, classes=animals) as made:
         assert made.images.header["category_ids"] == [8, 10, 12, 13, 17]
         assert made.images.header["untagged"] == 0
-        assert all(truth.annotated for truth in made.truth)
-        for picture, truth, points in zip(made.images, made.truth, made.points, strict=True):
-            assert set(truth.classes.tolist()) == set(np.flatnonzero(picture.tags).tolist())
-            assert truth.atoms.shape == (picture.height, picture.width)
-            holding = truth.regions.holding(points.points)
+        assert all(ground_truth.annotated for ground_truth in made.ground_truth)
+        for image, ground_truth, points in zip(made.images, made.ground_truth, made.points, strict=True):
+            assert set(ground_truth.classes.tolist()) == set(np.flatnonzero(image.tags).tolist())
+            assert ground_truth.atoms.shape == (image.height, image.width)
+            holding = ground_truth.regions.holding(points.points)
             assert np.all(np.diag(holding))
     with listing("voc", "train", root=year, classes=animals) as made:
-        assert not any(truth.annotated for truth in made.truth)
-        assert all(picture.tags.any() for picture in made.images)
+        assert not any(ground_truth.annotated for ground_truth in made.ground_truth)
+        assert all(image.tags.any() for image in made.images)

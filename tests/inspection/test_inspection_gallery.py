@@ -14,7 +14,7 @@ from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
@@ -27,7 +27,7 @@ from stages.ops.regions import Regions
 
 HEIGHT, WIDTH = 24, 32
 SETTINGS = GallerySettings(
-    pictures=3, choice="even", longer_side=64, jpeg_quality=80, opacity=0.5, proposals=2, responses=2, predictions=2,
+    images=3, choice="even", longer_side=64, jpeg_quality=80, opacity=0.5, proposals=2, responses=2, predictions=2,
     score_threshold=0.3,
 )  # fmt: skip
 METRICS = {
@@ -45,42 +45,41 @@ def regions_of(*rectangles: tuple[int, int, int, int], shape: tuple[int, int] = 
 
 
 class World:
-    """A split of pictures with all artifacts of a run; a test changes what it needs before `write`."""
+    """A split of images with all artifacts of a run; a test changes what it needs before `write`."""
 
     def __init__(self, folder: Path, ids: list[str], classes: list[str]) -> None:
         self.folder, self.classes = folder, classes
-        self.pictures = {i: self._picture(i, n) for n, i in enumerate(ids)}
+        self.images = {i: self._image(i, n) for n, i in enumerate(ids)}
         self.proposals: dict[str, Any] | None = {
-            i: Proposals(picture=i, **regions_of(LEFT, RIGHT, (0, 24, 0, 32)), scores=np.ones(3, np.float32))
-            for i in ids
+            i: Proposals(image=i, **regions_of(LEFT, RIGHT, (0, 24, 0, 32)), scores=np.ones(3, np.float32)) for i in ids
         }
         self.cues = {i: self._cues(i) for i in ids}
         self.labels: dict[str, Any] | None = {
             i: ClusterLabels(
-                picture=i, clusters=np.array([1, 2, 0], np.int32), cluster_classes=np.array([0, -1, -1], np.int32)
+                image=i, clusters=np.array([1, 2, 0], np.int32), cluster_classes=np.array([0, -1, -1], np.int32)
             )
             for i in ids
         }
         self.instances = {i: self.predicted(i, [LEFT, RIGHT], [0, 1], [0.9, 0.2]) for i in ids}
-        self.refined: dict[str, Any] | None = None
+        self.retrained: dict[str, Any] | None = None
         # What BESTIE's runs have.
         self.semantics: dict[str, Any] | None = None
         self.semantic_cues: dict[str, Any] | None = None
         self.pseudo_instances: dict[str, Any] | None = None
         self.refined_labels: dict[str, Any] | None = None
         self.maps: dict[str, Any] | None = None
-        self.truth = {i: self.annotated(i, [LEFT], [0]) for i in ids}
+        self.ground_truth = {i: self.annotated(i, [LEFT], [0]) for i in ids}
 
-    def _picture(self, picture: str, shade: int) -> Picture:
+    def _image(self, image: str, shade: int) -> ImageRecord:
         encoded = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 40 + shade, np.uint8))[1]
-        return Picture(
-            picture=picture, path="", encoded=encoded.reshape(-1), height=HEIGHT, width=WIDTH, file_size=encoded.size,
+        return ImageRecord(
+            image=image, path="", encoded=encoded.reshape(-1), height=HEIGHT, width=WIDTH, file_size=encoded.size,
             digest="", tags=np.arange(len(self.classes)) == 0,
         )  # fmt: skip
 
-    def _cues(self, picture: str) -> Cues:
+    def _cues(self, image: str) -> Cues:
         return Cues(
-            picture=picture,
+            image=image,
             responses=np.arange(len(self.classes) * 4, dtype=np.float32).reshape(-1, 2, 2),
             class_scores=np.ones(len(self.classes), np.float32),
             peaks=np.array([[10, 6]], np.int32),
@@ -88,20 +87,18 @@ class World:
             peak_scores=np.ones(1, np.float32),
         )
 
-    def predicted(self, picture: str, rectangles: list, classes: list, scores: list) -> Instances:
+    def predicted(self, image: str, rectangles: list, classes: list, scores: list) -> Instances:
         return Instances(
-            picture=picture,
+            image=image,
             **regions_of(*rectangles),
             classes=np.array(classes, np.int32),
             scores=np.array(scores, np.float32),
         )
 
-    def annotated(
-        self, picture: str, rectangles: list, classes: list, *, known: bool = True, shape=None
-    ) -> GroundTruth:
+    def annotated(self, image: str, rectangles: list, classes: list, *, known: bool = True, shape=None) -> GroundTruth:
         count = len(rectangles)
         return GroundTruth(
-            picture=picture, annotated=known, **regions_of(*rectangles, shape=shape or (HEIGHT, WIDTH)),
+            image=image, annotated=known, **regions_of(*rectangles, shape=shape or (HEIGHT, WIDTH)),
             void=np.zeros(0, np.uint8), classes=np.array(classes, np.int32), crowd=np.zeros(count, bool),
             difficult=np.zeros(count, bool), annotation_ids=np.zeros(count, np.int64),
         )  # fmt: skip
@@ -111,7 +108,7 @@ class World:
         base = {"classes": self.classes, "category_ids": [1] * len(self.classes)}
         tags = {"supervision": "image tags"}
         kinds = {  # in the order of the panels
-            "images": (self.pictures, {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0}),
+            "images": (self.images, {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0}),
             "proposals": (self.proposals, {"source": "heg", "supervision": "label-free"}),
             "semantics": (self.semantics, {"source": "cam", **tags}),
             "semantic_cues": (self.semantic_cues, {"head": "cam", **tags}),
@@ -121,8 +118,8 @@ class World:
             "refined_labels": (self.refined_labels, {"run": "bestie", "updates": [1, 50], **tags}),
             "maps": (self.maps, {"run": "bestie", **tags}),
             "instances": (self.instances, {"run": "cim", "method": "cim", **tags}),
-            "refined": (self.refined, {"run": "cim/mask_rcnn", "method": "cim + mask_rcnn", **tags}),
-            "ground_truth": (self.truth, {}),
+            "retrained": (self.retrained, {"run": "cim/mask_rcnn", "method": "cim + mask_rcnn", **tags}),
+            "ground_truth": (self.ground_truth, {}),
         }
         arguments: dict[str, Any] = {
             "artifacts": [],
@@ -187,7 +184,15 @@ def build(arguments: dict[str, Any], **changed: Any) -> Page:
 
 def test_a_row_shows_every_stage_with_captions(world) -> None:
     page = build(world(("a",)).write())
-    panels = ["picture", "proposals", "PRM, tagged: cat", "PRM, predicted: dog", "AGPL labels", "predictions", "truth"]
+    panels = [
+        "image",
+        "proposals",
+        "PRM, tagged: cat",
+        "PRM, predicted: dog",
+        "AGPL labels",
+        "predictions",
+        "ground truth",
+    ]
     assert page.titles == panels
     assert len(page.images) == 7
     assert "1 cat 0.90 (IoU 1.00)" in page.text
@@ -232,34 +237,34 @@ def test_the_same_artifacts_give_the_same_page(world) -> None:
     assert arguments["output"].read_bytes() == first
 
 
-def test_pictures_without_anything_are_shown_too(world) -> None:
+def test_images_without_anything_are_shown_too(world) -> None:
     toy = world(("a",))
-    toy.proposals["a"] = Proposals(picture="a", **regions_of(), scores=np.zeros(0, np.float32))
-    toy.labels["a"] = ClusterLabels(picture="a", clusters=np.zeros(0, np.int32), cluster_classes=np.zeros(0, np.int32))
+    toy.proposals["a"] = Proposals(image="a", **regions_of(), scores=np.zeros(0, np.float32))
+    toy.labels["a"] = ClusterLabels(image="a", clusters=np.zeros(0, np.int32), cluster_classes=np.zeros(0, np.int32))
     toy.instances["a"] = toy.predicted("a", [], [], [])
-    toy.truth["a"] = toy.annotated("a", [], [])
+    toy.ground_truth["a"] = toy.annotated("a", [], [])
     page = build(toy.write())
     assert "0 proposals" in page.text
     assert "predictions none" in page.text
-    assert "truth no instance" in page.text
+    assert "ground truth no instance" in page.text
 
 
 def test_unknown_masks_and_methods_without_labels_have_no_panel(world) -> None:
     toy = world(("a",))
     toy.labels = None
-    toy.truth["a"] = toy.annotated("a", [], [], known=False, shape=(1, 1))
+    toy.ground_truth["a"] = toy.annotated("a", [], [], known=False, shape=(1, 1))
     page = build(toy.write())
     assert len(page.images) == 5
     assert "AGPL" not in page.text
     assert "(IoU" not in page.text
 
 
-def test_a_refined_run_has_a_panel_of_mask_rcnn_beside_its_predictions(world) -> None:
+def test_a_retrained_run_has_a_panel_of_mask_rcnn_beside_its_predictions(world) -> None:
     toy = world(("a",))
-    toy.refined = {"a": toy.predicted("a", [RIGHT], [1], [0.75])}
+    toy.retrained = {"a": toy.predicted("a", [RIGHT], [1], [0.75])}
     page = build(toy.write())
     assert len(page.images) == 8
-    assert page.titles[-3:] == ["predictions", "predictions, mask_rcnn", "truth"]
+    assert page.titles[-3:] == ["predictions", "predictions, mask_rcnn", "ground truth"]
     assert "1 dog 0.75 (IoU 0.00)" in page.text
     assert "trained on the run's own masks" in page.text
     assert "mask_rcnn" not in build(world(("a",)).write()).text
@@ -280,17 +285,17 @@ def test_labels_of_proposals_need_the_proposals(world) -> None:
         build(toy.write())
 
 
-def test_refined_predictions_of_other_pictures_or_sizes_are_refused(world) -> None:
+def test_retrained_predictions_of_other_images_or_sizes_are_refused(world) -> None:
     toy = world(("a", "b"))
-    toy.refined = {"a": toy.instances["a"]}
-    with pytest.raises(ValueError, match=r"refined\.h5 lacks 1 of the 2 pictures"):
+    toy.retrained = {"a": toy.instances["a"]}
+    with pytest.raises(ValueError, match=r"retrained\.h5 lacks 1 of the 2 images"):
         build(toy.write())
 
 
 def test_points_are_shown_without_maps(world) -> None:
     toy = world(("a",))
     toy.cues["a"] = Cues(
-        picture="a", responses=np.zeros((2, 0, 0), np.float32), class_scores=np.ones(2, np.float32),
+        image="a", responses=np.zeros((2, 0, 0), np.float32), class_scores=np.ones(2, np.float32),
         peaks=np.array([[10, 6]], np.int32), peak_classes=np.zeros(1, np.int32), peak_scores=np.ones(1, np.float32),
     )  # fmt: skip
     page = build(toy.write(cues={"head": "points"}))
@@ -298,10 +303,10 @@ def test_points_are_shown_without_maps(world) -> None:
     assert "predicted: dog" not in page.text
 
 
-def test_worst_pictures_come_first(world) -> None:
+def test_worst_images_come_first(world) -> None:
     toy = world(("good", "bad", "unknown"))
     toy.instances["bad"] = toy.predicted("bad", [RIGHT], [0], [0.9])
-    toy.truth["unknown"] = toy.annotated("unknown", [], [], known=False)
+    toy.ground_truth["unknown"] = toy.annotated("unknown", [], [], known=False)
     worst = SETTINGS.model_copy(update={"choice": "worst"})
     text = build(toy.write(), settings=worst).text
     assert 0 < text.rindex("bad cat") < text.rindex("good cat")
@@ -310,9 +315,9 @@ def test_worst_pictures_come_first(world) -> None:
 
 @pytest.mark.parametrize(
     ("artifact", "message"),
-    [("instances", r"instances\.h5 lacks 1 of the 2 pictures"), ("cues", r"cues\.h5 lacks 1 of the 2 pictures")],
+    [("instances", r"instances\.h5 lacks 1 of the 2 images"), ("cues", r"cues\.h5 lacks 1 of the 2 images")],
 )
-def test_a_missing_picture_is_named(world, artifact: str, message: str) -> None:
+def test_a_missing_image_is_named(world, artifact: str, message: str) -> None:
     toy = world()
     del getattr(toy, artifact)["b"]
     with pytest.raises(ValueError, match=message):
@@ -326,14 +331,14 @@ def test_other_classes_are_named(world) -> None:
 
 def test_labels_of_other_proposals_are_refused(world) -> None:
     toy = world(("a",))
-    toy.proposals["a"] = Proposals(picture="a", **regions_of(LEFT), scores=np.ones(1, np.float32))
-    with pytest.raises(ValueError, match="picture 'a': 3 cluster labels for 1 proposals"):
+    toy.proposals["a"] = Proposals(image="a", **regions_of(LEFT), scores=np.ones(1, np.float32))
+    with pytest.raises(ValueError, match="image 'a': 3 cluster labels for 1 proposals"):
         build(toy.write())
 
 
 def test_masks_of_another_size_are_refused(world) -> None:
     toy = world(("a",))
-    toy.truth["a"] = toy.annotated("a", [], [], shape=(5, 5))
+    toy.ground_truth["a"] = toy.annotated("a", [], [], shape=(5, 5))
     with pytest.raises(ValueError, match="'a' has 24x32 pixels, its ground_truth have 5x5"):
         build(toy.write())
 
@@ -350,7 +355,7 @@ def test_metrics_of_another_run_are_refused_and_no_page_is_written(world, tmp_pa
     ("count", "wanted", "expected"),
     [(10, 4, [0, 3, 6, 9]), (3, 5, [0, 1, 2]), (5, 1, [0]), (0, 4, []), (100, 2, [0, 99])],
 )
-def test_pictures_are_spread_evenly(count: int, wanted: int, expected: list[int]) -> None:
+def test_images_are_spread_evenly(count: int, wanted: int, expected: list[int]) -> None:
     assert evenly(count, wanted).tolist() == expected
 
 
@@ -362,8 +367,8 @@ def test_quality_orders_without_the_unknown() -> None:
 
 def test_quality_is_the_mean_best_overlap_with_the_same_class(world) -> None:
     toy = world(("a",))
-    truth = toy.annotated("a", [LEFT, RIGHT], [0, 1])
-    assert prediction_quality(toy.predicted("a", [LEFT, RIGHT], [0, 0], [0.9, 0.8]), truth) == pytest.approx(0.5)
+    ground_truth = toy.annotated("a", [LEFT, RIGHT], [0, 1])
+    assert prediction_quality(toy.predicted("a", [LEFT, RIGHT], [0, 0], [0.9, 0.8]), ground_truth) == pytest.approx(0.5)
     assert np.isnan(prediction_quality(toy.instances["a"], toy.annotated("a", [], [])))
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.core.artifacts.centre_maps import CentreMaps
+from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.inspection.map_panels import centre_panels, pseudo_instances_panel, refined_panels, semantics_panel
+from stages.inspection.map_panels import center_panels, pseudo_instances_panel, refined_panels, semantics_panel
 from stages.inspection.panels import View
 from stages.ops.drawing import directions, hatch, palette
 from tests.inspection.test_inspection_gallery import HEIGHT, LEFT, RIGHT, SETTINGS, WIDTH, World, build, regions_of
@@ -27,14 +27,14 @@ def labelled(*rectangles, dtype=np.uint8, shape=(HEIGHT, WIDTH)):
     return labels
 
 
-def semantics_of(picture, *rectangles, shape=(HEIGHT, WIDTH)):
-    return SemanticMaps(picture=picture, labels=labelled(*rectangles, shape=shape))
+def semantics_of(image, *rectangles, shape=(HEIGHT, WIDTH)):
+    return SemanticMaps(image=image, labels=labelled(*rectangles, shape=shape))
 
 
-def pseudo_of(picture, accepted=((LEFT, 0),), cues=((10, 6, 0),), candidates=2):
+def pseudo_of(image, accepted=((LEFT, 0),), cues=((10, 6, 0),), candidates=2):
     points = np.array(cues, np.float32).reshape(-1, 3)
     return PseudoInstances(
-        picture=picture,
+        image=image,
         labels=labelled(),
         instances=labelled(*[(1 + i, sides) for i, (sides, _) in enumerate(accepted)], dtype=np.int32),
         candidates=candidates,
@@ -46,10 +46,10 @@ def pseudo_of(picture, accepted=((LEFT, 0),), cues=((10, 6, 0),), candidates=2):
     )
 
 
-def refined_of(picture, *labels):
+def refined_of(image, *labels):
     """Labels as (update, rectangle, class, weight)."""
     return RefinedLabels(
-        picture=picture,
+        image=image,
         **regions_of(*[sides for _, sides, _, _ in labels]),
         classes=np.array([label for _, _, label, _ in labels], np.int32),
         scores=np.array([weight for *_, weight in labels], np.float32),
@@ -57,10 +57,10 @@ def refined_of(picture, *labels):
     )
 
 
-def maps_of(picture, *, highest=0.75, longest=4.0):
-    heat, offsets = np.zeros((6, 8), np.float16), np.zeros((2, 6, 8), np.float16)
-    heat[2, 3], offsets[1, 1, 2] = highest, longest
-    return CentreMaps(picture=picture, heat=heat, offsets=offsets)
+def maps_of(image, *, highest=0.75, longest=4.0):
+    heatmap, offsets = np.zeros((6, 8), np.float16), np.zeros((2, 6, 8), np.float16)
+    heatmap[2, 3], offsets[1, 1, 2] = highest, longest
+    return CenterMaps(image=image, heatmap=heatmap, offsets=offsets)
 
 
 @pytest.fixture
@@ -78,15 +78,15 @@ def world(tmp_path):
     return world
 
 
-TRUTH = World(Path(), ["a"], CLASSES).truth["a"]
+GROUND_TRUTH = World(Path(), ["a"], CLASSES).ground_truth["a"]
 VIEW = View(
     rgb=RGB, shape=(HEIGHT, WIDTH), tags=np.array([True, False]), classes=CLASSES, settings=SETTINGS,
-    ground_truth=TRUTH, records={},
+    ground_truth=GROUND_TRUTH, records={},
 )  # fmt: skip
 RUN = {"instances": {"run": "bestie", "method": "bestie"}, "cues": {"head": "pam"}}
 TITLES = [
-    "picture", "semantics", "CAM, tagged: cat", "PAM, tagged: cat", "CAM, predicted: dog", "PAM, predicted: dog",
-    "accepted", "refined after 1 update", "refined after 50 updates", "centres", "offsets", "predictions", "truth",
+    "image", "semantics", "CAM, tagged: cat", "PAM, tagged: cat", "CAM, predicted: dog", "PAM, predicted: dog",
+    "accepted", "refined after 1 update", "refined after 50 updates", "centers", "offsets", "predictions", "ground truth",
 ]  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_a_row_shows_every_stage_of_bestie(world):
     assert "1 accepted of 2 components cat: 1 accepted, 1 cue" in page.text
     assert "refined after 1 update none" in page.text
     assert "1 cat 0.25 (IoU 1.00) 2 dog 0.01 (IoU 0.00)" in page.text  # the weakest too
-    assert "centres highest 0.75" in page.text
+    assert "centers highest 0.75" in page.text
     assert "offsets longest 4 pixels" in page.text
     assert "1 cat: found 1.00" in page.text
 
@@ -110,14 +110,14 @@ def test_the_page_speaks_of_what_there_is(world):
         "semantics The semantic map",
         "accepted The components",
         "refined after The labels",
-        "centres The heat",
+        "centers The heatmap",
     ):
         assert words in text
     plain = world()
     for name in ("semantics", "semantic_cues", "pseudo_instances", "refined_labels", "maps"):
         setattr(plain, name, None)
     text = build(plain.write(**RUN)).text
-    for words in ("semantic", "accepted", "refined", "centres", "Side by side", "proposal"):
+    for words in ("semantic", "accepted", "refined", "centers", "Side by side", "proposal"):
         assert words not in text
 
 
@@ -131,7 +131,7 @@ def test_a_run_whose_maps_come_from_its_own_classifier_shows_it_once(world):
     ]
 
 
-def test_pictures_without_anything_are_shown_too(world):
+def test_images_without_anything_are_shown_too(world):
     toy = world()
     toy.semantics["a"] = semantics_of("a")
     toy.pseudo_instances["a"] = pseudo_of("a", (), (), 0)
@@ -153,10 +153,10 @@ def test_artifacts_of_another_run_are_refused(world, name):
 
 
 @pytest.mark.parametrize("name", ["semantics", "semantic_cues", "pseudo_instances", "refined_labels", "maps"])
-def test_a_picture_that_one_of_them_lacks_is_named(world, name):
+def test_an_image_that_one_of_them_lacks_is_named(world, name):
     toy = world(("a", "b"))
     del getattr(toy, name)["b"]
-    with pytest.raises(ValueError, match=rf"{name}\.h5 lacks 1 of the 2 pictures"):
+    with pytest.raises(ValueError, match=rf"{name}\.h5 lacks 1 of the 2 images"):
         build(toy.write(**RUN))
 
 
@@ -167,7 +167,7 @@ def test_maps_of_another_size_are_refused(world):
         build(toy.write(**RUN))
 
 
-def test_shares_are_of_the_whole_picture_and_colours_of_the_classes():
+def test_shares_are_of_the_whole_image_and_colours_of_the_classes():
     top = (0, 2, 0, 32)
     (panel,) = semantics_panel(VIEW, semantics_of("a", (2, RIGHT), (255, top)), {})
     assert [note.text for note in panel.notes] == [
@@ -197,8 +197,8 @@ def test_each_update_has_a_panel():
     assert [len([note for note in panel.notes if note.colour]) for panel in panels] == [1, 0, 2]
 
 
-def test_heat_and_offsets_are_enlarged_to_the_picture():
-    assert [panel.image.shape for panel in centre_panels(VIEW, maps_of("a"), {})] == [RGB.shape] * 2
+def test_heatmap_and_offsets_are_enlarged_to_the_image():
+    assert [panel.image.shape for panel in center_panels(VIEW, maps_of("a"), {})] == [RGB.shape] * 2
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_pa
         metrics = {"supervision": "image tags", "masks": {"voc": {"mAP50": value}}}
         (tmp_path / run / "val" / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "cim" / "mask_rcnn" / "val").mkdir(parents=True)
-    refined = {"supervision": "image tags", "masks": {"voc": {"mAP50": 66.0}}}
-    (tmp_path / "cim" / "mask_rcnn" / "val" / "metrics.json").write_text(json.dumps(refined))
+    retrained = {"supervision": "image tags", "masks": {"voc": {"mAP50": 66.0}}}
+    (tmp_path / "cim" / "mask_rcnn" / "val" / "metrics.json").write_text(json.dumps(retrained))
     for packed in (tmp_path / "cim" / "model", tmp_path / "cim" / "mask_rcnn" / "model"):
         packed.mkdir()
-        (packed / "metrics.json").write_text(json.dumps({"val": refined}))
+        (packed / "metrics.json").write_text(json.dumps({"val": retrained}))
     (tmp_path / "cim" / "gallery").mkdir()
     (tmp_path / "cim" / "gallery" / "index.html").write_text("")
     summarise(results=tmp_path)

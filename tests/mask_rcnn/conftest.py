@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
@@ -41,11 +41,11 @@ TINY: dict[str, Any] = {
         "data": {"shorter_sides": [48, 64], "longest_side": 96, "flip": 0.5, "batch": 2},
         "training": {
             "steps": 4, "accumulate": 2, "reduction": "mean", "optimizer": "sgd", "learning_rate": 1e-3,
-            "momentum": 0.9, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-4, "bias_rate_factor": 1.0,
-            "bias_decay": True, "norm_decay": True, "rate_factors": {},
+            "momentum": 0.9, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-4, "bias_lr_mult": 1.0,
+            "bias_decay": True, "norm_decay": True, "lr_mult": {},
             "schedule": {"kind": "step", "drops": [3], "factor": 0.1, "power": 0.9},
             "warmup_steps": 1, "warmup_factor": 0.333, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
-            "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
+            "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
         },
     },
     "predict": {
@@ -81,15 +81,15 @@ def rectangles(*sides: tuple[int, int, int, int], size: tuple[int, int] = SIZE) 
     return masks
 
 
-def predictions(picture: str, sides: Any = (), classes: Any = (), scores: Any = (), size: Any = SIZE) -> Instances:
+def predictions(image: str, sides: Any = (), classes: Any = (), scores: Any = (), size: Any = SIZE) -> Instances:
     return Instances(
-        picture=picture, **packed_fields(Regions.from_masks(rectangles(*sides, size=size))),
+        image=image, **packed_fields(Regions.from_masks(rectangles(*sides, size=size))),
         classes=np.array(classes, np.int32), scores=np.array(scores, np.float32),
     )  # fmt: skip
 
 
 class Toy:
-    """Five pictures: p0 and p1 with predictions, p2 with weak ones alone, p3 with none, p4 without tags."""
+    """Five images: p0 and p1 with predictions, p2 with weak ones alone, p3 with none, p4 without tags."""
 
     tags = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
     sides = (
@@ -105,7 +105,7 @@ class Toy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ids = [f"p{i}" for i in range(len(self.sides))]
-        self.images = self.write("images", Picture, [self._picture(i) for i in range(len(self.ids))], **PICTURES)
+        self.images = self.write("images", ImageRecord, [self._image(i) for i in range(len(self.ids))], **IMAGES)
         self.instances = self.write("instances", Instances, self.records(), **PREDICTED)
 
     def records(self) -> list[Instances]:
@@ -120,20 +120,20 @@ class Toy:
                 writer.append(record)
         return path
 
-    def _picture(self, i: int) -> Picture:
+    def _image(self, i: int) -> ImageRecord:
         rgb = np.random.default_rng(i).integers(60, 90, (*SIZE, 3)).astype(np.uint8)
         for mask, label in zip(rectangles(*self.sides[i]), self.classes[i], strict=True):
             rgb[mask, label] = 220
         buffer = io.BytesIO()
         Image.fromarray(rgb).save(buffer, format="PNG")
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
-        return Picture(
-            picture=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
+        return ImageRecord(
+            image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
             digest="", tags=self.tags[i],
         )  # fmt: skip
 
 
-PICTURES = {"name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1}
+IMAGES = {"name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1}
 PREDICTED = {"run": "cim", "method": "cim", "supervision": "image tags"}
 
 

@@ -12,7 +12,7 @@ from stages.core.networks.levels import levels
 from stages.mask_rcnn.detection import detect, full_masks
 from stages.mask_rcnn.heads import box_losses, mask_loss, region_weights
 from stages.mask_rcnn.network import MaskRcnn, batched
-from stages.mask_rcnn.samples import scaled_picture, scaled_size, scaled_target
+from stages.mask_rcnn.samples import scaled_image, scaled_size, scaled_target
 from tests.mask_rcnn.conftest import predictions
 
 TERMS = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}
@@ -27,26 +27,26 @@ def network(tiny):
 def sample(*weights: float, size=(64, 96), seed: int = 0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     sides = [(4, 40, 6, 44), (20, 60, 50, 90)][: len(weights)]
     record = predictions("p", sides, [0, 2][: len(weights)], weights, size)
-    picture = torch.randn(3, *size, generator=torch.Generator().manual_seed(seed))
-    return picture, scaled_target(record, size, flip=False, weighted=True)
+    image = torch.randn(3, *size, generator=torch.Generator().manual_seed(seed))
+    return image, scaled_target(record, size, flip=False, weighted=True)
 
 
 def losses_of(network, *samples, forward=None, seed: int = 1):
-    pictures, targets = map(list, zip(*samples, strict=True))
+    images, targets = map(list, zip(*samples, strict=True))
     torch.manual_seed(seed)
-    images, features = network.features(pictures)
-    proposals, _ = network.rpn(images, features, targets)
+    image_list, features = network.features(images)
+    proposals, _ = network.rpn(image_list, features, targets)
     run = forward or type(network.heads).forward
-    losses = run(network.heads, features, proposals, images.image_sizes, targets)[1]
+    losses = run(network.heads, features, proposals, image_list.image_sizes, targets)[1]
     return {name: value.detach() for name, value in losses.items()}
 
 
 @pytest.mark.parametrize(
     "samples",
     [
-        pytest.param([sample(1.0, 1.0)], id="one picture"),
-        pytest.param([sample(1.0, 1.0), sample(1.0, size=(50, 64), seed=5)], id="pictures of two sizes"),
-        pytest.param([sample(1.0), sample()], id="a picture without objects"),
+        pytest.param([sample(1.0, 1.0)], id="one image"),
+        pytest.param([sample(1.0, 1.0), sample(1.0, size=(50, 64), seed=5)], id="images of two sizes"),
+        pytest.param([sample(1.0), sample()], id="an image without objects"),
         pytest.param([sample()], id="no object at all"),
     ],
 )
@@ -104,12 +104,12 @@ def test_forward_gives_all_terms_and_every_trained_part_a_gradient(network):
 
 
 def test_losses_in_16_bits_are_near_those_in_32(network):
-    picture, target = sample(0.5, 0.9)
+    image, target = sample(0.5, 0.9)
     torch.manual_seed(0)
-    full = network([picture], [target])
+    full = network([image], [target])
     torch.manual_seed(0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = network([picture], [target])
+        half = network([image], [target])
     for name, value in full.items():
         assert half[name].item() == pytest.approx(value.item(), rel=0.2, abs=0.05), name
 
@@ -161,12 +161,12 @@ def seeing(tiny):
 
 
 def test_detections_without_flip_are_torchvisions_own(seeing):
-    picture = sample(1.0)[0]
-    found = detect(seeing, picture, flip=False)
+    image = sample(1.0)[0]
+    found = detect(seeing, image, flip=False)
     resize = GeneralizedRCNNTransform(min_size=64, max_size=96, image_mean=[0.0] * 3, image_std=[1.0] * 3)
     theirs = GeneralizedRCNN(Levels(seeing), seeing.rpn, seeing.heads, resize).eval()
     with torch.no_grad():
-        expected = theirs([picture])[0]
+        expected = theirs([image])[0]
     assert len(found.scores) == len(expected["scores"]) > 3
     torch.testing.assert_close(found.boxes, expected["boxes"], rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(found.scores, expected["scores"], rtol=1e-4, atol=1e-5)
@@ -176,9 +176,9 @@ def test_detections_without_flip_are_torchvisions_own(seeing):
     assert (pasted != other).mean() < 0.03  # torchvision cuts boxes to whole pixels
 
 
-def test_with_flip_the_mirrored_picture_has_the_mirrored_detections(seeing):
-    picture = sample(1.0)[0]
-    one, other = (detect(seeing, view, flip=True) for view in (picture, picture.flip(-1)))
+def test_with_flip_the_mirrored_image_has_the_mirrored_detections(seeing):
+    image = sample(1.0)[0]
+    one, other = (detect(seeing, view, flip=True) for view in (image, image.flip(-1)))
     assert len(one.scores) == len(other.scores) > 3
     torch.testing.assert_close(one.scores, other.scores, rtol=1e-3, atol=1e-5)
     mirrored = torch.stack([96 - other.boxes[:, 2], other.boxes[:, 1], 96 - other.boxes[:, 0], other.boxes[:, 3]], 1)
@@ -200,10 +200,10 @@ def test_detections_of_nothing_are_empty(tiny):
         pytest.param((2, 1, 6, 4), (1, 4), (2, 6), id="whole pixels"),
         pytest.param((-3, -2, 3, 2), (0, 2), (0, 3), id="over the corner"),
         pytest.param((5, 3, 20, 30), (3, 8), (5, 10), id="over the other corner"),
-        pytest.param((2.4, 1.4, 5.6, 3.6), (1, 4), (2, 6), id="pixels whose centre is inside"),
-        pytest.param((2.6, 1.6, 5.4, 3.4), (2, 3), (3, 5), id="pixels whose centre is outside"),
-        pytest.param((12, 2, 15, 4), (0, 0), (0, 0), id="outside the picture"),
-        pytest.param((3.6, 3.6, 3.7, 3.7), (0, 0), (0, 0), id="between pixel centres"),
+        pytest.param((2.4, 1.4, 5.6, 3.6), (1, 4), (2, 6), id="pixels whose center is inside"),
+        pytest.param((2.6, 1.6, 5.4, 3.4), (2, 3), (3, 5), id="pixels whose center is outside"),
+        pytest.param((12, 2, 15, 4), (0, 0), (0, 0), id="outside the image"),
+        pytest.param((3.6, 3.6, 3.7, 3.7), (0, 0), (0, 0), id="between pixel centers"),
     ],
 )
 def test_a_full_mask_covers_its_half_open_box(box, rows, columns):
@@ -242,5 +242,5 @@ def test_a_mirrored_sample_is_the_mirror_image():
     assert plain["masks"][0, 2:20, 3:19].all()
     assert plain["weights"].tolist() == pytest.approx([0.4])
     assert scaled_target(record, (30, 40), flip=False, weighted=False)["weights"].tolist() == [1]
-    views = [scaled_picture(rgb, (30, 40), flip=flip) for flip in (False, True)]
+    views = [scaled_image(rgb, (30, 40), flip=flip) for flip in (False, True)]
     assert torch.equal(views[0].flip(-1), views[1])

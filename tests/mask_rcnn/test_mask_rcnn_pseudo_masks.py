@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import read
 from stages.mask_rcnn.make_pseudo_masks import make_pseudo_masks
 from stages.mask_rcnn.pseudo_masks import choose_pseudo_masks
 from stages.ops.regions import Regions
-from tests.mask_rcnn.conftest import PICTURES, PREDICTED, predictions, rectangles
+from tests.mask_rcnn.conftest import IMAGES, PREDICTED, predictions, rectangles
 
 # A cat, the same cat a little larger, a dog on the cat, a weak hen, a dog elsewhere, and an empty mask.
 SIDES = [(0, 10, 0, 10), (0, 10, 0, 12), (0, 10, 0, 10), (20, 30, 20, 30), (20, 30, 40, 50), (0, 0, 0, 0)]
@@ -22,7 +22,7 @@ TAGS = np.array([True, False, True])
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param({}, [0, 1], id="released: tags and 0.3 alone"),
+        pytest.param({}, [0, 1], id="official: tags and 0.3 alone"),
         pytest.param({"tagged_only": False}, [0, 1, 2, 4], id="all classes; a score of the threshold counts"),
         pytest.param({"score_threshold": 0.85}, [0], id="score"),
         pytest.param({"overlap_threshold": 0.8}, [0], id="overlap within a class"),
@@ -41,8 +41,8 @@ def test_rules(tiny, changes, expected):
     assert chosen.tolist() == expected
 
 
-def test_released_rule_keeps_every_survivor_of_a_tagged_class_from_0_3_on(tiny):
-    """Released CIM: classes of the image label, as suppressed in prediction, scores below 0.3 dropped, no keep-best."""
+def test_official_rule_keeps_every_survivor_of_a_tagged_class_from_0_3_on(tiny):
+    """Official CIM: classes of the image label, as suppressed in prediction, scores below 0.3 dropped, no keep-best."""
     settings = tiny().pseudo_masks
     regions = Regions.from_masks(rectangles(*[(0, 5, 0, 5)] * 4))
     scores = np.array([0.31, 0.3, 0.2999, 0.9], np.float32)
@@ -77,26 +77,26 @@ def make(toy, tmp_path):
         output = tmp_path / "pseudo_masks.h5"
         make_pseudo_masks(images=images, instances=instances, output=output, settings=settings.pseudo_masks)
         with read(output, Instances) as masks:
-            return masks.header, {record.picture: record for record in masks}
+            return masks.header, {record.image: record for record in masks}
 
     return make
 
 
 @pytest.mark.parametrize(
-    ("changes", "pictures", "counts"),
+    ("changes", "images", "counts"),
     [
-        pytest.param({}, ["p0", "p1"], {"untagged": 1, "empty": 2, "masks": 4}, id="empty pictures dropped"),
+        pytest.param({}, ["p0", "p1"], {"untagged": 1, "empty": 2, "masks": 4}, id="empty images dropped"),
         pytest.param({"empty": "negative"}, ["p0", "p1", "p2", "p3"], {"untagged": 1, "empty": 2, "masks": 4}, id="kept as negatives"),
         pytest.param({"keep_best": True}, ["p0", "p1", "p2"], {"untagged": 1, "empty": 1, "masks": 5}, id="best kept"),
-        pytest.param({"tagged_only": False}, ["p0", "p1", "p4"], {"untagged": 0, "empty": 2, "masks": 6}, id="untagged pictures too"),
+        pytest.param({"tagged_only": False}, ["p0", "p1", "p4"], {"untagged": 0, "empty": 2, "masks": 6}, id="untagged images too"),
     ],
 )  # fmt: skip
-def test_empty_and_untagged_pictures_are_counted(make, tiny, changes, pictures, counts, caplog):
+def test_empty_and_untagged_images_are_counted(make, tiny, changes, images, counts, caplog):
     with caplog.at_level("INFO"):
         header, records = make(tiny(pseudo_masks=changes))
-    assert list(records) == pictures
-    assert header["counts"] == {"pictures": 5, **counts}
-    assert f"{counts['empty']} pictures have no pseudo mask" in caplog.text
+    assert list(records) == images
+    assert header["counts"] == {"images": 5, **counts}
+    assert f"{counts['empty']} images have no pseudo mask" in caplog.text
 
 
 def test_masks_are_the_predictions_own_with_their_scores(make, tiny, toy):
@@ -108,7 +108,7 @@ def test_masks_are_the_predictions_own_with_their_scores(make, tiny, toy):
 
 
 def test_scores_above_1_keep_their_values_and_their_order(make, tiny, toy):
-    """BESTIE's heat has no limits; ties at 1 would change which mask is the better one."""
+    """BESTIE's center heatmap has no limits; ties at 1 would change which mask is the better one."""
     scores = ([1.125, 1.25], *toy.scores[1:])
     records = [predictions(*row) for row in zip(toy.ids, toy.sides, toy.classes, scores, strict=True)]
     chosen = make(tiny(), instances=toy.write("above_1", Instances, records, **PREDICTED))[1]["p0"]
@@ -122,16 +122,16 @@ def test_points_stay_points(make, tiny, toy):
 
 
 def test_no_pseudo_mask_at_all_is_an_error(make, tiny):
-    with pytest.raises(ValueError, match="none of 5 pictures has a pseudo mask.*lower score_threshold"):
+    with pytest.raises(ValueError, match="none of 5 images has a pseudo mask.*lower score_threshold"):
         make(tiny(pseudo_masks={"score_threshold": 0.95, "empty": "negative"}))
 
 
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param([predictions("p0")], {}, "lacks 4 of the 5 pictures.*'p1'", id="other pictures"),
+        pytest.param([predictions("p0")], {}, "lacks 4 of the 5 images.*'p1'", id="other images"),
         pytest.param(None, {"classes": ["cat"]}, "holds classes", id="other classes"),
-        pytest.param([*[predictions(f"p{i}") for i in range(4)], predictions("p4"), predictions("p5")], {}, "no picture has|none of 5", id="nothing predicted"),
+        pytest.param([*[predictions(f"p{i}") for i in range(4)], predictions("p4"), predictions("p5")], {}, "no image has|none of 5", id="nothing predicted"),
         pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [np.nan]), *[predictions(f"p{i}") for i in range(1, 5)]], {}, "'p0' hold scores that are not finite", id="nan"),
     ],
 )  # fmt: skip
@@ -153,6 +153,6 @@ def test_wrong_kind_missing_and_cut_off_files_are_refused(make, tiny, toy, tmp_p
 
 
 def test_an_empty_split_is_an_error(make, tiny, toy):
-    images = toy.write("no_images", Picture, [], **PICTURES)
-    with pytest.raises(ValueError, match="none of 0 pictures"):
+    images = toy.write("no_images", ImageRecord, [], **IMAGES)
+    with pytest.raises(ValueError, match="none of 0 images"):
         make(tiny(), images=images)

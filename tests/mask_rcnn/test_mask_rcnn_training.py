@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import read_metadata, read_weights, save_weights
@@ -16,7 +16,7 @@ from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.predict_mask_rcnn import predict_mask_rcnn
 from stages.mask_rcnn.samples import scaled_target
 from stages.mask_rcnn.train_mask_rcnn import train_mask_rcnn
-from tests.mask_rcnn.conftest import PICTURES, PREDICTED, SIZE, predictions
+from tests.mask_rcnn.conftest import IMAGES, PREDICTED, SIZE, predictions
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def predict(toy, tmp_path):
             images=images, weights=weights, output=output, settings=settings.predict, run="cim/mask_rcnn", device="cpu"
         )
         with read(output, Instances) as instances:
-            return instances.header, {record.picture: record for record in instances}
+            return instances.header, {record.image: record for record in instances}
 
     return predict
 
@@ -59,7 +59,7 @@ def task_of(toy, pseudo_masks):
     with contextlib.ExitStack() as stack:
 
         def task(settings):
-            images = stack.enter_context(read(toy.images, Picture))
+            images = stack.enter_context(read(toy.images, ImageRecord))
             masks = stack.enter_context(read(pseudo_masks, Instances))
             network = MaskRcnn(settings.train, class_count=3)
             return MaskRcnnTask(network, images=images, pseudo_masks=masks, settings=settings.train)
@@ -67,7 +67,7 @@ def task_of(toy, pseudo_masks):
         yield task
 
 
-def test_every_picture_comes_once_an_epoch_in_another_order_each_time(task_of, tiny):
+def test_every_image_comes_once_an_epoch_in_another_order_each_time(task_of, tiny):
     task = task_of(tiny())
     epochs = [[task.entry(4 * epoch + place) for place in range(4)] for epoch in range(6)]
     assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs)
@@ -75,7 +75,7 @@ def test_every_picture_comes_once_an_epoch_in_another_order_each_time(task_of, t
     assert epochs == [[task_of(tiny()).entry(4 * epoch + place) for place in range(4)] for epoch in range(6)]
 
 
-def test_passes_of_an_update_see_other_pictures(task_of, tiny):
+def test_passes_of_an_update_see_other_images(task_of, tiny):
     task, seen = task_of(tiny()), []
     task._sample = lambda i, generator: (seen.append(i), {})
     for micro in range(2):
@@ -83,13 +83,13 @@ def test_passes_of_an_update_see_other_pictures(task_of, tiny):
     assert sorted(seen) == [0, 1, 2, 3]
 
 
-def test_scales_and_mirror_images_are_drawn_for_each_picture(task_of, tiny):
+def test_scales_and_mirror_images_are_drawn_for_each_image(task_of, tiny):
     task = task_of(tiny(train={"data": {"batch": 1}}))
     seen = set()
     for step in range(40):
         batch = task.batch(step, 0, np.random.default_rng(step))
-        assert len(batch.pictures) == len(batch.targets) == 1
-        height, width = batch.pictures[0].shape[-2:]
+        assert len(batch.images) == len(batch.targets) == 1
+        height, width = batch.images[0].shape[-2:]
         assert batch.targets[0]["masks"].shape[1:] == (height, width)
         seen.add((height, width))
     assert seen == {(48, 67), (64, 90)}
@@ -124,7 +124,7 @@ def test_scores_become_weights_where_wanted(task_of, tiny, choice, expected):
 
 
 def test_a_weight_lies_between_0_and_1():
-    """BESTIE's heat has no limits: its scores may be above 1 and, with keep_best, below 0."""
+    """BESTIE's center heatmap has no limits: its scores may be above 1 and, with keep_best, below 0."""
     record = predictions("p1", [(2, 20, 2, 25)] * 4, [0, 0, 0, 1], [1.25, 1.125, 0.5, -0.25])
     weights = scaled_target(record, SIZE, flip=False, weighted=True)["weights"]
     assert weights.tolist() == [1.0, 1.0, 0.5, 0.0]
@@ -168,7 +168,7 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
     assert {path.name for path in weights.parent.iterdir()} == {"weights.safetensors", "curves.json", "curves.png"}
 
 
-def test_pictures_in_which_nothing_is_found_stay_with_no_instance(train, predict, tiny, toy):
+def test_images_in_which_nothing_is_found_stay_with_no_instance(train, predict, tiny, toy):
     settings = tiny(predict={"score_threshold": 1.0})
     _, records = predict(train(settings), settings)
     assert [len(record.scores) for record in records.values()] == [0] * 5
@@ -199,9 +199,9 @@ def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
     )
     _, records = predict(train(settings), settings)
     right = 0
-    for i, picture in enumerate(toy.ids[:2]):
-        known = predictions(picture, toy.sides[i][:2], toy.classes[i][:2], toy.scores[i][:2])
-        found = records[picture]
+    for i, image in enumerate(toy.ids[:2]):
+        known = predictions(image, toy.sides[i][:2], toy.classes[i][:2], toy.scores[i][:2])
+        found = records[image]
         overlap = np.where(found.classes[:, None] == known.classes, found.regions.iou(known.regions), 0)
         right += int((overlap.max(0, initial=0) > 0.5).sum())
     assert right >= 3
@@ -220,13 +220,13 @@ def test_backbone_can_start_from_a_classifier(train, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param([predictions("p9", [(0, 9, 0, 9)], [0], [0.9])], {}, "1 pictures that .* lacks.*p9", id="other pictures"),
+        pytest.param([predictions("p9", [(0, 9, 0, 9)], [0], [0.9])], {}, "1 images that .* lacks.*p9", id="other images"),
         pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.9])], {"classes": ["cat"]}, "holds classes", id="other classes"),
         pytest.param([predictions("p0")], {}, "holds no pseudo mask; lower", id="no pseudo mask"),
-        pytest.param([], {}, "holds no pseudo mask; lower", id="no picture"),
+        pytest.param([], {}, "holds no pseudo mask; lower", id="no image"),
         pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [3.5])], {}, "scores from 3.5 to 3.5, 1 of 1 outside.*set it to 'ones'", id="scores that are no weights"),
         pytest.param([predictions("p0", [(0, 9, 0, 9)] * 3, [0] * 3, [1.2, 1.1, 0.9])], {}, "2 of 3 outside", id="mostly no weights"),
-        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.5], (20, 20))], {}, "masks of \\(20, 20\\).*the picture is \\(50, 70\\)", id="other size"),
+        pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.5], (20, 20))], {}, "masks of \\(20, 20\\).*the image is \\(50, 70\\)", id="other size"),
     ],
 )  # fmt: skip
 def test_pseudo_masks_that_do_not_fit_are_refused(train, tiny, toy, records, header, message):
@@ -251,8 +251,8 @@ def test_bad_weights_are_refused(train, predict, tiny, toy, tmp_path):
     other.write_bytes(weights.read_bytes()[:900])
     with pytest.raises(ValueError, match="cut off"):
         predict(other, settings)
-    strangers = toy.write("strangers", Picture, [], **{**PICTURES, "classes": ["cat", "dog"]})
+    strangers = toy.write("strangers", ImageRecord, [], **{**IMAGES, "classes": ["cat", "dog"]})
     with pytest.raises(ValueError, match="knows classes .* predict on a data set of the same classes"):
         predict(weights, settings, images=strangers)
-    header, records = predict(weights, settings, images=toy.write("nothing", Picture, [], **PICTURES))
+    header, records = predict(weights, settings, images=toy.write("nothing", ImageRecord, [], **IMAGES))
     assert (header["run"], records) == ("cim/mask_rcnn", {})

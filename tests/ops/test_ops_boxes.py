@@ -31,7 +31,7 @@ def test_overlap_of_boxes_is_that_of_their_pixels(place, host, ours, theirs):
 @QUICK
 @given(ours=BOXES)
 def test_inclusive_overlap_is_that_of_boxes_one_pixel_larger(place, host, ours):
-    """CIM, released code: widths and heights with + 1."""
+    """CIM, official code: widths and heights with + 1."""
     larger = ours + np.array([0, 0, 1, 1], np.int32)
     assert np.array_equal(host(boxes.iou(place(ours), inclusive=True)), host(boxes.iou(place(larger))))
     assert np.array_equal(host(boxes.areas(place(ours), inclusive=True)), host(boxes.areas(place(larger))))
@@ -50,13 +50,13 @@ def test_boxes_that_end_before_they_start_have_no_area_and_no_overlap(place, hos
     assert host(boxes.iou(odd)).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_clip_to_the_picture(place, host):
+def test_clip_to_the_image(place, host):
     outside = place(np.array([[-3, 2, 12, 8], [0, 0, 10, 6]]))
     assert host(boxes.clip(outside, 6, 10)).tolist() == [[0, 2, 10, 6], [0, 0, 10, 6]]
 
 
-def test_released_clip_takes_a_pixel_from_boxes_at_the_right_and_bottom_border(place, host):
-    """CIM, released code: RoIs are clipped to [0, W - 1] and [0, H - 1]."""
+def test_official_clip_takes_a_pixel_from_boxes_at_the_right_and_bottom_border(place, host):
+    """CIM, official code: RoIs are clipped to [0, W - 1] and [0, H - 1]."""
     found = host(boxes.clip(place(np.array([[0, 0, 10, 6], [1, 1, 9, 5]])), 6, 10, inclusive=True))
     assert found.tolist() == [[0, 0, 9, 5], [1, 1, 9, 5]]
 
@@ -70,8 +70,8 @@ def test_flip_is_that_of_the_pixels(place, host, ours):
     assert np.array_equal(host(boxes.flip(boxes.flip(place(ours), 20), 20)), ours)
 
 
-def test_released_flip_lies_one_pixel_further_left(place, host):
-    """CIM, released code: x1' = W - x2 - 1, x2' = W - x1 - 1 on boxes that are half-open."""
+def test_official_flip_lies_one_pixel_further_left(place, host):
+    """CIM, official code: x1' = W - x2 - 1, x2' = W - x1 - 1 on boxes that are half-open."""
     found = host(boxes.flip(place(np.array([[2, 1, 5, 4]])), 10, inclusive=True))
     assert found.tolist() == [[4, 1, 7, 4]]
 

@@ -13,7 +13,7 @@ USUAL = {
 
 @pytest.fixture
 def halves():
-    """A picture of two colours, and labels whose border lies three pixels beside that of the colours."""
+    """An image of two colours, and labels whose border lies three pixels beside that of the colours."""
     rgb = np.zeros((24, 32, 3), np.uint8)
     rgb[:, 16:] = (200, 120, 40)
     labels = np.zeros((24, 32), int)
@@ -23,7 +23,7 @@ def halves():
 
 def test_labels_follow_the_colours(halves):
     rgb, labels = halves
-    found = dense_crf(rgb, label_probabilities(labels, 2, certainty=0.7), **USUAL).argmax(0)
+    found = dense_crf(rgb, label_probabilities(labels, 2, gt_prob=0.7), **USUAL).argmax(0)
     assert (found[:, :16] == 0).all()
     assert (found[:, 16:] == 1).all()
 
@@ -32,7 +32,7 @@ def test_the_term_of_colour_needs_colours_that_are_alike(halves):
     """With a standard deviation far above the difference of the colours the border stays where it was."""
     rgb, labels = halves
     blind = dense_crf(
-        rgb, label_probabilities(labels, 2, certainty=0.7), **{**USUAL, "colour_srgb": 1e4, "colour_sxy": 1.0}
+        rgb, label_probabilities(labels, 2, gt_prob=0.7), **{**USUAL, "colour_srgb": 1e4, "colour_sxy": 1.0}
     )
     assert (blind.argmax(0)[4:-4] == labels[4:-4]).all()
 
@@ -40,7 +40,7 @@ def test_the_term_of_colour_needs_colours_that_are_alike(halves):
 def test_a_lonely_pixel_is_smoothed_away_by_the_term_of_position():
     rgb, labels = np.zeros((15, 15, 3), np.uint8), np.zeros((15, 15), int)
     labels[7, 7] = 1
-    first = label_probabilities(labels, 2, certainty=0.7)
+    first = label_probabilities(labels, 2, gt_prob=0.7)
     assert not dense_crf(rgb, first, **{**USUAL, "colour_compat": 0.0}).argmax(0).any()
     without = dense_crf(rgb, first, **{**USUAL, "colour_compat": 0.0, "smooth_compat": 0.0})
     assert (without.argmax(0) == labels).all()
@@ -82,17 +82,17 @@ def test_a_probability_of_zero_is_no_infinite_energy():
 
 def test_arrays_that_are_views_are_read_as_they_look(halves):
     rgb, labels = halves
-    first = label_probabilities(labels, 2, certainty=0.7)
+    first = label_probabilities(labels, 2, gt_prob=0.7)
     plain = dense_crf(np.ascontiguousarray(rgb[:, ::-1]), np.ascontiguousarray(first[:, :, ::-1]), **USUAL)
     np.testing.assert_array_equal(dense_crf(rgb[:, ::-1], first[:, :, ::-1], **USUAL), plain)
 
 
 def test_label_probabilities_are_those_of_pydensecrf():
-    """unary_from_labels with zero_unsure=False: -log of the certainty, and of an equal part of the rest."""
+    """unary_from_labels with zero_unsure=False: -log of the gt_prob, and of an equal part of the rest."""
     from pydensecrf.utils import unary_from_labels
 
     labels = np.random.default_rng(0).integers(0, 4, (5, 7))
-    energy = -np.log(label_probabilities(labels, 4, certainty=0.7).reshape(4, -1))
+    energy = -np.log(label_probabilities(labels, 4, gt_prob=0.7).reshape(4, -1))
     np.testing.assert_allclose(energy, unary_from_labels(labels, 4, gt_prob=0.7, zero_unsure=False), rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.ops.drawing import (
-    heat,
+    heatmap,
     hexadecimal,
     jpeg_uri,
     mark,
@@ -46,33 +46,33 @@ def test_the_first_mask_lies_on_top() -> None:
     assert painted[18, 28].tolist() == [0, 0, 255]
 
 
-def test_nothing_painted_leaves_the_picture() -> None:
+def test_nothing_painted_leaves_the_image() -> None:
     none = np.zeros((0, 20, 30), bool)
     for drawn in (paint(GREY, none, palette(0), opacity=0.5), number(GREY, none), number(GREY, none[:0])):
         np.testing.assert_array_equal(drawn, GREY)
     np.testing.assert_array_equal(mark(GREY, np.zeros((0, 2), int), palette(0)), GREY)
 
 
-def test_outline_is_the_rim_of_the_mask_and_not_that_of_the_picture() -> None:
-    rim = outline(square(0, 5, 0, 5))
-    assert rim.sum() == 9
-    assert not rim[0, 0]
+def test_outline_is_the_border_of_the_mask_and_not_that_of_the_image() -> None:
+    border = outline(square(0, 5, 0, 5))
+    assert border.sum() == 9
+    assert not border[0, 0]
     assert not outline(np.ones((4, 4), bool)).any()
 
 
-def test_heat_is_dark_where_there_is_no_response_and_bright_at_its_maximum() -> None:
+def test_heatmap_is_dark_where_there_is_no_response_and_bright_at_its_maximum() -> None:
     response = np.full((4, 6), -3.0)
     response[2, 3] = 5.0
-    drawn = heat(np.zeros((40, 60, 3), np.uint8), response, opacity=1.0)
+    drawn = heatmap(np.zeros((40, 60, 3), np.uint8), response, opacity=1.0)
     assert drawn[0, 0].sum() < 20
     assert drawn[20:30, 30:40].max() > 200
 
 
-def test_heat_of_a_flat_map_is_dark() -> None:
-    assert heat(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 2)), opacity=1.0).max() < 10
+def test_heatmap_of_a_flat_map_is_dark() -> None:
+    assert heatmap(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 2)), opacity=1.0).max() < 10
 
 
-def test_a_mark_shows_its_colour_and_may_lie_on_the_rim() -> None:
+def test_a_mark_shows_its_colour_and_may_lie_on_the_border() -> None:
     marked = mark(GREY, np.array([[10, 15], [0, 0]]), np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
     assert marked[10, 15].tolist() == [1, 2, 3]
     assert marked[0, 0].tolist() == [4, 5, 6]
@@ -80,11 +80,11 @@ def test_a_mark_shows_its_colour_and_may_lie_on_the_rim() -> None:
 
 def test_numbers_are_written_where_a_mask_is_thickest_and_empty_masks_get_none() -> None:
     shape = (80, 100)
-    picture = np.full((*shape, 3), 100, np.uint8)
+    image = np.full((*shape, 3), 100, np.uint8)
     masks = np.stack([square(0, 60, 40, 100, shape), np.zeros(shape, bool)])
     y, x = thickest_point(masks[0])
     assert (abs(y - 29.5) <= 1, abs(x - 69.5) <= 1) == (True, True)
-    changed = (number(picture, masks) != picture).any(axis=2)
+    changed = (number(image, masks) != image).any(axis=2)
     assert changed[y - 4 : y + 5, x - 4 : x + 5].all()
     assert not changed[60:].any()
 
@@ -106,7 +106,7 @@ def test_colours_are_distinct_and_do_not_depend_on_their_number(count: int) -> N
     np.testing.assert_array_equal(colours, palette(80)[:count])
 
 
-def test_uri_holds_the_picture() -> None:
+def test_uri_holds_the_image() -> None:
     uri = jpeg_uri(GREY, quality=90)
     data = np.frombuffer(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")), np.uint8)
     assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - GREY).max() <= 2

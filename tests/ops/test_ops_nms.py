@@ -80,7 +80,7 @@ def test_equal_scores_go_by_index(place, host):
 
 
 def test_box_suppression_counts_one_pixel_more_on_demand(place, host):
-    """CIM, released code: IoU 1/7 in half-open boxes, 4/14 with + 1; a threshold between shows which."""
+    """CIM, official code: IoU 1/7 in half-open boxes, 4/14 with + 1; a threshold between shows which."""
     pair, scores = place(np.array([[0, 0, 2, 2], [1, 1, 3, 3]])), place(np.array([0.9, 0.8]))
     assert host(nms.box_nms(pair, scores, 0.2)).tolist() == [True, True]
     assert host(nms.box_nms(pair, scores, 0.2, inclusive=True)).tolist() == [True, False]
@@ -105,7 +105,7 @@ def test_only_candidates_survive_and_suppress(place, host):
 
 
 def test_half_precision_overlaps_are_compared_in_half_precision(place, host):
-    """CIM, released code: 0.45 becomes 0.449951 in half precision, so an overlap stored as that suppresses."""
+    """CIM, official code: 0.45 becomes 0.449951 in half precision, so an overlap stored as that suppresses."""
     matrix = np.array([[1, 0.45], [0.45, 1]], np.float16)
     assert float(matrix[0, 1]) < 0.45
     assert host(nms.mask_nms(place(matrix), place(np.array([0.9, 0.8])), 0.45)).tolist() == [True, False]

@@ -42,7 +42,7 @@ def plain_pooled_peaks(response, window):
 @QUICK
 @given(maps=MAPS, window=st.sampled_from([1, 3, 5]))
 def test_window_peaks_equal_the_definition(place, host, maps, window):
-    """CIM, released code: argmax of the window, ties to the first, and not below the lower median of the map."""
+    """CIM, official code: argmax of the window, ties to the first, and not below the lower median of the map."""
     expected = [plain_window_peaks(response, window) for response in maps]
     found = host(peaks.window_peaks(place(maps), window=window))
     assert np.array_equal(found, np.array(expected).reshape(maps.shape))
@@ -51,7 +51,7 @@ def test_window_peaks_equal_the_definition(place, host, maps, window):
 @QUICK
 @given(maps=MAPS, window=st.sampled_from([1, 3, 15]))
 def test_pooled_peaks_equal_the_definition(place, host, maps, window):
-    """BESTIE, released code: pixels equal to their max-pool."""
+    """BESTIE, official code: pixels equal to their max-pool."""
     expected = [plain_pooled_peaks(response, window) for response in maps]
     found = host(peaks.pooled_peaks(place(maps), window=window))
     assert np.array_equal(found, np.array(expected).reshape(maps.shape))
@@ -77,7 +77,7 @@ def test_prm_peaks_of_small_maps(place, host, response, expected):
 
 
 def test_median_of_an_even_number_of_pixels_is_the_lower_middle_one(place, host):
-    """CIM, released code: torch.median."""
+    """CIM, official code: torch.median."""
     assert host(peaks.lower_median(place(np.array([[[4.0, 1.0], [2.0, 3.0]]])))).tolist() == [2.0]
 
 
@@ -90,7 +90,7 @@ def test_batches_give_what_single_maps_give(place, host):
     maps = np.random.default_rng(0).normal(size=(2, 3, 9, 8)).astype(np.float32)
     for rule in (peaks.window_peaks, peaks.pooled_peaks):
         batched = host(rule(place(maps), window=3))
-        single = [[host(rule(place(response[None]), window=3))[0] for response in picture] for picture in maps]
+        single = [[host(rule(place(response[None]), window=3))[0] for response in image] for image in maps]
         assert np.array_equal(batched, single)
 
 
@@ -122,7 +122,7 @@ def test_lists_of_peaks(place, host, options, expected):
 
 
 def test_bestie_points_are_the_25_best_of_each_class_down_to_a_tenth(place, host):
-    """BESTIE, released code: 25 best per class, stop below 0.1, classes ascending, confidence falling."""
+    """BESTIE, official code: 25 best per class, stop below 0.1, classes ascending, confidence falling."""
     maps = np.zeros((2, 7, 7))
     maps[1].reshape(-1)[:40] = np.linspace(0.95, 0.01, 40)
     classes, _, values = peaks.list_peaks(place(maps), place(maps > 0), threshold=0.1, limit=25, by_score=True)

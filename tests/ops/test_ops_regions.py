@@ -17,7 +17,7 @@ PAIRS = st.tuples(st.integers(0, 4), st.integers(0, 4), SIDES, SIDES).flatmap(
     lambda s: st.tuples(hnp.arrays(bool, (s[0], *s[2:])), hnp.arrays(bool, (s[1], *s[2:])))
 )
 
-# Three regions of a 4 x 4 picture: the left half, the upper half, one pixel in both.
+# Three regions of a 4 x 4 image: the left half, the upper half, one pixel in both.
 LEFT, UPPER, CORNER = np.zeros((3, 4, 4), bool)
 LEFT[:, :2] = UPPER[:2] = CORNER[0, 0] = True
 FOUR = np.stack([LEFT, UPPER, CORNER])
@@ -83,7 +83,7 @@ def test_atoms_are_the_coarsest_partition_numbered_by_first_pixel(place, host, m
     assert host(regions.sizes).tolist() == np.bincount(expected).tolist()
 
 
-def test_hand_computed_picture_of_four_by_four(place, host):
+def test_hand_computed_image_of_four_by_four(place, host):
     regions = Regions.from_masks(place(FOUR))
     assert host(regions.atoms).tolist() == [[0, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
     assert host(regions.membership).astype(int).tolist() == [[1, 1, 0, 1, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]
@@ -103,7 +103,7 @@ def test_hand_computed_picture_of_four_by_four(place, host):
 
 
 def test_containment_row_contains_column(place, host):
-    """CIM, released code: asy[i, j] = |i and j| / |j|."""
+    """CIM, official code: asy[i, j] = |i and j| / |j|."""
     contains = host(Regions.from_masks(place(FOUR)).containment())
     assert contains[0, 2] == 1
     assert contains[2, 0] == np.float32(1 / 8)
@@ -135,7 +135,7 @@ def test_overlaps_with_other_regions_equal_the_plain_definition(place, host, pai
 
 @pytest.mark.parametrize("pixels", [1 << 24, (1 << 24) + 1])
 def test_counts_stay_exact_beyond_the_integers_of_float32(place, host, pixels):
-    """2^24 + 1 is no float32: counts of a large picture go through float64."""
+    """2^24 + 1 is no float32: counts of a large image go through float64."""
     sizes = place(np.array([pixels - 1, 1, 2], np.int64))
     membership = place(np.array([[True, True, False], [True, False, True]]))
     shape = (4097, 4096)
@@ -146,7 +146,7 @@ def test_counts_stay_exact_beyond_the_integers_of_float32(place, host, pixels):
 
 
 def test_counts_are_exact_where_the_sum_of_two_areas_leaves_float32(place, host):
-    """Areas a + b may exceed 2^24 although the picture does not; the union is made without that sum."""
+    """Areas a + b may exceed 2^24 although the image does not; the union is made without that sum."""
     pixels = (1 << 24) - 1
     sizes = np.array([pixels - 2, 1, 1], np.int64)
     membership = np.array([[True, True, False], [True, False, True], [True, False, False]])
@@ -190,7 +190,7 @@ def test_boxes_and_crops_equal_those_of_the_bitmaps(place, host, masks, size):
 
 
 def test_crops_read_the_pixels_that_pillow_reads_at_every_width(place, host):
-    """CIM, released code: Pillow NEAREST to 7 x 7. Stripes show any position that is off by one."""
+    """CIM, official code: Pillow NEAREST to 7 x 7. Stripes show any position that is off by one."""
     for width in range(1, 300):
         mask = np.zeros((2, width), bool)
         mask[0, ::2] = mask[1, 1::2] = True
@@ -212,7 +212,7 @@ def test_points_are_held_by_the_regions_whose_mask_is_set_there(place, host, mas
 @QUICK
 @given(masks=MASKS, threshold=st.sampled_from([0.0, 0.5, 2 / 3, 0.7]), data=st.data())
 def test_mean_support_equals_the_thresholded_mean_of_the_masks(place, host, masks, threshold, data):
-    """CIM, released code: the mean of all proposals that hold the peak, strictly above the threshold."""
+    """CIM, official code: the mean of all proposals that hold the peak, strictly above the threshold."""
     chosen = data.draw(hnp.arrays(bool, (3, len(masks))))
     regions = Regions.from_masks(place(masks))
     support = regions.mean_support(place(chosen), threshold)
@@ -223,7 +223,7 @@ def test_mean_support_equals_the_thresholded_mean_of_the_masks(place, host, mask
 
 
 def test_mean_support_needs_strictly_more_than_the_threshold(place, host):
-    """CIM, released code: seven of ten is not above 0.7, eight of ten is."""
+    """CIM, official code: seven of ten is not above 0.7, eight of ten is."""
     masks = np.zeros((10, 1, 3), bool)
     masks[:7, 0, 0] = masks[:8, 0, 1] = True
     support = Regions.from_masks(place(masks)).mean_support(place(np.ones((1, 10), bool)), 0.7)
@@ -335,7 +335,7 @@ def test_masks_lie_row_by_row_in_memory(place):
     assert masks.is_contiguous() if isinstance(masks, torch.Tensor) else masks.flags.c_contiguous
 
 
-def test_no_region_in_a_picture():
+def test_no_region_in_an_image():
     regions = Regions.empty(3, 5)
     assert (len(regions), regions.shape, regions.sizes.tolist()) == (0, (3, 5), [15])
     assert regions.masks().shape == (0, 3, 5)
@@ -369,7 +369,7 @@ SMALL = Regions.from_masks(FOUR)
 REFUSED = {
     "masks of numbers": (lambda: Regions.from_masks(FOUR.astype(np.uint8)), "masks have type uint8, expected bool"),
     "one mask without an axis for regions": (lambda: Regions.from_masks(LEFT), r"masks have shape \(4, 4\)"),
-    "a picture without pixels": (lambda: Regions.from_masks(np.zeros((1, 0, 4), bool)), "picture without pixels"),
+    "an image without pixels": (lambda: Regions.from_masks(np.zeros((1, 0, 4), bool)), "image without pixels"),
     "a superpixel without column": (
         lambda: Regions.from_superpixels(np.array([[0, 3]]), np.ones((1, 3), bool)),
         "labels go from 0 to 3, expected 0 to 2",
@@ -386,10 +386,10 @@ REFUSED = {
         lambda: Regions.from_packed(SMALL.packed()[0], SMALL.packed()[1], 4),
         "atoms go from 0 to 4, expected 0 to 3",
     ),
-    "a point below the picture": (lambda: SMALL.holding(np.array([[4, 0]])), "y of points go from 4 to 4"),
-    "a point left of the picture": (lambda: SMALL.holding(np.array([[0, -1]])), "x of points go from -1 to -1"),
+    "a point below the image": (lambda: SMALL.holding(np.array([[4, 0]])), "y of points go from 4 to 4"),
+    "a point left of the image": (lambda: SMALL.holding(np.array([[0, -1]])), "x of points go from -1 to -1"),
     "points of three numbers": (lambda: SMALL.holding(np.zeros((1, 3), int)), r"expected \(points, 2\)"),
-    "pictures of two sizes": (lambda: SMALL.iou(Regions.empty(4, 5)), "no common pixels"),
+    "images of two sizes": (lambda: SMALL.iou(Regions.empty(4, 5)), "no common pixels"),
     "NumPy with torch": (lambda: SMALL.iou(SMALL.to("cpu")), "bring both to one"),
     "arrays of two kinds": (
         lambda: Regions(SMALL.atoms, torch.from_numpy(SMALL.membership), SMALL.sizes),

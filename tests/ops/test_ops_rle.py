@@ -56,7 +56,7 @@ def test_many_regions_come_in_batches():
 
 
 def test_long_runs_and_large_differences_are_read():
-    """Counts of several digits and negative differences, which small pictures do not have."""
+    """Counts of several digits and negative differences, which small images do not have."""
     mask = np.zeros((700, 900), bool)
     mask[:, 1:700] = mask[5:9, 800] = mask[1, 850] = True
     assert np.array_equal(rle.decode(rle.encode(mask[None]), 700, 900)[0], mask)
@@ -77,14 +77,14 @@ def test_uncompressed_runs_begin_with_background_and_go_down_the_columns(mask, c
 
 GOOD = rle.encode(np.eye(4, dtype=bool)[None])[0]
 MALFORMED = {
-    "size of another picture": ({"size": [4, 5], "counts": [20]}, r"RLE 1: its size is \[4, 5\], but the picture's is"),
+    "size of another image": ({"size": [4, 5], "counts": [20]}, r"RLE 1: its size is \[4, 5\], but the image's is"),
     "no size": ({"counts": [16]}, r"RLE 1: found \['counts'\], expected an object with 'size' and 'counts'"),
     "a polygon": ([[0, 0, 3, 0, 3, 3]], "RLE 1: found list, expected an object"),
     "runs that end too early": ({"size": [4, 4], "counts": [3, 4]}, r"sum to 7, expected sum 4 x 4 = 16"),
-    "runs beyond the picture": ({"size": [4, 4], "counts": [3, 14]}, "sum to 17"),
+    "runs beyond the image": ({"size": [4, 4], "counts": [3, 14]}, "sum to 17"),
     "a negative run": ({"size": [4, 4], "counts": [20, -4]}, r"runs \(smallest -4\)"),
     "runs that are no integers": ({"size": [4, 4], "counts": [8.0, 8.0]}, "neither text nor a list"),
-    "runs beyond any picture": ({"size": [4, 4], "counts": [1 << 70]}, "neither text nor a list"),
+    "runs beyond any image": ({"size": [4, 4], "counts": [1 << 70]}, "neither text nor a list"),
     "no runs": ({"size": [4, 4], "counts": []}, "sum to 0"),
     "empty text": ({"size": [4, 4], "counts": ""}, "sum to 0"),
     "text cut off": ({"size": [4, 4], "counts": GOOD["counts"][:-1]}, "sum to"),

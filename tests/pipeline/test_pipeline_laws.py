@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipeline.conftest import Job, planned
 
-READS_TRUTH = {
+READS_GROUND_TRUTH = {
     "evaluate_instances",
     "report_proposals",
     "report_cues",
@@ -22,7 +22,7 @@ READS_TRUTH = {
 }
 READS_POINTS = {"take_points"}
 ANNOTATED_MAPS = "semantic_annotations.h5"
-AFTER_TRUTH = READS_TRUTH | {"compare_runs", "pack_model", "exports"}
+AFTER_GROUND_TRUTH = READS_GROUND_TRUTH | {"compare_runs", "pack_model", "exports"}
 FOUNDATIONS = {"core", "ops"}
 ROOT_OF_ALL = "project"  # stands on top of the stages
 
@@ -44,7 +44,7 @@ def imports(path: Path) -> set[str]:
 def test_only_evaluation_and_inspection_read_annotations(whole_graph):
     readers = {job.rule for job in whole_graph if any(path.endswith("ground_truth.h5") for path in job.inputs)}
     assert readers
-    assert readers <= READS_TRUTH
+    assert readers <= READS_GROUND_TRUTH
 
 
 def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
@@ -59,7 +59,7 @@ def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
     }
     for job in exporters:
         assert not any(path.endswith(("ground_truth.h5", "points.h5")) for path in job.inputs), job
-    tainted = {path for job in jobs if job.rule in AFTER_TRUTH for path in job.outputs if path}
+    tainted = {path for job in jobs if job.rule in AFTER_GROUND_TRUTH for path in job.outputs if path}
     assert {job.rule for job in jobs if tainted & set(job.inputs)} <= {"pack_model", "exports"}
 
 
@@ -72,7 +72,7 @@ def test_points_are_read_only_for_runs_that_declare_them(whole_graph):
 def test_with_points_the_graph_reads_them_and_without_it_does_not(graph_of):
     plain = graph_of("runs: {cim: {cues: prm}}")
     assert "take_points" not in {job.rule for job in plain}
-    declared = graph_of("runs: {cim: {cues: points, refinement: none, cim: {train: {backbone: {weights: none}}}}}")
+    declared = graph_of("runs: {cim: {cues: points, retrain: none, cim: {train: {backbone: {weights: none}}}}}")
     assert "take_points" in {job.rule for job in declared}
 
 
@@ -108,7 +108,7 @@ def test_weak_semantic_maps_have_no_annotations_upstream(graph_of, source):
     jobs = graph_of(f"semantics: {{irn: {png}}}", *targets)
     assert {path for job in jobs for path in job.outputs} >= set(targets)
     assert not annotations(upstream(jobs, *targets))
-    assert not {job.rule for job in jobs} & (READS_TRUTH | {"annotate_semantics", "take_annotations"})
+    assert not {job.rule for job in jobs} & (READS_GROUND_TRUTH | {"annotate_semantics", "take_annotations"})
 
 
 def test_annotated_maps_are_read_by_a_declared_oracle_alone(graph_of):
@@ -128,9 +128,9 @@ RUNS_OF_BESTIE = """
 runs:
   cim: null
   prm: null
-  bestie: {refinement: mask_rcnn}
+  bestie: {retrain: mask_rcnn}
   again: {like: bestie, iterates: bestie}
-  of_points: {like: bestie, cues: points, refinement: none, bestie: {train: {backbone: {weights: none}}}}
+  of_points: {like: bestie, cues: points, retrain: none, bestie: {train: {backbone: {weights: none}}}}
   of_points_again: {like: of_points, cues: pam, iterates: of_points}
   of_masks: {like: bestie, semantics: annotated}
 """
@@ -148,19 +148,19 @@ def graph_of_bestie(tmp_path_factory):
     ("run", "given"),
     [
         pytest.param("bestie", set(), id="tags"),
-        pytest.param("bestie/mask_rcnn", set(), id="tags, refined"),
+        pytest.param("bestie/mask_rcnn", set(), id="tags, Mask R-CNN"),
         pytest.param("again", set(), id="tags, iterated"),
-        pytest.param("again/mask_rcnn", set(), id="tags, iterated and refined"),
+        pytest.param("again/mask_rcnn", set(), id="tags, iterated, Mask R-CNN"),
         pytest.param("of_points", {"points.h5"}, id="points"),
         pytest.param("of_points_again", {"points.h5"}, id="points of an earlier run"),
         pytest.param("of_masks", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps"),
-        pytest.param("of_masks/mask_rcnn", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps, refined"),
+        pytest.param("of_masks/mask_rcnn", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps, Mask R-CNN"),
     ],
 )
 def test_a_run_of_bestie_has_upstream_what_it_declares_alone(graph_of_bestie, run, given):
     targets = [f"results/shapes/{run}/network/weights.safetensors", f"results/shapes/{run}/val/instances.h5"]
     assert {path for job in graph_of_bestie for path in job.outputs} >= set(targets)
-    # cues/points.h5 are made from points.h5, which stands beside the pictures.
+    # cues/points.h5 are made from points.h5, which stands beside the images.
     found = {path.split("/", 3)[-1] for path in upstream(graph_of_bestie, *targets)}
     assert found & {"ground_truth.h5", "points.h5", ANNOTATED_MAPS} == given
     assert not any("proposals" in path for path in found)
@@ -170,7 +170,7 @@ def test_annotations_come_to_runs_of_bestie_by_the_declared_ways_alone(graph_of_
     def readers(file):
         return {job.rule for job in graph_of_bestie if any(path.endswith(f"/{file}") for path in job.inputs)}
 
-    assert readers("ground_truth.h5") <= READS_TRUTH | {"annotate_semantics"}
+    assert readers("ground_truth.h5") <= READS_GROUND_TRUTH | {"annotate_semantics"}
     assert readers(ANNOTATED_MAPS) == {"take_annotations"}
     assert {
         job.rule for job in graph_of_bestie if any(re.fullmatch(r"results/shapes/\w+/points.h5", p) for p in job.inputs)
@@ -185,9 +185,9 @@ def test_rules_of_semantics_name_annotated_maps_once(project_root):
 
 
 def test_nothing_made_from_annotations_goes_back_into_a_run(whole_graph):
-    tainted = {path for job in whole_graph if job.rule in AFTER_TRUTH for path in job.outputs}
+    tainted = {path for job in whole_graph if job.rule in AFTER_GROUND_TRUTH for path in job.outputs}
     users = {job.rule for job in whole_graph if tainted & set(job.inputs)} - {"all"}
-    assert users <= AFTER_TRUTH
+    assert users <= AFTER_GROUND_TRUTH
 
 
 def test_rules_that_read_annotations_run_code_of_evaluation_and_inspection(project_root):
@@ -261,7 +261,8 @@ def test_core_the_snakefile_and_the_shared_rules_name_no_method(project_root):
         for path in (project_root / "stages" / stage).glob("*.py")
     ]
     for path in [*shared, *code, *pages]:
-        # The evaluations have a preset `cim`, the metric of that paper; the list of methods is the one place that has all.
+        # The evaluations have a preset `cim`, the metric of that paper; the list of methods is the one place that has
+        # all.
         allowed = {"cim"} if path in pages else set(METHODS) if path.name == "methods.py" else set()
         named = {
             word

@@ -25,7 +25,7 @@ DOWNSTREAM_OF_CUES = (
     | DOWNSTREAM_OF_SEMANTICS
     | SEMANTICS_OF_CUES
 )
-REFINEMENT = {"make_pseudo_masks", "report_masks", "train_mask_rcnn", "predict_mask_rcnn"}
+RETRAINING = {"make_pseudo_masks", "report_masks", "train_mask_rcnn", "predict_mask_rcnn"}
 DOWNSTREAM_OF_CLASSIFIER = DOWNSTREAM_OF_CUES | {"find_cues"}
 
 
@@ -61,9 +61,9 @@ def test_a_finished_run_has_everything_and_nothing_to_do(project):
     assert reruns(project) == set()
 
 
-def test_a_refined_run_is_planned_on_the_predictions_of_its_training_split(project):
+def test_a_retrained_run_is_planned_on_the_predictions_of_its_training_split(project):
     """Prediction on the evaluated split stays as it is; the training split is predicted for the pseudo masks alone."""
-    (project / "overlay.yaml").write_text("runs: {prm: {refinement: mask_rcnn}}")
+    (project / "overlay.yaml").write_text("runs: {prm: {retrain: mask_rcnn}}")
     found = planned(project, "mask_rcnn", "--configfile", "toy.yaml", "overlay.yaml", source=project)
     made = {job.rule: job.outputs for job in found if job.rule != "mask_rcnn"}
     assert made == {
@@ -97,7 +97,7 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
     ("overlay", "expected"),
     [
         pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
-        pytest.param("inspection: {pictures: 3}", {"build_gallery"}, id="inspection"),
+        pytest.param("inspection: {images: 3}", {"build_gallery"}, id="inspection"),
         pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
         pytest.param("cim: {train: {losses: {bag: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
         pytest.param("cim: {agpl: {support_threshold: 0.6}}", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
@@ -111,11 +111,11 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
             "classifier: {cam: {train: {seed: 9}}}", DOWNSTREAM_OF_CLASSIFIER | {"train_classifier"}, id="classifier"
         ),
         pytest.param(
-            "runs: {cim: {refinement: mask_rcnn}}",
-            REFINEMENT | DOWNSTREAM_OF_PREDICTION | {"predict_cim"},
-            id="refinement of a run",
+            "runs: {cim: {retrain: mask_rcnn}}",
+            RETRAINING | DOWNSTREAM_OF_PREDICTION | {"predict_cim"},
+            id="retrain of a run",
         ),
-        pytest.param("mask_rcnn: {train: {seed: 9}}", set(), id="refinement that no run has"),
+        pytest.param("mask_rcnn: {train: {seed: 9}}", set(), id="Mask R-CNN that no run has"),
         pytest.param("images: {voc: {difficult_tags: false}}", set(), id="block of another data set"),
         pytest.param("classifier: {prm: {train: {seed: 9}}}", set(), id="classifier that no run uses"),
     ],

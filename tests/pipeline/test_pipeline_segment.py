@@ -1,4 +1,4 @@
-"""New pictures with finished weights: the graph, and the whole way from a trained run to masks of a folder."""
+"""New images with finished weights: the graph, and the whole way from a trained run to masks of a folder."""
 
 import contextlib
 import io
@@ -24,9 +24,9 @@ TRAINING = {
     "train_classifier", "find_cues", "label_clusters", "train_cim", "take_points", "make_pseudo_masks", "train_mask_rcnn",
     "label_pixels", "train_semantics", "transfer_semantics", "train_bestie",
 }  # fmt: skip
-BROUGHT = "runs: {prm: null, bestie: null, cim: {refinement: none, trained: {network: %s}}}"
-BESTIE = "runs: {prm: null, cim: null, bestie: {refinement: %s, trained: {network: %s}}}"
-REFINED = "runs: {prm: null, bestie: null, cim: {refinement: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
+BROUGHT = "runs: {prm: null, bestie: null, cim: {retrain: none, trained: {network: %s}}}"
+BESTIE = "runs: {prm: null, cim: null, bestie: {retrain: %s, trained: {network: %s}}}"
+RETRAINED = "runs: {prm: null, bestie: null, cim: {retrain: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
 RUNS = ("cim", "cim/mask_rcnn", "bestie", "prm")
 EXPORTS = {"export_coco", "export_ids", "export_overlays", "segment"}
 
@@ -68,7 +68,7 @@ def test_with_brought_weights_nothing_is_trained_and_they_are_read(graph_of, wei
     assert str(weights) in predict.inputs
 
 
-def test_a_brought_network_of_bestie_needs_pictures_alone(graph_of, weights):
+def test_a_brought_network_of_bestie_needs_images_alone(graph_of, weights):
     jobs = graph_of(BESTIE % ("none", weights), "segment")
     assert {job.rule for job in jobs} == {"list_images", "predict_bestie"} | EXPORTS
     (predict,) = [job for job in jobs if job.rule == "predict_bestie"]
@@ -81,27 +81,27 @@ def test_a_mask_rcnn_can_be_trained_on_masks_of_a_brought_network_of_bestie(grap
     assert names & TRAINING == {"make_pseudo_masks", "train_mask_rcnn"}
 
 
-def test_a_packed_network_of_bestie_segments_with_pictures_alone(graph_of, tmp_path, monkeypatch):
+def test_a_packed_network_of_bestie_segments_with_images_alone(graph_of, tmp_path, monkeypatch):
     """The overlay that `pack_model` writes, but for the classes."""
     (tmp_path / "weights.safetensors").write_bytes(b"")
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     monkeypatch.setenv("TAGMASK_MODEL", str(tmp_path))
-    monkeypatch.setenv("TAGMASK_PICTURES", str(tmp_path / "pictures"))
+    monkeypatch.setenv("TAGMASK_IMAGES", str(tmp_path / "images"))
     project, names = load_files(ROOT / "config.yaml"), {"runs": ["cim", "prm", "bestie"], "splits": ["train", "val"]}
     overlay = pack_settings(project, "bestie", code={}, **names).overlay
     jobs = graph_of(yaml.safe_dump(merged(overlay, {"images": {"classes": ["disc", "star"]}})), "segment")
     assert {job.rule for job in jobs} == {"list_images", "predict_bestie"} | EXPORTS
 
 
-def test_a_brought_mask_rcnn_needs_pictures_alone(graph_of, weights):
-    jobs = graph_of(REFINED % ("null", weights), "segment")
+def test_a_brought_mask_rcnn_needs_images_alone(graph_of, weights):
+    jobs = graph_of(RETRAINED % ("null", weights), "segment")
     assert {job.rule for job in jobs} == {"list_images", "predict_mask_rcnn"} | EXPORTS
     (predict,) = [job for job in jobs if job.rule == "predict_mask_rcnn"]
     assert str(weights) in predict.inputs
 
 
 def test_a_mask_rcnn_can_be_trained_on_masks_of_a_brought_network(graph_of, weights):
-    names = {job.rule for job in graph_of(REFINED % (weights, "null"), "segment")}
+    names = {job.rule for job in graph_of(RETRAINED % (weights, "null"), "segment")}
     assert {"predict_cim", "make_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"} <= names
     assert "train_cim" not in names
 
@@ -139,7 +139,7 @@ def test_missing_weights_stop_before_anything_runs(tmp_path):
     ],
 )
 def test_a_model_is_packed_from_its_network_and_metrics(graph_of, run, proposals):
-    jobs = graph_of("runs: {bestie: {refinement: mask_rcnn}}", f"results/shapes/{run}/model/README.md")
+    jobs = graph_of("runs: {bestie: {retrain: mask_rcnn}}", f"results/shapes/{run}/model/README.md")
     (pack,) = [job for job in jobs if job.rule == "pack_model"]
     assert set(pack.inputs) == proposals | {
         f"results/shapes/{run}/network/weights.safetensors", "results/shapes/train/images.h5",
@@ -154,33 +154,33 @@ def test_what_has_no_network_cannot_be_packed(tmp_path, run):
     assert "MissingRuleException" in done.stdout + done.stderr
 
 
-def toy_pictures(folder: Path) -> None:
+def toy_images(folder: Path) -> None:
     """Three scenes that the toy run has not seen, one of them in a subfolder."""
     project = load_files(ROOT / "config.yaml", ROOT / "tests" / "pipeline" / "toy.yaml")
     chosen = project.images.chosen("val")
     block = chosen.block.model_copy(update={"splits": {"new": 3}})
     scenes = Shapes(ChosenImages(**{**chosen.__dict__, "block": block}), "new")
     (folder / "more").mkdir(parents=True)
-    for picture, name in zip(scenes.pictures, ("one.png", "two.png", "more/three.png"), strict=True):
-        (folder / name).write_bytes(scenes.embedded(picture))
+    for image, name in zip(scenes.images, ("one.png", "two.png", "more/three.png"), strict=True):
+        (folder / name).write_bytes(scenes.embedded(image))
 
 
-def test_a_packed_model_segments_a_folder_of_new_pictures_in_a_fresh_clone(project, tmp_path, monkeypatch):
-    """The whole way: pack the toy run, then only its folder, new pictures and the project as it is shipped."""
+def test_a_packed_model_segments_a_folder_of_new_images_in_a_fresh_clone(project, tmp_path, monkeypatch):
+    """The whole way: pack the toy run, then only its folder, new images and the project as it is shipped."""
     done = snakemake(project, "-c2", "results/toy/cim/model/README.md", "--configfile", "toy.yaml", source=project)
     assert done.returncode == 0, done.stdout + done.stderr
-    model, pictures, work = tmp_path / "model", tmp_path / "pictures", tmp_path / "work"
+    model, images, work = tmp_path / "model", tmp_path / "images", tmp_path / "work"
     shutil.move(project / "results" / "toy" / "cim" / "model", model)
-    toy_pictures(pictures)
+    toy_images(images)
     work.mkdir()
     monkeypatch.setenv("TAGMASK_MODEL", str(model))
-    monkeypatch.setenv("TAGMASK_PICTURES", str(pictures))
+    monkeypatch.setenv("TAGMASK_IMAGES", str(images))
     # One shard and an untrained network's low scores are the only changes to the documented command.
     (work / "toy.yaml").write_text("{shards: 1, exports: {predictions: {score_threshold: 0.0, top_k: 5}}}")
     overlays = ["--configfile", str(model / "segment.yaml"), str(work / "toy.yaml")]
     done = snakemake(work, "segment", "-c2", *overlays)
     assert done.returncode == 0, done.stdout + done.stderr
-    exports = work / "results" / "new_pictures" / "cim" / "new" / "exports"
+    exports = work / "results" / "new_images" / "cim" / "new" / "exports"
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(exports / "coco.json"))
     assert {entry["file_name"] for entry in coco.imgs.values()} == {"one.png", "two.png", "more/three.png"}
@@ -188,11 +188,11 @@ def test_a_packed_model_segments_a_folder_of_new_pictures_in_a_fresh_clone(proje
     files = {"one": "one.png", "two": "two.png", "more/three": "more/three.png"}
     names = [coco.cats[i]["name"] for i in sorted(coco.cats)]
     masks = PngMasks(exports / "ids", files, {name: i for i, name in enumerate(names)}, None)
-    for picture in files:
-        with Image.open(exports / "overlays" / f"{picture}.jpg") as overlay:
+    for image in files:
+        with Image.open(exports / "overlays" / f"{image}.jpg") as overlay:
             assert overlay.size == (80, 64)
-        assert masks.truth(picture, 64, 80) is not None
-    # The same network on the same kind of pictures: what is predicted has the classes that were learned.
+        assert masks.ground_truth(image, 64, 80) is not None
+    # The same network on the same kind of images: what is predicted has the classes that were learned.
     with h5py.File(project / "results" / "toy" / "cim" / "val" / "instances.h5") as trained:
         assert all(name in trained.attrs["header"] for name in names)
     assert np.all([entry["area"] > 0 for entry in coco.anns.values()])

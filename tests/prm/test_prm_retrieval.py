@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
@@ -17,15 +17,15 @@ from stages.prm.retrieve_prm import retrieve_prm
 from stages.prm.settings import PrmSettings
 
 SIZE = (40, 60)
-RELEASED = {
+OFFICIAL = {
     "class_threshold": 0.0, "peak_share": 0.0, "grid": 60, "contour_width": 5, "response_weight": 0.8,
-    "contour_weight": 1.0, "background_weight": 2.0, "background_factor": 0.95, "smallest_area": 2e-5,
-    "largest_area": 0.85, "nms_threshold": 0.3,
+    "contour_weight": 1.0, "background_weight": 2.0, "background_factor": 0.95, "min_area": 2e-5,
+    "max_area": 0.85, "nms_threshold": 0.3,
 }  # fmt: skip
 
 
 def settings(**overrides):
-    return PrmSettings.model_validate(RELEASED | overrides)
+    return PrmSettings.model_validate(OFFICIAL | overrides)
 
 
 def blob(y, x, spread=5.0):
@@ -43,7 +43,7 @@ def box_masks(*boxes):
 def cues(peaks=((20, 12), (20, 45)), classes=(0, 0), scores=(12.0, 12.0), class_scores=(3.0, -3.0)):
     left, right = blob(20, 12), blob(20, 45)
     return Cues(
-        picture="p", responses=np.stack([left + right - 1, left - 5]).astype(np.float32),
+        image="p", responses=np.stack([left + right - 1, left - 5]).astype(np.float32),
         class_scores=np.array(class_scores, np.float32), peaks=np.array(peaks, np.int32).reshape(-1, 2),
         peak_classes=np.array(classes, np.int32), peak_scores=np.array(scores, np.float32),
     )  # fmt: skip
@@ -85,9 +85,9 @@ def test_the_fit_is_equation_5_mask_by_mask():
 
 def test_proposals_too_small_or_too_large_fit_nothing():
     regions = Regions.from_masks(box_masks((0, 40, 0, 51), (0, 40, 0, 50), (20, 21, 12, 13)))
-    fit = proposal_fit(regions, cues(), np.array([0]), settings=settings(smallest_area=1e-3))
+    fit = proposal_fit(regions, cues(), np.array([0]), settings=settings(min_area=1e-3))
     assert np.isfinite(fit).tolist() == [[False, True, False]]
-    assert len(retrieve_instances(regions.select([0, 2]), cues(), settings=settings(smallest_area=1e-3)).scores) == 0
+    assert len(retrieve_instances(regions.select([0, 2]), cues(), settings=settings(min_area=1e-3)).scores) == 0
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_order_of_proposals_does_not_matter():
 def written(tmp_path, supervision="image tags", classes=("cat", "dog")):
     provenance = Provenance("test", None, None, {})
     regions = Regions.from_masks(box_masks(*BOXES))
-    picture = Picture(
-        picture="p", path="p.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1], file_size=1, digest="",
+    image = ImageRecord(
+        image="p", path="p.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1], file_size=1, digest="",
         tags=np.zeros(2, bool),
     )  # fmt: skip
-    proposals = Proposals(picture="p", **packed_fields(regions), scores=np.linspace(1, 0, len(BOXES), dtype=np.float32))
-    records = {"images": picture, "proposals": proposals, "cues": cues()}
+    proposals = Proposals(image="p", **packed_fields(regions), scores=np.linspace(1, 0, len(BOXES), dtype=np.float32))
+    records = {"images": image, "proposals": proposals, "cues": cues()}
     headers = {
         "images": {"classes": ["cat", "dog"], "category_ids": [1, 2]}, "proposals": {},
         "cues": {"classes": list(classes), "supervision": supervision},
@@ -186,7 +186,7 @@ def test_cues_that_do_not_fit_are_an_error(tmp_path, given, message):
     ("overrides", "message"),
     [
         pytest.param({"contour_width": 4}, "must be odd", id="contour without a middle"),
-        pytest.param({"smallest_area": 0.9}, "not below largest_area", id="no area is allowed"),
+        pytest.param({"min_area": 0.9}, "not below max_area", id="no area is allowed"),
         pytest.param({"class_threshold": -1.0}, "greater than or equal to 0", id="tags would leak through the cues"),
     ],
 )

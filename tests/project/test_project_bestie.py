@@ -54,7 +54,7 @@ def test_what_cannot_be_is_said_with_its_key(project, text, message):
 def test_a_run_overrides_what_it_names_alone(project):
     found = project(f"runs: {{b: {PLAIN[:-1]}, bestie: {{train: {{losses: {{guidance: false}}}}}}}}}}").runs["b"]
     assert found.bestie.train.losses.guidance is False
-    assert found.bestie.train.losses.centre == 200
+    assert found.bestie.train.losses.center == 200
     assert found.proposals is None
 
 
@@ -82,8 +82,8 @@ def documented(page):
     ("page", "presets", "count"),
     [
         pytest.param("README.md", [], 1, id="readme"),
-        pytest.param("docs/own_pictures.md", ["image_folder"], 3, id="own pictures"),
-        pytest.param("docs/new_pictures.md", [], 1, id="new pictures"),
+        pytest.param("docs/own_images.md", ["image_folder"], 3, id="own images"),
+        pytest.param("docs/new_images.md", [], 1, id="new images"),
         pytest.param("docs/voc_and_coco.md", ["voc2012", "voc2012_bestie"], 1, id="voc"),
     ],
 )

@@ -51,22 +51,22 @@ def data_folder(monkeypatch):
         pytest.param("cim: {train: {training: {steps: many}}}", "cim.train.training.steps: .*found 'many'", id="type"),
         pytest.param("cim: {train: {training: {learning_rate: 1e-3}}}", "write 1.0e-4, with a point", id="YAML's 1e-3"),
         pytest.param("runs: {cim: {proposals: cob}}", "runs.cim.proposals is 'cob'; there are", id="unknown source"),
-        pytest.param("runs: {cim: {cues: prn}}", "runs.cim.cues is 'prn'; there are", id="unknown head"),
+        pytest.param("runs: {cim: {cues: prn}}", "runs.cim.cues is 'prn'; there are", id="unknown classifier"),
         pytest.param("runs: {cim: {cim: {train: {mning: {}}}}}", "runs.cim.cim.train.mning: unknown key", id="typo in a run"),
         pytest.param("runs: {cim: {cim: {train: {mining: {strategy: fast}}}}}", "runs.cim.cim.train.mining.strategy", id="value in a run"),
         pytest.param("runs: {cim: {metod: cim}}", "runs.cim.metod: unknown key", id="typo beside a run's method"),
         pytest.param("runs: {prm: {cues: points}}", "method prm needs a classifier's response maps", id="prm of points"),
         pytest.param("runs: {cim: {cues: points}}", "cues are points, so cim.train.backbone.weights", id="classifier's weights of points"),
-        pytest.param("runs: {cim: {refinement: yes please}}", "runs.cim.refinement.*found 'yes please'", id="refinement of a run"),
-        pytest.param("refinement: maybe", "refinement: .*found 'maybe'", id="refinement"),
-        pytest.param("runs: {cim: {mask_rcnn: {trian: {}}}}", "runs.cim.mask_rcnn.trian: unknown key", id="typo in a run's refinement"),
+        pytest.param("runs: {cim: {retrain: yes please}}", "runs.cim.retrain.*found 'yes please'", id="retrain of a run"),
+        pytest.param("retrain: maybe", "retrain: .*found 'maybe'", id="retrain"),
+        pytest.param("runs: {cim: {mask_rcnn: {trian: {}}}}", "runs.cim.mask_rcnn.trian: unknown key", id="typo in a run's Mask R-CNN"),
         pytest.param("mask_rcnn: {train: {backbone: {stages: [1]}}}", "mask_rcnn.train: .*anchor_sizes has 3 lists", id="levels of the pyramid"),
-        pytest.param("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}", "cues are points, so mask_rcnn.train.backbone", id="classifier's weights of points, refined"),
+        pytest.param("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}", "cues are points, so mask_rcnn.train.backbone", id="classifier's weights of points, retrained"),
         pytest.param("runs: {cim: {trained: {netwrk: a}}}", "runs.cim.trained.netwrk: unknown key", id="typo in trained"),
         pytest.param("runs: {cim: {trained: {network: 3}}}", "runs.cim.trained.network: .*found 3", id="weights are no path"),
         pytest.param("runs: {cim: {trained: {network: ''}}}", "runs.cim.trained.network: .*at least 1", id="empty path of weights"),
         pytest.param("runs: {prm: {trained: {network: a}}}", "runs.prm.trained.network: method prm has no network", id="weights for prm"),
-        pytest.param("runs: {prm: {trained: {mask_rcnn: a}}}", "runs.prm.trained.mask_rcnn is set, but refinement", id="weights of no refinement"),
+        pytest.param("runs: {prm: {trained: {mask_rcnn: a}}}", "runs.prm.trained.mask_rcnn is set, but retrain", id="weights of no Mask R-CNN"),
         pytest.param("exports: {coco: {segmentation: boxes}}", "exports.coco.segmentation: .*found 'boxes'", id="form of masks"),
         pytest.param("splits: {train: trian}", "splits names 'trian'", id="unknown split"),
         pytest.param("images: {kind: voc}", "voc.root is null", id="path of the chosen data set"),
@@ -113,7 +113,7 @@ def test_an_overlay_leaves_out_a_split_with_null():
 
 
 def test_a_run_with_brought_weights_needs_no_cues():
-    brought = load("runs: {cim: {cues: theirs, refinement: none, trained: {network: a.safetensors}}}").runs["cim"]
+    brought = load("runs: {cim: {cues: theirs, retrain: none, trained: {network: a.safetensors}}}").runs["cim"]
     assert (brought.trains, brought.predicts, brought.trained.network) == (False, True, "a.safetensors")
     for overlay in ("{}", "runs: {cim: {trained: null}}", "runs: {cim: {trained: {network: null}}}"):
         assert load(overlay).runs["cim"].trains
@@ -122,25 +122,25 @@ def test_a_run_with_brought_weights_needs_no_cues():
 def test_a_run_with_a_brought_mask_rcnn_alone_needs_no_proposals():
     brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}")
     assert (brought.runs["cim"].trains, brought.runs["cim"].predicts) == (False, False)
-    assert (brought.measured, brought.refined_here("mask_rcnn")) == (["cim/mask_rcnn", "bestie", "prm"], [])
+    assert (brought.measured, brought.retrained_here("mask_rcnn")) == (["cim/mask_rcnn", "bestie", "prm"], [])
 
 
 def test_a_mask_rcnn_that_starts_from_the_classifier_needs_cues_though_the_network_is_brought():
-    overlay = "runs: {cim: {cues: theirs, refinement: %s, trained: {network: a.safetensors}}}"
+    overlay = "runs: {cim: {cues: theirs, retrain: %s, trained: {network: a.safetensors}}}"
     with pytest.raises(ConfigError, match="runs.cim.cues is 'theirs'"):
         load(overlay % "mask_rcnn")
     assert load(overlay % "none").runs["cim"].predicts
 
 
 def test_points_are_declared_in_the_run():
-    project = load("runs: {cim: {cues: points, refinement: none, cim: {train: {backbone: {weights: none}}}}}")
+    project = load("runs: {cim: {cues: points, retrain: none, cim: {train: {backbone: {weights: none}}}}}")
     assert project.runs["cim"].cues == "points"
     assert project.runs["prm"].cues == "cam"
 
 
-def test_every_method_can_be_refined_with_overrides_of_its_own():
-    project = load("{refinement: mask_rcnn, runs: {cim: {refinement: none}, prm: {mask_rcnn: {train: {seed: 8}}}}}")
-    assert project.refined("mask_rcnn") == ["bestie", "prm"]
+def test_every_method_can_be_retrained_with_overrides_of_its_own():
+    project = load("{retrain: mask_rcnn, runs: {cim: {retrain: none}, prm: {mask_rcnn: {train: {seed: 8}}}}}")
+    assert project.retrained("mask_rcnn") == ["bestie", "prm"]
     assert project.measured == ["cim", "bestie", "bestie/mask_rcnn", "prm", "prm/mask_rcnn"]
     assert project.runs["prm"].mask_rcnn.train.seed == 8
     assert project.runs["cim"].mask_rcnn == project.mask_rcnn
@@ -169,10 +169,10 @@ def leaves(value, path=()):
     return {path: value}
 
 
-def test_paper_and_released_code_differ_in_settings_of_the_same_sections_alone():
+def test_paper_and_official_code_differ_in_settings_of_the_same_sections_alone():
     paper = load_files(ROOT / "config.yaml", ROOT / "presets/voc2012.yaml")
-    released = load_files(ROOT / "config.yaml", *[ROOT / f"presets/{n}.yaml" for n in ("voc2012", "voc2012_released")])
-    one, other = leaves(paper.cim.model_dump()), leaves(released.cim.model_dump())
+    official = load_files(ROOT / "config.yaml", *[ROOT / f"presets/{n}.yaml" for n in ("voc2012", "voc2012_released")])
+    one, other = leaves(paper.cim.model_dump()), leaves(official.cim.model_dump())
     assert one.keys() == other.keys()
     differing = {path[-1] for path in one if one[path] != other[path]}
     assert differing == {
@@ -190,7 +190,7 @@ def test_no_key_of_the_config_can_be_left_out(key):
         place = place[part]
     if key[0] in ("proposals", "classifier", "semantics") and len(key) < 3:
         pytest.skip("a name, not a key")
-    if ("splits" in key[:-1] and key[0] == "images") or "rate_factors" in key[:-1]:
+    if ("splits" in key[:-1] and key[0] == "images") or "lr_mult" in key[:-1]:
         pytest.skip("entries of a mapping of names")
     del place[key[-1]]
     with pytest.raises(ConfigError):
@@ -198,8 +198,8 @@ def test_no_key_of_the_config_can_be_left_out(key):
 
 
 def test_the_comparison_knows_what_each_run_reads_and_nothing_else():
-    runs = load("runs: {cim: {refinement: mask_rcnn}, prm: {refinement: none}}").comparison().runs
-    shared = {"method", "proposals", "cues", "refinement"}
+    runs = load("runs: {cim: {retrain: mask_rcnn}, prm: {retrain: none}}").comparison().runs
+    shared = {"method", "proposals", "cues", "retrain"}
     assert set(runs["cim"]) == shared | {"cim", "mask_rcnn"}
     assert set(runs["prm"]) == shared | {"prm"}
     assert runs["cim"]["cim"]["train"]["mining"]["strategy"] == "cim"
@@ -222,13 +222,13 @@ def test_an_entry_cannot_be_like_what_is_not_there(overlay, message):
 def test_an_entry_like_another_differs_in_what_it_says_alone():
     project = load(
         "{classifier: {a: {like: pam, train: {head: {alpha: 0.0}}}, b: {like: a, train: {seed: 9}}},"
-        " runs: {twin: {like: cim, refinement: none}}}"
+        " runs: {twin: {like: cim, retrain: none}}}"
     )
     assert project.classifier["b"].train.head.alpha == 0
     assert project.classifier["b"].train.seed == 9
     assert project.classifier["b"].cues == project.classifier["pam"].cues
     assert project.classifier["pam"].train.head.alpha == 0.3
-    assert project.runs["twin"].refinement == "none"
+    assert project.runs["twin"].retrain == "none"
     assert project.runs["twin"].cim == project.runs["cim"].cim
 
 

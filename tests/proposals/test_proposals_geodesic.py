@@ -23,7 +23,7 @@ def test_distances_are_those_of_scipy(count: int, seed: int):
 
 
 def test_level_sets_are_cut_where_the_distance_jumps():
-    """A chain with a high step between superpixels 3 and 4; its right end is the rim, so the seed is the left end."""
+    """A chain with a high step between superpixels 3 and 4; its right end is the border, so the seed is the left end."""
     pairs = np.array([[k, k + 1] for k in range(7)], np.int32)
     weights = np.array([0.1, 0.1, 0.1, 5.0, 0.1, 0.1, 0.1])
     areas = np.full(8, 1 / 8)
@@ -35,8 +35,8 @@ def test_level_sets_keep_to_the_admissible_areas_and_a_quarter_apart():
     generator = np.random.default_rng(0)
     pairs = np.array([[k, k + 1] for k in range(49)], np.int32)
     areas = np.full(50, 1 / 50)
-    on_rim = np.isin(np.arange(50), [0, 49])
-    found = level_sets(graph(pairs, generator.random(49) + 0.01, 50), areas, on_rim, 5, 4, 0.5, 0.1, 0.6)
+    on_border = np.isin(np.arange(50), [0, 49])
+    found = level_sets(graph(pairs, generator.random(49) + 0.01, 50), areas, on_border, 5, 4, 0.5, 0.1, 0.6)
     shares = found.mean(axis=1).reshape(-1)
     assert len(found) > 10
     assert shares.min() >= 0.1 - 1e-9

@@ -28,11 +28,11 @@ SAM = [
 
 
 @pytest.fixture
-def run(tmp_path: Path, picture_list) -> Callable[..., list[Proposals]]:
-    """Imports a file or folder for pictures of HEIGHT x WIDTH."""
+def run(tmp_path: Path, image_list) -> Callable[..., list[Proposals]]:
+    """Imports a file or folder for images of HEIGHT x WIDTH."""
 
     def call(path: Path, *ids: str, count: int = 10) -> list[Proposals]:
-        images = picture_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids})
+        images = image_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids})
         settings = CocoJsonSettings(
             kind="coco_json", path=str(path), prefixes=[""], count=count, supervision="class-agnostic masks"
         )
@@ -58,7 +58,7 @@ def write(path: Path, content: Any) -> Path:
         pytest.param([{**a, "segmentation": u} for a, u in zip(SAM, UNCOMPRESSED, strict=True)], id="uncompressed"),
     ],
 )
-def test_one_file_a_picture_is_ranked_by_predicted_iou_times_stability(content: Any, tmp_path: Path, run):
+def test_one_file_per_image_is_ranked_by_predicted_iou_times_stability(content: Any, tmp_path: Path, run):
     write(tmp_path / "sam" / "cat.json", content)
     (record,) = run(tmp_path / "sam", "cat")
     np.testing.assert_array_equal(record.regions.masks(), MASKS[[2, 1, 0]])
@@ -66,14 +66,14 @@ def test_one_file_a_picture_is_ranked_by_predicted_iou_times_stability(content: 
 
 
 @pytest.mark.parametrize("image_id", [139, "139", "000000000139"])
-@pytest.mark.parametrize("picture", ["139", "000000000139"])
-def test_coco_results_belong_to_the_picture_of_the_same_number(picture: str, image_id: Any, tmp_path: Path, run):
+@pytest.mark.parametrize("image", ["139", "000000000139"])
+def test_coco_results_belong_to_the_image_of_the_same_number(image: str, image_id: Any, tmp_path: Path, run):
     results = [
         {"image_id": image_id, "category_id": 1, "segmentation": encoding, "score": score}
         for encoding, score in zip(RLES, (0.2, 0.9, 0.5), strict=True)
     ]
     results.append({"image_id": 7, "segmentation": RLES[0], "score": 1.0})
-    (record,) = run(write(tmp_path / "coco_instances_results.json", results), picture, count=2)
+    (record,) = run(write(tmp_path / "coco_instances_results.json", results), image, count=2)
     np.testing.assert_array_equal(record.regions.masks(), MASKS[[1, 2]])
     np.testing.assert_allclose(record.scores, [0.9, 0.5], rtol=1e-6)
 
@@ -103,8 +103,8 @@ def test_coco_data_sets_are_found_by_id_or_file_name_with_rles_and_polygons(tmp_
         ({"masks": []}, r"cat\.json holds an object with \['masks'\], which is no known layout"),
         (3, "holds a int, which is no known layout"),
         ([{"bbox": [0, 0, 1, 1]}], r"annotation 0 holds \['bbox'\], expected a `segmentation`"),
-        ([{"segmentation": {"size": [9, 9], "counts": "1"}}], r"annotation 0 .* picture of \(8, 10\)"),
-        ([{"segmentation": {"size": [8, 10], "counts": [3, 4]}}], r"annotation 0 .* picture of \(8, 10\)"),
+        ([{"segmentation": {"size": [9, 9], "counts": "1"}}], r"annotation 0 .* image of \(8, 10\)"),
+        ([{"segmentation": {"size": [8, 10], "counts": [3, 4]}}], r"annotation 0 .* image of \(8, 10\)"),
         ([{"segmentation": "mask.png"}], "annotation 0 is no mask"),
         ([{**SAM[0], "score": 1.0}, {"segmentation": RLES[1]}], "1 of 2 annotations have a score"),
         ([{**SAM[0], "score": float("nan")}], "no finite number"),
@@ -125,10 +125,10 @@ def test_files_cut_off_or_absent_or_of_another_data_set_are_refused_by_name(tmp_
     data_set = write(tmp_path / "set.json", {"images": [{"id": 7}], "annotations": [{"image_id": 7, **SAM[0]}]})
     cases = [
         (tmp_path / "sam", ("cat",), r"cat\.json is no JSON or was cut off"),
-        (tmp_path / "sam", ("dog",), r"no proposals of picture 'dog': looked for dog\.json"),
+        (tmp_path / "sam", ("dog",), r"no proposals of image 'dog': looked for dog\.json"),
         (tmp_path / "nowhere", ("cat",), "nowhere does not exist"),
-        (results, ("cat", "dog"), r"none of the 2 pictures; its picture ids are like 7, the pictures' like cat"),
-        (no_ids, ("cat",), r"annotation 0 names no image_id; .* as <picture id>\.json"),
+        (results, ("cat", "dog"), r"none of the 2 images; its image ids are like 7, the images' like cat"),
+        (no_ids, ("cat",), r"annotation 0 names no image_id; .* as <image id>\.json"),
         (data_set, ("7", "8"), "lists .* but not '8'"),
     ]
     for path, ids, message in cases:

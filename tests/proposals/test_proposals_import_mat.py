@@ -84,11 +84,11 @@ SAVE = {"v7": save_v7, "v7.3": save_v73}
 
 
 @pytest.fixture
-def run(tmp_path: Path, picture_list) -> Callable[..., Proposals]:
-    """Imports <id>.mat files of a folder for pictures of HEIGHT x WIDTH; the first picture's record."""
+def run(tmp_path: Path, image_list) -> Callable[..., Proposals]:
+    """Imports <id>.mat files of a folder for images of HEIGHT x WIDTH; the first image's record."""
 
     def call(*ids: str, count: int = 10, prefixes: tuple[str, ...] = ("",)) -> Proposals:
-        images = picture_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids or ("cat",)})
+        images = image_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids or ("cat",)})
         settings = MatSettings(
             kind="mat", path=str(tmp_path), prefixes=list(prefixes), count=count,
             supervision="class-agnostic boundaries",
@@ -129,13 +129,13 @@ def test_repeats_and_empty_masks_are_dropped_and_counted(tmp_path: Path, run, ca
 
 @pytest.mark.parametrize("version", SAVE)
 @pytest.mark.parametrize("masks", [[], [MASKS[0]]], ids=["none", "one"])
-def test_pictures_with_one_proposal_or_none_are_kept_and_logged(
+def test_images_with_one_proposal_or_none_are_kept_and_logged(
     masks: list[np.ndarray], version: str, tmp_path: Path, run, caplog: pytest.LogCaptureFixture
 ):
     SAVE[version](tmp_path / "cat.mat", {"maskmat": cell([mask.astype(np.uint8) for mask in masks])})
     record = run()
     assert len(record.scores) == len(record.regions) == len(masks)
-    assert f"1 of 1 pictures have fewer than two proposals: cat ({len(masks)})" in caplog.text
+    assert f"1 of 1 images have fewer than two proposals: cat ({len(masks)})" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_files_are_found_with_and_without_prefix_and_padding(name: str, tmp_path
         ({"boxes": np.ones((2, 4)), "scores": np.ones(2)}, r"cat\.mat has the variables boxes, scores, .* `maskmat`"),
         ({"proposals": {"boxes": np.ones((2, 4))}}, r"variables proposals \(boxes\), which is no known layout"),
         ({"maskmat": np.ones((3, 4))}, "maskmat is float64 of shape .* expected numbers with 3 axes"),
-        ({"maskmat": cell([np.ones((4, 5))])}, r"masks of shape \(4, 5\), but its picture is \(5, 6\)"),
-        ({"superpixels": SUPERPIXELS.T, "labels": id_vectors()}, r"masks of shape \(6, 5\), but its picture"),
+        ({"maskmat": cell([np.ones((4, 5))])}, r"masks of shape \(4, 5\), but its image is \(5, 6\)"),
+        ({"superpixels": SUPERPIXELS.T, "labels": id_vectors()}, r"masks of shape \(6, 5\), but its image"),
         ({"superpixels": SUPERPIXELS - 1, "labels": id_vectors()}, "holds id 0, expected ids from 1"),
         ({"superpixels": SUPERPIXELS, "labels": cell([np.array([[9.0]])])}, "names superpixels 9 to 9, .* 1 to 5"),
         ({"superpixels": SUPERPIXELS, "labels": np.ones((2, 2))}, "`labels` is no cell"),
@@ -184,5 +184,5 @@ def test_cut_off_files_are_refused_by_name(share: float, version: str, tmp_path:
 
 def test_a_missing_file_is_reported_before_any_is_read(tmp_path: Path, run):
     (tmp_path / "cat.mat").write_bytes(b"damaged")
-    with pytest.raises(FileNotFoundError, match=r"no proposals of picture 'dog': looked for dog\.mat, COCO_dog\.mat"):
+    with pytest.raises(FileNotFoundError, match=r"no proposals of image 'dog': looked for dog\.mat, COCO_dog\.mat"):
         run("cat", "dog", prefixes=("", "COCO_"))

@@ -14,7 +14,7 @@ def superpixels_of(seed: int) -> Superpixels:
     noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     rgb = cv2.resize(noise, (56, 40), interpolation=cv2.INTER_CUBIC)
     return describe_superpixels(
-        partition(rgb, scale=10, sigma=0.5, smallest=15), describe_pixels(rgb, edge_sigmas=[1.0, 2.0])
+        partition(rgb, scale=10, sigma=0.5, min_size=15), describe_pixels(rgb, edge_sigmas=[1.0, 2.0])
     )
 
 

@@ -54,7 +54,7 @@ def test_suppression_is_greedy(seed: int, count: int, keep: int):
     [
         ("contour", [0.5, 0.9]),  # mean edge of the cut borders: 0|1 = .1 and 1|2 = .9 ; 1|2
         ("inside", [0.0, -0.1]),  # border 0|1 lies inside the second region
-        ("rim", [-2 / 6, -6 / 8]),  # region 1: 2 of 6 sides; regions 0 + 1: 6 of 8
+        ("border", [-2 / 6, -6 / 8]),  # region 1: 2 of 6 sides; regions 0 + 1: 6 of 8
         ("area", [np.log(4 / 12), np.log(0.5)]),  # capped at area_enough
         ("agreement", [np.log1p(0.4), np.log1p(0.4)]),  # IoU .5: no support but each region's own
         ("roundness", [np.log(4 * np.pi * 4 / 36 + 0.02), np.log(4 * np.pi * 8 / 64 + 0.02)]),
@@ -64,10 +64,10 @@ def test_each_term_of_the_score_is_what_its_name_says(term: str, expected: list[
     """Three superpixels of 2 x 2 pixels in a row, with borders of edge strength .1 and .9; regions {1} and {0, 1}."""
     labels = np.repeat(np.repeat(np.array([[0, 1, 2]], np.int32), 2, axis=0), 2, axis=1)
     superpixels = describe_superpixels(labels, describe_pixels(np.zeros((2, 6, 3), np.uint8), edge_sigmas=[1.0]))
-    superpixels = superpixels._replace(edges=np.array([0.1, 0.9], np.float32), rim=np.array([4, 2, 4]))
+    superpixels = superpixels._replace(edges=np.array([0.1, 0.9], np.float32), border=np.array([4, 2, 4]))
     superpixels = superpixels._replace(lengths=np.array([2, 2], np.float32))
     regions = np.array([[False, True, False], [True, True, False]])
-    none = dict.fromkeys(("agreement", "contour", "inside", "rim", "area", "roundness"), 0.0)
+    none = dict.fromkeys(("agreement", "contour", "inside", "border", "area", "roundness"), 0.0)
     weights = heg_settings(ranking={**none, term: 1.0, "area_enough": 0.5}).ranking
     pairs = Pairs(np.array([0]), np.array([1]), np.array([0.5], np.float32))
     np.testing.assert_allclose(scores(regions, superpixels, pairs, weights), expected, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Settings of a tiny source of semantic maps, and a small data set of coloured rectangles on pictures of odd sizes."""
+"""Settings of a tiny source of semantic maps, and a small data set of coloured rectangles on images of odd sizes."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.semantics.settings import NetworkSource
@@ -24,7 +24,7 @@ TINY: dict[str, Any] = {
     "kind": "network",
     "cues": "cam",
     "labels": {
-        "foreground_bar": 0.3, "background_bar": 0.05, "certainty": 0.7, "longer_side": None, "crf": CRF,
+        "fg_threshold": 0.3, "bg_threshold": 0.05, "gt_prob": 0.7, "longer_side": None, "crf": CRF,
     },
     "train": {
         "seed": 3,
@@ -41,11 +41,11 @@ TINY: dict[str, Any] = {
         },
         "training": {
             "steps": 4, "accumulate": 2, "reduction": "mean", "optimizer": "sgd", "learning_rate": 1e-2,
-            "momentum": 0.9, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-4, "bias_rate_factor": 1.0,
-            "bias_decay": True, "norm_decay": True, "rate_factors": {},
+            "momentum": 0.9, "nesterov": False, "betas": [0.9, 0.999], "weight_decay": 1e-4, "bias_lr_mult": 1.0,
+            "bias_decay": True, "norm_decay": True, "lr_mult": {},
             "schedule": {"kind": "polynomial", "drops": [], "factor": 0.1, "power": 0.9},
             "warmup_steps": 1, "warmup_factor": 0.333, "scale_momentum_at_drops": False, "clip_gradient_norm": None,
-            "average_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
+            "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 2,
         },
     },
     "predict": {
@@ -54,7 +54,14 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 CLASSES = ["cat", "dog", "hen"]
 HEADERS: dict[type, dict[str, Any]] = {
-    Picture: {"name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1, "category_ids": [1, 2, 3]},
+    ImageRecord: {
+        "name": "toy",
+        "kind": "folder",
+        "split": "train",
+        "root": "",
+        "untagged": 1,
+        "category_ids": [1, 2, 3],
+    },
     Cues: {"head": "cam", "supervision": "image tags"},
     SemanticMaps: {"source": "cam", "supervision": "image tags"},
 }
@@ -76,19 +83,19 @@ def tiny() -> Callable[..., NetworkSource]:
     return settings
 
 
-def picture_record(name: str, rgb: np.ndarray, tags: Any) -> Picture:
+def image_record(name: str, rgb: np.ndarray, tags: Any) -> ImageRecord:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, format="PNG")
     encoded = np.frombuffer(buffer.getvalue(), np.uint8)
-    return Picture(
-        picture=name, path="", encoded=encoded, height=rgb.shape[0], width=rgb.shape[1], file_size=encoded.size,
+    return ImageRecord(
+        image=name, path="", encoded=encoded, height=rgb.shape[0], width=rgb.shape[1], file_size=encoded.size,
         digest="", tags=np.array(tags, bool),
     )  # fmt: skip
 
 
 def cues_record(name: str, responses: np.ndarray, scores: Any) -> Cues:
     return Cues(
-        picture=name, responses=responses.astype(np.float32), class_scores=np.array(scores, np.float32),
+        image=name, responses=responses.astype(np.float32), class_scores=np.array(scores, np.float32),
         peaks=np.zeros((0, 2), np.int32), peak_classes=np.zeros(0, np.int32), peak_scores=np.zeros(0, np.float32),
     )  # fmt: skip
 
@@ -102,13 +109,13 @@ def write(path: Path, kind: type, records: list[Any], /, **header: Any) -> Path:
 
 
 def maps_in(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and maps by picture."""
+    """Header and maps by image."""
     with read(path, SemanticMaps) as maps:
-        return maps.header, {record.picture: record.labels for record in maps}
+        return maps.header, {record.image: record.labels for record in maps}
 
 
 class Toy:
-    """Four pictures: a dark ground with one bright rectangle of the first tag's colour; the last has no tag."""
+    """Four images: a dark background with one bright rectangle of the first tag's colour; the last has no tag."""
 
     ids = ("p0", "p1", "p2", "p3")
     sizes = ((50, 70), (61, 43), (48, 48), (37, 53))
@@ -118,16 +125,16 @@ class Toy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pictures = [self._picture(i) for i in range(4)]
+        self.records = [self._image(i) for i in range(4)]
         self.cues = [self._cues(i) for i in range(4)]
-        self.maps = [SemanticMaps(picture=self.ids[i], labels=self.truth(i)) for i in range(4)]
-        self.images = write(folder / "images.h5", Picture, self.pictures)
-        self.test_images = write(folder / "test.h5", Picture, self.pictures, split="val")
+        self.maps = [SemanticMaps(image=self.ids[i], labels=self.ground_truth(i)) for i in range(4)]
+        self.images = write(folder / "images.h5", ImageRecord, self.records)
+        self.test_images = write(folder / "test.h5", ImageRecord, self.records, split="val")
         self.cues_file = write(folder / "cues.h5", Cues, self.cues)
         self.labels = write(folder / "labels.h5", SemanticMaps, self.maps)
 
-    def truth(self, i: int) -> np.ndarray:
-        """The rectangle's class; nothing is known of the picture without tags."""
+    def ground_truth(self, i: int) -> np.ndarray:
+        """The rectangle's class; nothing is known of the image without tags."""
         if not any(self.tags[i]):
             return np.full(self.sizes[i], 255, np.uint8)
         labels = np.zeros(self.sizes[i], np.uint8)
@@ -141,8 +148,8 @@ class Toy:
         rgb[y0:y1, x0:x1, self.colours[i]] = 220
         return rgb
 
-    def _picture(self, i: int) -> Picture:
-        return picture_record(self.ids[i], self.rgb(i), self.tags[i])
+    def _image(self, i: int) -> ImageRecord:
+        return image_record(self.ids[i], self.rgb(i), self.tags[i])
 
     def _cues(self, i: int) -> Cues:
         responses = np.full((3, 8, 8), -1.0)

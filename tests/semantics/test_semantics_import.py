@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.semantics.import_semantics import import_semantics, value_table
 from stages.semantics.settings import PngImportSettings, PngSource
@@ -23,9 +23,9 @@ def save(path, values, mode="P"):
 
 @pytest.fixture
 def folder(toy, tmp_path):
-    """A palette map of each picture: its truth."""
+    """A palette map of each image: its ground truth."""
     for i, name in enumerate(toy.ids):
-        save(tmp_path / "maps" / f"{name}.png", toy.truth(i))
+        save(tmp_path / "maps" / f"{name}.png", toy.ground_truth(i))
     return tmp_path / "maps"
 
 
@@ -43,11 +43,11 @@ def import_from(toy, tmp_path):
 @pytest.mark.parametrize("mode", ["P", "L"])
 def test_palette_indices_and_grey_values_are_the_labels(import_from, folder, toy, mode):
     for i, name in enumerate(toy.ids):
-        save(folder / f"{name}.png", toy.truth(i), mode)
+        save(folder / f"{name}.png", toy.ground_truth(i), mode)
     header, maps = import_from(folder)
     assert header == {"classes": CLASSES, "source": "irn", "supervision": "image tags, saliency"}
     for i, name in enumerate(toy.ids):
-        np.testing.assert_array_equal(maps[name], toy.truth(i))
+        np.testing.assert_array_equal(maps[name], toy.ground_truth(i))
 
 
 def test_values_of_classes_are_translated_and_others_become_background(import_from, folder, toy):
@@ -88,7 +88,7 @@ def test_values_that_cannot_be_are_refused(class_values, message):
 def test_all_missing_files_are_counted_and_the_first_named(import_from, folder):
     for name in ("p1", "p3"):
         (folder / f"{name}.png").unlink()
-    with pytest.raises(FileNotFoundError, match="has no map of 2 of 4 pictures: p1.png, p3.png; add them"):
+    with pytest.raises(FileNotFoundError, match="has no map of 2 of 4 images: p1.png, p3.png; add them"):
         import_from(folder)
 
 
@@ -104,14 +104,14 @@ def cut_off(path):
 BAD = {
     "size": (lambda p: save(p, np.zeros((70, 50), np.uint8)), "is 70x50 pixels .* expected 50x70"),
     "value": (lambda p: save(p, np.full((50, 70), 4, np.uint8)), "holds values 4, expected .* 1 to 3 .* set class_values"),
-    "colours": (lambda p: save(p, np.zeros((50, 70, 3), np.uint8), "RGB"), "is PNG of mode RGB, expected a PNG with one byte"),
+    "colours": (lambda p: save(p, np.zeros((50, 70, 3), np.uint8), "RGB"), "is PNG of mode RGB, expected a PNG of one byte"),
     "transparent": (lambda p: save(p, np.zeros((50, 70, 4), np.uint8), "RGBA"), "is PNG of mode RGBA"),
     "16 bits": (lambda p: save(p, np.zeros((50, 70), np.uint16), "I;16"), "is PNG of mode I;16"),
     "1 bit": (lambda p: Image.new("1", (70, 50)).save(p), "is PNG of mode 1"),
     "JPEG": (lambda p: Image.new("L", (70, 50)).save(p, format="JPEG"), "is JPEG of mode L, expected a PNG"),
     "cut off": (cut_off, "cannot be decoded .* cut off or damaged"),
     "empty": (lambda p: p.write_bytes(b""), "cannot be decoded"),
-    "text": (lambda p: p.write_text("no picture"), "cannot be decoded"),
+    "text": (lambda p: p.write_text("no image"), "cannot be decoded"),
 }  # fmt: skip
 
 
@@ -132,8 +132,8 @@ def test_maps_without_any_class_are_warned_of(import_from, folder, toy, caplog):
     assert "no map holds any class: check the values" in caplog.text
 
 
-def test_no_pictures_need_no_files(import_from, folder, tmp_path):
-    assert import_from(folder, images=write(tmp_path / "none.h5", Picture, []))[1] == {}
+def test_no_images_need_no_files(import_from, folder, tmp_path):
+    assert import_from(folder, images=write(tmp_path / "none.h5", ImageRecord, []))[1] == {}
 
 
 @pytest.fixture
@@ -152,14 +152,14 @@ def test_the_oracle_is_the_annotation_and_says_that_it_is_supervised_by_masks(ta
     assert header == {"classes": CLASSES, "source": "annotated", "supervision": "masks"}
     assert list(maps) == list(toy.ids)
     for i, name in enumerate(toy.ids):
-        np.testing.assert_array_equal(maps[name], toy.truth(i))
+        np.testing.assert_array_equal(maps[name], toy.ground_truth(i))
     assert "no weak supervision" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param(slice(1, 4), {}, "lacks 1 of the 4 pictures .* p0", id="missing picture"),
+        pytest.param(slice(1, 4), {}, "lacks 1 of the 4 images .* p0", id="missing image"),
         pytest.param(slice(0, 4), {"classes": ["cat"]}, "holds classes", id="other classes"),
         pytest.param(slice(0, 4), {"supervision": "image tags"}, "has supervision 'image tags', expected 'masks'", id="no annotation"),
     ],

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone
@@ -15,7 +15,7 @@ from stages.semantics.data import SegmentationTask, jittered, label_loss, sample
 from stages.semantics.network import SegmentationNetwork
 from stages.semantics.predict_semantics import load_network, mean_probabilities, predict_semantics, predicted_map
 from stages.semantics.train_semantics import train_semantics
-from tests.semantics.conftest import CLASSES, maps_in, picture_record, write
+from tests.semantics.conftest import CLASSES, image_record, maps_in, write
 
 FAST = {"steps": 60, "accumulate": 1, "optimizer": "adamw", "learning_rate": 5e-3}
 
@@ -86,7 +86,7 @@ def test_labels_and_pixels_are_cropped_scaled_and_mirrored_together(tiny, toy):
     """Of every sample the bright pixels are those of the rectangle, but for pixels at its border."""
     data = tiny(train={"data": {"scales": [0.5, 1.0, 2.0], "brightness": 0.0, "contrast": 0.0}}).train.data
     for seed in range(12):
-        crop, labels = sample(toy.rgb(0), toy.truth(0), data, np.random.default_rng(seed))
+        crop, labels = sample(toy.rgb(0), toy.ground_truth(0), data, np.random.default_rng(seed))
         bright = crop[0] > crop[1] + 0.5
         assert (bright == (labels == 1))[labels != 255].mean() > 0.93
 
@@ -114,34 +114,34 @@ def test_jitter_is_off_at_zero_and_changes_brightness_and_contrast(tiny):
     assert contrast.std() == pytest.approx(factor * grey.std(), rel=0.1)
 
 
-def test_nearest_takes_the_pixel_that_holds_the_centre():
+def test_nearest_takes_the_pixel_that_holds_the_center():
     labels = np.array([[0, 1, 2, 3]], np.uint8)
     assert nearest(labels, 1, 2).tolist() == [[1, 3]]
     assert nearest(labels, 2, 8).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]] * 2
     np.testing.assert_array_equal(nearest(labels, 1, 4), labels)
 
 
-def test_each_epoch_has_every_labelled_picture_once_in_another_order(toy, tiny):
-    with read(toy.images, Picture) as images, read(toy.labels, SemanticMaps) as labels:
+def test_each_epoch_has_every_labelled_image_once_in_another_order(toy, tiny):
+    with read(toy.images, ImageRecord) as images, read(toy.labels, SemanticMaps) as labels:
         task = SegmentationTask(None, images=images, labels=labels, settings=tiny().train)
-        epochs = [tuple(task.picture(3 * epoch + i) for i in range(3)) for epoch in range(8)]
+        epochs = [tuple(task.image(3 * epoch + i) for i in range(3)) for epoch in range(8)]
         assert {tuple(sorted(epoch)) for epoch in epochs} == {("p0", "p1", "p2")}
         assert len(set(epochs)) > 1
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47), (1, 5), (50, 71)])
 @pytest.mark.parametrize("low_stage", [1, None])
-def test_logits_have_the_size_of_the_picture(tiny, network_of, size, low_stage):
+def test_logits_have_the_size_of_the_image(tiny, network_of, size, low_stage):
     network = network_of(tiny(train={"head": {"low_stage": low_stage}})).eval()
     with torch.no_grad():
         assert network(torch.zeros(2, 3, *size)).shape == (2, 4, *size)
 
 
-def test_pictures_of_a_batch_do_not_change_each_other(tiny, network_of):
+def test_images_of_a_batch_do_not_change_each_other(tiny, network_of):
     network = network_of(tiny()).eval()
-    pictures = torch.randn(3, 3, 40, 56, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(3, 3, 40, 56, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        torch.testing.assert_close(network(pictures)[1:2], network(pictures[1:2]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network(images)[1:2], network(images[1:2]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,14 @@ def test_a_training_writes_weights_that_predict_maps_of_every_size(train, predic
 
 
 def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
-    """Sixty updates: most pixels of the three pictures with labels are right, on a split without tags as well."""
+    """Sixty updates: most pixels of the three images with labels are right, on a split without tags as well."""
     settings = tiny(
         train={"training": FAST, "backbone": {"frozen_stages": 0, "norm": "train"}, "head": {"channels": 16}}
     )
     weights = train(settings)
     for images in (toy.images, toy.test_images):
         _, maps = predict(weights, settings, images=images)
-        right = [(maps[toy.ids[i]] == toy.truth(i)).mean() for i in range(3)]
+        right = [(maps[toy.ids[i]] == toy.ground_truth(i)).mean() for i in range(3)]
         assert min(right) > 0.85, right
 
 
@@ -228,10 +228,10 @@ class Fixed(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.seen = []
 
-    def forward(self, pictures):
-        self.seen.append(tuple(pictures.shape[2:]))
-        half = pictures.shape[3] // 2
-        logits = torch.zeros(1, 4, *pictures.shape[2:])
+    def forward(self, images):
+        self.seen.append(tuple(images.shape[2:]))
+        half = images.shape[3] // 2
+        logits = torch.zeros(1, 4, *images.shape[2:])
         logits[:, 0], logits[:, 1, :, :half], logits[:, 3, :, half:] = 1.0, 2.0, 2.0
         return logits
 
@@ -290,7 +290,7 @@ def test_tags_are_used_on_the_named_splits_alone(train, predict, tiny, toy, capl
     _, maps = predict(weights, settings)
     for i in range(3):
         assert set(np.unique(maps[toy.ids[i]])) <= {0, *(1 + np.flatnonzero(toy.tags[i]))}
-    assert "1 pictures have no tag and may hold any class: p3" in caplog.text
+    assert "1 images have no tag and may hold any class: p3" in caplog.text
     _, untold = predict(weights, settings, images=toy.test_images)
     _, never = predict(weights, tiny(predict={"tagged_on": []}))
     assert all((untold[i] == never[i]).all() for i in toy.ids)
@@ -300,19 +300,17 @@ def test_tags_are_used_on_the_named_splits_alone(train, predict, tiny, toy, capl
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param(slice(0, 2), {}, "lacks 2 of the 4 pictures of .*: p2, p3; remake", id="missing pictures"),
+        pytest.param(slice(0, 2), {}, "lacks 2 of the 4 images of .*: p2, p3; remake", id="missing images"),
         pytest.param(slice(0, 4), {"classes": ["cat", "dog", "cow"]}, "holds classes .*remake the maps", id="other classes"),
-        pytest.param("uncertain", {}, "all pixels of the 4 pictures of .* are uncertain", id="all uncertain"),
-        pytest.param("small", {}, r"the map of 'p.' is \(9, 9\) \(height, width\), the picture is", id="other size"),
+        pytest.param("uncertain", {}, "all pixels of the 4 images of .* are uncertain", id="all uncertain"),
+        pytest.param("small", {}, r"the map of 'p.' is \(9, 9\) \(height, width\), the image is", id="other size"),
     ],
 )  # fmt: skip
 def test_labels_that_do_not_fit_are_refused(train, tiny, toy, tmp_path, records, header, message):
     shapes = {"uncertain": (255, toy.sizes), "small": (0, [(9, 9)] * 4)}
     if isinstance(records, str):
         value, sizes = shapes[records]
-        maps = [
-            SemanticMaps(picture=i, labels=np.full(s, value, np.uint8)) for i, s in zip(toy.ids, sizes, strict=True)
-        ]
+        maps = [SemanticMaps(image=i, labels=np.full(s, value, np.uint8)) for i, s in zip(toy.ids, sizes, strict=True)]
     else:
         maps = toy.maps[records]
     with pytest.raises(ValueError, match=message):
@@ -331,22 +329,22 @@ def test_bad_weights_are_refused(train, predict, tiny, toy, tmp_path):
     other.write_bytes(weights.read_bytes()[:900])
     with pytest.raises(ValueError, match="cut off"):
         predict(other, settings)
-    strangers = write(tmp_path / "strangers.h5", Picture, [], classes=["cat", "dog"])
+    strangers = write(tmp_path / "strangers.h5", ImageRecord, [], classes=["cat", "dog"])
     with pytest.raises(ValueError, match="knows classes .* predict on a data set of the same classes"):
         predict(weights, settings, images=strangers)
-    assert predict(weights, settings, images=write(tmp_path / "nothing.h5", Picture, []))[1] == {}
+    assert predict(weights, settings, images=write(tmp_path / "nothing.h5", ImageRecord, []))[1] == {}
 
 
-def test_one_pixel_is_a_picture_too(train, predict, tiny, tmp_path):
-    tiny_picture = picture_record("dot", np.full((1, 1, 3), 9, np.uint8), [1, 0, 0])
-    images = write(tmp_path / "dot.h5", Picture, [tiny_picture])
+def test_one_pixel_is_an_image_too(train, predict, tiny, tmp_path):
+    tiny_image = image_record("dot", np.full((1, 1, 3), 9, np.uint8), [1, 0, 0])
+    images = write(tmp_path / "dot.h5", ImageRecord, [tiny_image])
     settings = tiny(predict={"scales": [0.5, 1.0]})
     assert predict(train(settings), settings, images=images)[1]["dot"].shape == (1, 1)
 
 
 def test_a_network_loads_as_it_was_saved(train, tiny, toy):
     weights = train(tiny())
-    with read(toy.images, Picture) as images:
+    with read(toy.images, ImageRecord) as images:
         network, metadata = load_network(weights, images, device="cpu")
     assert not network.training
     assert metadata["settings"] == tiny().train.model_dump(mode="json")

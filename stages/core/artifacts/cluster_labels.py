@@ -10,11 +10,11 @@ from stages.core.artifacts.records import Record, array, text
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClusterLabels(Record):
-    """One picture's cluster of each proposal; the header holds `classes`."""
+    """One image's cluster of each proposal; the header holds `classes`."""
 
     KIND: ClassVar[str] = "cluster_labels"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     clusters: np.ndarray = array("int32", "regions", about="cluster id from 1 on; 0: the proposal is ignored")
     cluster_classes: np.ndarray = array("int32", "regions", about="class; -1: background, or ignored")

@@ -1,4 +1,4 @@
-"""cues/{head}.h5: where a classifier (or a person who set points) sees each class."""
+"""cues/{classifier}.h5: where a classifier (or a person who set points) sees each class."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,21 +10,21 @@ from stages.core.artifacts.records import Record, array, text
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cues(Record):
-    """One picture's class response maps and peaks.
+    """One image's class response maps and peaks.
 
     The header holds `classes`, `head` and `supervision` ("image tags" or "points"). Peaks are ordered by class, then
     row by row, and kept for classes that are tagged or predicted; points keep the order of their file.
     """
 
     KIND: ClassVar[str] = "cues"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     responses: np.ndarray = array(
         "float32", "classes", "rows", "columns",
-        about="class response maps (logits) that cover the whole picture, at the network's resolution; points: 0 rows",
+        about="class response maps (logits) that cover the whole image, at the network's resolution; points: 0 rows",
     )  # fmt: skip
     class_scores: np.ndarray = array("float32", "classes", about="the classifier's logit of each class")
-    peaks: np.ndarray = array("int32", "peaks", 2, about="(y, x) in pixels of the picture")
+    peaks: np.ndarray = array("int32", "peaks", 2, about="(y, x) in pixels of the image")
     peak_classes: np.ndarray = array("int32", "peaks", about="class of each peak")
     peak_scores: np.ndarray = array("float32", "peaks", about="response at each peak; points: 1")

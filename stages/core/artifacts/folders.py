@@ -34,8 +34,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(older, ignore_errors=True)
 
 
-def file_in(folder: Path, picture: str, suffix: str) -> Path:
-    """Path of a picture's file in a folder, its subfolders made; ids may hold '/'."""
-    path = folder / f"{picture}{suffix}"
+def file_in(folder: Path, image: str, suffix: str) -> Path:
+    """Path of an image's file in a folder, its subfolders made; ids may hold '/'."""
+    path = folder / f"{image}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -13,13 +13,13 @@ from stages.ops.regions import Regions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GroundTruth(Record):
-    """One picture's annotated instances; the header holds `classes` and `category_ids`."""
+    """One image's annotated instances; the header holds `classes` and `category_ids`."""
 
     KIND: ClassVar[str] = "ground_truth"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
-    annotated: bool = array("bool", about="false: no masks are known for this picture, so that it must be left out")
+    image: str = text(about="id of the image")
+    annotated: bool = array("bool", about="false: no masks are known for this image, so that it must be left out")
     atoms: np.ndarray = atoms_field()
     membership: np.ndarray = membership_field("instances")
     atom_count: int = atom_count_field()
@@ -46,7 +46,7 @@ class GroundTruth(Record):
         """Class of each pixel, (height, width) uint8: 0 background, 1 + k class k, 255 void.
 
         Where instances overlap the smallest one counts; pixels of a crowd that no instance covers are void, as other
-        things may lie between. A picture that is not annotated is void everywhere.
+        things may lie between. An image that is not annotated is void everywhere.
         """
         if not self.annotated:
             return np.full(self.atoms.shape, UNCERTAIN, np.uint8)

@@ -1,4 +1,4 @@
-"""images.h5: the pictures of a split and their image-level tags. No annotation of an instance is in here."""
+"""images.h5: the images of a split and their image-level tags. No annotation of an instance is in here."""
 
 import dataclasses
 import logging
@@ -13,36 +13,36 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Picture(Record):
-    """One picture and its tags.
+class ImageRecord(Record):
+    """One image and its tags.
 
-    The header holds `name` of the data set, `kind`, `split`, `root` (folder of the pictures), `classes` (names, without
-    background), `category_ids` (official ids, for export) and `untagged` (number of pictures without a tag).
+    The header holds `name` of the data set, `kind`, `split`, `root` (folder of the images), `classes` (names, without
+    background), `category_ids` (official ids, for export) and `untagged` (number of images without a tag).
     """
 
     KIND: ClassVar[str] = "images"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture, unique in the data set")
-    path: str = text(about="file relative to the header's root; empty when the picture is embedded")
-    encoded: np.ndarray = array("uint8", "bytes", about="the encoded picture where it is on no disk, else empty")
+    image: str = text(about="id of the image, unique in the data set")
+    path: str = text(about="file relative to the header's root; empty when the image is embedded")
+    encoded: np.ndarray = array("uint8", "bytes", about="the encoded image where it is on no disk, else empty")
     height: int = array("int32", about="height in pixels, after EXIF orientation")
     width: int = array("int32", about="width in pixels, after EXIF orientation")
-    file_size: int = array("int64", about="size of the encoded picture in bytes")
-    digest: str = text(about="SHA-256 of the encoded picture, hexadecimal")
-    tags: np.ndarray = array("bool", "classes", about="which classes the picture is tagged with; all false: untagged")
+    file_size: int = array("int64", about="size of the encoded image in bytes")
+    digest: str = text(about="SHA-256 of the encoded image, hexadecimal")
+    tags: np.ndarray = array("bool", "classes", about="which classes the image is tagged with; all false: untagged")
 
 
-def tagged_pictures(images: Artifact[Picture]) -> list[int]:
-    """Positions of the pictures that have tags; the others are listed and counted in the log.
+def tagged_images(images: Artifact[ImageRecord]) -> list[int]:
+    """Positions of the images that have tags; the others are listed and counted in the log.
 
     Raises ValueError where none has.
     """
     usable = [i for i in range(len(images)) if images.field(i, "tags").any()]
     if not usable:
-        raise ValueError(f"{images.path}: none of {len(images)} pictures has tags; nothing to train on")
+        raise ValueError(f"{images.path}: none of {len(images)} images has tags; nothing to train on")
     untagged = [images.ids[i] for i in sorted(set(range(len(images))) - set(usable))]
     if untagged:
         names = ", ".join(untagged)
-        log.warning("%d of %d pictures without tags are not trained on: %s", len(untagged), len(images), names)
+        log.warning("%d of %d images without tags are not trained on: %s", len(untagged), len(images), names)
     return usable

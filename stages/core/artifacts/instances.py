@@ -13,15 +13,15 @@ from stages.ops.regions import Regions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instances(Record):
-    """One picture's predicted instances, best first.
+    """One image's predicted instances, best first.
 
     The header holds `classes`, `category_ids`, `run`, `method` and `supervision` ("image tags" or "points").
     """
 
     KIND: ClassVar[str] = "instances"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     atoms: np.ndarray = atoms_field()
     membership: np.ndarray = membership_field("instances")
     atom_count: int = atom_count_field()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import h5py
 
-from stages.core.artifacts.centre_maps import CentreMaps
+from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.proposals import Proposals
@@ -23,8 +23,8 @@ from stages.core.artifacts.storage import Artifact, read
 RECORDS: dict[str, type[Record]] = {
     record.KIND: record
     for record in (
-        Picture, GroundTruth, Points, Proposals, Cues, SemanticMaps, ClusterLabels, PseudoInstances, RefinedLabels,
-        CentreMaps, Instances,
+        ImageRecord, GroundTruth, Points, Proposals, Cues, SemanticMaps, ClusterLabels, PseudoInstances, RefinedLabels,
+        CenterMaps, Instances,
     )
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""points.h5: one labelled point an instance. Read only by runs that declare point supervision (law 1)."""
+"""points.h5: one labelled point per instance. Read only by runs that declare point supervision (law 1)."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,11 +10,11 @@ from stages.core.artifacts.records import Record, array, text
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Points(Record):
-    """One picture's point labels; the header holds `classes`."""
+    """One image's point labels; the header holds `classes`."""
 
     KIND: ClassVar[str] = "points"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     points: np.ndarray = array("int32", "points", 2, about="(y, x) in pixels; empty: none are known")
     classes: np.ndarray = array("int32", "points", about="class of each point")

@@ -1,4 +1,4 @@
-"""proposals/{source}.h5: candidate regions of every picture."""
+"""proposals/{source}.h5: candidate regions of every image."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -14,16 +14,16 @@ Supervision = Literal["label-free", "class-agnostic boundaries", "class-agnostic
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Proposals(Record):
-    """One picture's proposals, best first.
+    """One image's proposals, best first.
 
     The header holds `source` (name in the config) and `supervision`: what labels the source has seen, one of
     "label-free", "class-agnostic boundaries" and "class-agnostic masks".
     """
 
     KIND: ClassVar[str] = "proposals"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     atoms: np.ndarray = atoms_field()
     membership: np.ndarray = membership_field("regions")
     atom_count: int = atom_count_field()

@@ -13,16 +13,16 @@ from stages.ops.regions import Regions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PseudoInstances(Record):
-    """One picture's semantic map, cues, and accepted components; centre and offset maps are made from these.
+    """One image's semantic map, cues, and accepted components; center and offset maps are made from these.
 
     The header holds `classes`, `run`, `supervision` and `cues` (kind of the classifier's head, "points", or
     "predictions of" an earlier run).
     """
 
     KIND: ClassVar[str] = "pseudo instances"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     labels: np.ndarray = array(
         "uint8", "height", "width", about="semantic map: 0: background; 1 + k: class k; 255: uncertain"
     )
@@ -32,7 +32,7 @@ class PseudoInstances(Record):
     candidates: int = array("int32", about="components that could have been accepted")
     classes: np.ndarray = array("int32", "accepted", about="class of each accepted component")
     centroids: np.ndarray = array("float32", "accepted", 2, about="(y, x), the mean of the component's pixel indices")
-    points: np.ndarray = array("float32", "cues", 2, about="(y, x) of the cues that count, in pixels of the picture")
+    points: np.ndarray = array("float32", "cues", 2, about="(y, x) of the cues that count, in pixels of the image")
     point_classes: np.ndarray = array("int32", "cues", about="class of each cue")
     point_scores: np.ndarray = array("float32", "cues", about="score of each cue; points: 1")
 
@@ -46,7 +46,7 @@ class PseudoInstances(Record):
     def as_instances(self) -> Instances:
         """The accepted components, all with score 1."""
         return Instances(
-            picture=self.picture,
+            image=self.image,
             classes=self.classes,
             scores=np.ones(len(self.classes), np.float32),
             **packed_fields(self.regions),

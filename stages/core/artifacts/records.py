@@ -1,4 +1,4 @@
-"""Records: one picture's entry in an artifact, declared as a dataclass of typed arrays."""
+"""Records: one image's entry in an artifact, declared as a dataclass of typed arrays."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -8,8 +8,8 @@ import numpy as np
 TEXT = "text"
 
 
-class MissingPicture(KeyError):
-    """An artifact lacks a picture that another one has."""
+class MissingImage(KeyError):
+    """An artifact lacks an image that another one has."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show its repr
@@ -18,8 +18,8 @@ class MissingPicture(KeyError):
 def array(dtype: str, *axes: str | int, about: str) -> Any:
     """Declare an array field.
 
-    `axes` are names (the length differs from picture to picture; fields that name the same axis have the same length
-    within a picture) or integers (fixed). Without axes the field is one number per picture. `about` says what the
+    `axes` are names (the length differs from image to image; fields that name the same axis have the same length
+    within an image) or integers (fixed). Without axes the field is one number per image. `about` says what the
     values are, their unit, and what empty means. It is written into the file, but into neither its fingerprint nor the
     digest of the code: an edited description reruns nothing, and a file keeps the words that it was made with.
     """
@@ -27,13 +27,13 @@ def array(dtype: str, *axes: str | int, about: str) -> Any:
 
 
 def text(about: str) -> Any:
-    """Declare a field that holds one string per picture."""
+    """Declare a field that holds one string per image."""
     return dataclasses.field(metadata={"dtype": TEXT, "axes": (), "about": about})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-    """One picture's entry. Subclasses are frozen dataclasses whose first field is `picture`, the picture's id.
+    """One image's entry. Subclasses are frozen dataclasses whose first field is `image`, the image's id.
 
     Raises ValueError where an array has another dtype, number of axes or length than declared.
     """
@@ -58,19 +58,19 @@ class Record:
             value = value.astype(dtype)
         if value.dtype != np.dtype(dtype) or value.ndim != len(axes):
             found = f"{value.dtype} with {value.ndim} axes"
-            raise ValueError(f"{where} of {self.picture} is {found}, expected {dtype} with axes {list(axes)}")
+            raise ValueError(f"{where} of {self.image} is {found}, expected {dtype} with axes {list(axes)}")
         for axis, length in zip(axes, value.shape, strict=True):
             wanted = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
             if length != wanted:
-                raise ValueError(f"{where} of {self.picture}: axis {axis!r} is {length} long, expected {wanted}")
+                raise ValueError(f"{where} of {self.image}: axis {axis!r} is {length} long, expected {wanted}")
         object.__setattr__(self, field.name, value if axes else value[()])
 
 
 def check_record_class(record: type[Record]) -> None:
     """Raise TypeError unless `record` declares all that an artifact needs."""
     names = [field.name for field in dataclasses.fields(record)]
-    if not names or names[0] != "picture":
-        raise TypeError(f"{record.__name__} must have `picture` as its first field, has {names}")
+    if not names or names[0] != "image":
+        raise TypeError(f"{record.__name__} must have `image` as its first field, has {names}")
     undeclared = [field.name for field in dataclasses.fields(record) if "dtype" not in field.metadata]
     if undeclared or not hasattr(record, "KIND") or not hasattr(record, "SCHEMA"):
         raise TypeError(f"{record.__name__} lacks KIND, SCHEMA, or declarations of {undeclared}")

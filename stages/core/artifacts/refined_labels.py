@@ -19,16 +19,16 @@ from stages.ops.regions import Regions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RefinedLabels(Record):
-    """One picture's refined labels at each update; by update, within one best first, and there they never overlap.
+    """One image's refined labels at each update; by update, within one best first, and there they never overlap.
 
     The header holds `classes`, `run`, `supervision` and `updates`: all that were looked at, the last one with the
     weights that the training ended with.
     """
 
     KIND: ClassVar[str] = "refined labels"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     atoms: np.ndarray = atoms_field()
     membership: np.ndarray = membership_field("instances")
     atom_count: int = atom_count_field()
@@ -47,7 +47,7 @@ class RefinedLabels(Record):
         """The instances of one update, best first."""
         chosen = np.flatnonzero(self.updates == update)
         return Instances(
-            picture=self.picture,
+            image=self.image,
             classes=self.classes[chosen],
             scores=self.scores[chosen],
             **packed_fields(self.regions.select(chosen)),

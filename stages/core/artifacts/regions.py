@@ -1,4 +1,4 @@
-"""Records that hold regions of a picture: an atom map and a packed membership matrix."""
+"""Records that hold regions of an image: an atom map and a packed membership matrix."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def membership_field(axis: str) -> Any:
 
 def atom_count_field() -> Any:
     """Declare the field `atom_count` of a record that holds regions."""
-    return array("int32", about="number of atoms of the picture")
+    return array("int32", about="number of atoms of the image")
 
 
 def packed_fields(regions: Regions) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""semantics/{source}.h5: what class each pixel of a picture belongs to, by a weakly supervised source."""
+"""semantics/{source}.h5: what class each pixel of an image belongs to, by a weakly supervised source."""
 
 import dataclasses
 from typing import ClassVar
@@ -8,22 +8,22 @@ import numpy as np
 from stages.core.artifacts.records import Record, array, text
 
 UNCERTAIN = 255  # pixels that are not decided: nothing is learnt from them
-MOST_CLASSES = 254  # that fit one byte beside background and uncertain
+MAX_CLASSES = 254  # that fit one byte beside background and uncertain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SemanticMaps(Record):
-    """One picture's semantic map.
+    """One image's semantic map.
 
     The header holds `classes` (without background), `source` and `supervision` ("image tags"; "masks" for annotated
     maps, or what an import says of itself).
     """
 
     KIND: ClassVar[str] = "semantic maps"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
-    picture: str = text(about="id of the picture")
+    image: str = text(about="id of the image")
     labels: np.ndarray = array(
         "uint8", "height", "width",
-        about="0: background; 1 + k: class k; 255: uncertain; the size is that of the picture",
+        about="0: background; 1 + k: class k; 255: uncertain; the size is that of the image",
     )  # fmt: skip

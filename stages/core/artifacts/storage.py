@@ -1,13 +1,13 @@
-"""Artifacts: HDF5 files of ragged arrays, one entry a picture, written as a stream and read a picture at a time.
+"""Artifacts: HDF5 files of ragged arrays, one entry per image, written as a stream and read an image at a time.
 
 Layout of a file, readable with plain h5py::
 
     /                attributes: kind, schema, header (JSON), step, settings (JSON), seed, inputs (JSON), fingerprint
-    /<field>/values  all pictures' values one after the other, flattened
-    /<field>/offsets (pictures + 1) int64: picture i owns values[offsets[i]:offsets[i + 1]]
-    /<field>/shapes  (pictures, axes) int32: the shape of each picture's array
+    /<field>/values  all images' values one after the other, flattened
+    /<field>/offsets (images + 1) int64: image i owns values[offsets[i]:offsets[i + 1]]
+    /<field>/shapes  (images, axes) int32: the shape of each image's array
 
-Fields without axes have one value a picture and neither offsets nor shapes. `fingerprint` is a digest of kind, schema,
+Fields without axes have one value per image and neither offsets nor shapes. `fingerprint` is a digest of kind, schema,
 header and values: two artifacts with equal content have equal fingerprints, whenever and wherever they were made.
 """
 
@@ -23,11 +23,11 @@ import h5py
 import numpy as np
 
 from stages.core.artifacts.files import whole_file
-from stages.core.artifacts.records import TEXT, MissingPicture, Record, check_record_class
+from stages.core.artifacts.records import TEXT, MissingImage, Record, check_record_class
 from stages.core.config.section import Section
 
 BUFFERED_BYTES = 8 << 20  # what a writer holds back before it touches the file: memory stays constant
-CHUNK_BYTES = 128 << 10  # of one compressed block: small enough to read one picture, large enough to compress
+CHUNK_BYTES = 128 << 10  # of one compressed block: small enough to read one image, large enough to compress
 LIGHT_COMPRESSION = 4  # gzip level: plain h5py reads it everywhere; higher levels gain under 3 % here
 
 R = TypeVar("R", bound=Record)
@@ -70,7 +70,7 @@ class Writer(Generic[R]):
         dtype, axes = field.metadata["dtype"], field.metadata["axes"]
         group = self._file.create_group(field.name)
         group.attrs["about"] = field.metadata["about"]
-        group.attrs["axes"] = json.dumps(["pictures", *axes])
+        group.attrs["axes"] = json.dumps(["images", *axes])
         stored = h5py.string_dtype() if dtype == TEXT else np.dtype(dtype)
         width = 16 if dtype == TEXT else np.dtype(dtype).itemsize
         packing = {} if dtype == TEXT else {"compression": LIGHT_COMPRESSION, "shuffle": True}
@@ -84,12 +84,12 @@ class Writer(Generic[R]):
             )  # fmt: skip
 
     def append(self, record: R) -> None:
-        """Add one picture's record. Raises ValueError for a picture that is already there."""
+        """Add one image's record. Raises ValueError for an image that is already there."""
         if type(record) is not self._record:
             raise TypeError(f"expected a {self._record.__name__}, got a {type(record).__name__}")
-        if record.picture in self._ids:
-            raise ValueError(f"picture {record.picture!r} occurs twice; ids must be unique")
-        self._ids.add(record.picture)
+        if record.image in self._ids:
+            raise ValueError(f"image {record.image!r} occurs twice; ids must be unique")
+        self._ids.add(record.image)
         self._pending.append(record)
         self._pending_bytes += sum(np.asarray(getattr(record, f.name)).nbytes for f in dataclasses.fields(record))
         if self._pending_bytes > BUFFERED_BYTES or len(self._pending) >= 1024:
@@ -139,7 +139,7 @@ def _extend(dataset: h5py.Dataset, values: np.ndarray) -> None:
 def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: Provenance) -> Iterator[Writer[R]]:
     """Write an artifact as a stream of records; it appears at `path` when the block ends without an error.
 
-    `header` holds what is true of all pictures (JSON types only), such as the class names.
+    `header` holds what is true of all images (JSON types only), such as the class names.
     """
     check_record_class(record)
     with whole_file(path) as unfinished, h5py.File(unfinished, "w", libver="v110") as file:
@@ -152,10 +152,10 @@ def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: P
 
 
 class Artifact(Generic[R]):
-    """An artifact open for reading: a sequence of records that reads one picture at a time.
+    """An artifact open for reading: a sequence of records that reads one image at a time.
 
     Attributes:
-        header: what is true of all pictures, as given to `create`.
+        header: what is true of all images, as given to `create`.
         provenance: step, settings, seed and inputs that made the file.
         fingerprint: digest of the content.
     """
@@ -171,9 +171,9 @@ class Artifact(Generic[R]):
             "seed": int(file.attrs["seed"]),
             "inputs": json.loads(file.attrs["inputs"]),
         }
-        self.ids: list[str] = list(file["picture/values"].asstr()[:])
-        self._position = {picture: i for i, picture in enumerate(self.ids)}
-        # Offsets and shapes are small (a few bytes a picture and field) and asked for at every read.
+        self.ids: list[str] = list(file["image/values"].asstr()[:])
+        self._position = {image: i for i, image in enumerate(self.ids)}
+        # Offsets and shapes are small (a few bytes per image and field) and asked for at every read.
         ragged = [f.name for f in dataclasses.fields(record) if f.metadata["axes"]]
         self._offsets = {name: file[name]["offsets"][:] for name in ragged}
         self._shapes = {name: file[name]["shapes"][:] for name in ragged}
@@ -183,14 +183,14 @@ class Artifact(Generic[R]):
 
     def __getitem__(self, i: int) -> R:
         if not 0 <= i < len(self):
-            raise IndexError(f"{self.path} holds {len(self)} pictures, asked for number {i}")
+            raise IndexError(f"{self.path} holds {len(self)} images, asked for number {i}")
         return self._record(**{f.name: self.field(i, f.name) for f in dataclasses.fields(self._record)})
 
     def __iter__(self) -> Iterator[R]:
         return (self[i] for i in range(len(self)))
 
     def field(self, i: int, name: str) -> Any:
-        """One field of picture `i` alone, without reading the others."""
+        """One field of image `i` alone, without reading the others."""
         values = self._file[name]["values"]
         if name in self._offsets:
             start, end = self._offsets[name][i : i + 2]
@@ -199,21 +199,21 @@ class Artifact(Generic[R]):
         return value.decode() if isinstance(value, bytes) else value
 
     def column(self, name: str) -> np.ndarray:
-        """All pictures' values of a field without axes, (pictures,)."""
+        """All images' values of a field without axes, (images,)."""
         values = self._file[name]["values"]
         return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
 
-    def index(self, picture: str) -> int:
-        """Position of a picture. Raises MissingPicture naming the file."""
-        if picture not in self._position:
-            raise MissingPicture(
-                f"{self.path} has no picture {picture!r}; it holds {len(self)}: remake it from the same list"
+    def index(self, image: str) -> int:
+        """Position of an image. Raises MissingImage naming the file."""
+        if image not in self._position:
+            raise MissingImage(
+                f"{self.path} has no image {image!r}; it holds {len(self)}: remake it from the same list"
             )
-        return self._position[picture]
+        return self._position[image]
 
-    def find(self, picture: str) -> R:
-        """The record of a picture. Raises MissingPicture naming the file."""
-        return self[self.index(picture)]
+    def find(self, image: str) -> R:
+        """The record of an image. Raises MissingImage naming the file."""
+        return self[self.index(image)]
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ PREFIX = "backbone.network."  # of a backbone's weights in the file of a classif
 
 
 class Backbone(nn.Module):
-    """Pictures (B, 3, H, W), normalised as ImageNet's, to features (B, channels, H / stride, W / stride).
+    """Images (B, 3, H, W), normalised as ImageNet's, to features (B, channels, H / stride, W / stride).
 
     `forward(x) == rest(frozen_prefix(x))`; what `frozen_prefix` gives depends on no trained weight and may be stored.
     The modules of the network run one after the other; those behind the last stage are removed.
@@ -91,10 +91,10 @@ class Backbone(nn.Module):
 
 
 class HighResolutionBackbone(Backbone):
-    """HRNet for classification: all branches fused to 2048 channels at stride 32, as in the released CIM.
+    """HRNet for classification: all branches fused to 2048 channels at stride 32, as in the official CIM.
 
     Stages: 0 stem and layer1, 1 stage2, 2 stage3, 3 stage4 and the fusion; only the last can give the features. The
-    picture is padded with zeros on the right and below to a multiple of 32.
+    image is padded with zeros on the right and below to a multiple of 32.
 
     Attributes:
         finest_only: whether `backbone_levels.keep_finest_branch` left the finest branch alone; `forward` is then gone.
@@ -120,7 +120,7 @@ class HighResolutionBackbone(Backbone):
         self.channels, self.stride = network.num_features, 32
 
     def frozen_prefix(self, x: Tensor) -> Tensor:
-        """The pictures as they are."""
+        """The images as they are."""
         return x
 
     def rest(self, features: Tensor) -> Tensor:

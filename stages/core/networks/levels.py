@@ -41,7 +41,7 @@ def levels(backbone: Backbone, x: Tensor, stages: Sequence[int]) -> dict[str, Te
 
 
 def keep_finest_branch(backbone: HighResolutionBackbone) -> None:
-    """Of HRNet keep stage 1 alone, at a quarter of the picture's size, as the last fusion gives it.
+    """Of HRNet keep stage 1 alone, at a quarter of the image's size, as the last fusion gives it.
 
     That is HRNet for pose estimation (Sun et al., CVPR 2019), which BESTIE stands on. What serves the other branches'
     outputs and classification is removed, so that every weight that is left is trained.

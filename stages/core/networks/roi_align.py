@@ -9,14 +9,14 @@ BLOCK_NUMBERS = 1 << 26
 
 
 def roi_align(features: Tensor, boxes: Tensor, *, size: int, scale: float, sampling_ratio: int) -> Tensor:
-    """Features (N, C, size, size) of boxes (N, 4) from features (1, C, h, w) of one picture, in float32.
+    """Features (N, C, size, size) of boxes (N, 4) from features (1, C, h, w) of one image, in float32.
 
     Args:
-        features: one picture's.
+        features: one image's.
         boxes: (x0, y0, x1, y1) in pixels of the network's input.
-        size: bins a side.
-        scale: features a pixel.
-        sampling_ratio: samples a bin and axis; 0: one a feature, rounded up.
+        size: bins per side.
+        scale: features per pixel.
+        sampling_ratio: samples per bin and axis; 0: one per feature, rounded up.
 
     The same as torchvision's with `aligned=True`. Its CPU kernels take up to five times as long, most of all
     backwards. A bilinear sample's weights are a product of one along y and one along x, so on a CPU the grid is cut by

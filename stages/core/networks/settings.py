@@ -11,7 +11,7 @@ class BackboneSettings(Section):
     """Which network gives the features, how much of it is trained and what it starts from."""
 
     name: str = Field(min_length=1, description="as timm knows it, e.g. resnet50")
-    output_stride: Literal[8, 16, 32] = Field(description="pixels a feature; strides beyond it become dilation")
+    output_stride: Literal[8, 16, 32] = Field(description="pixels per feature; strides beyond it become dilation")
     stage: int = Field(ge=0, description="last stage that is used (timm's index of features); later ones are left out")
     weights: str = Field(
         min_length=1,

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def make_fabric(device: str, settings: TrainingSettings) -> Fabric:
-    """Fabric on `device` (see `torch_device`); under torchrun one device a process."""
+    """Fabric on `device` (see `torch_device`); under torchrun one device per process."""
     chosen = torch_device(device)
     precision = {"32": "32-true", "bf16": "bf16-mixed"}.get(settings.precision)
     if precision is None:

@@ -18,7 +18,7 @@ from stages.core.training.checkpoints import find_checkpoint, remove_checkpoint,
 from stages.core.training.curves import Curves, plot_curves, write_curves
 from stages.core.training.fabric import make_fabric
 from stages.core.training.parameter_groups import make_optimizer, parameter_groups
-from stages.core.training.schedules import momentum_factor, rate_factor
+from stages.core.training.schedules import lr_factor, momentum_factor
 from stages.core.training.settings import TrainingSettings
 from stages.core.training.snapshots import check_kept, join_snapshots, keep_snapshot
 from stages.core.workflow.step import clock
@@ -134,12 +134,12 @@ class _Loop:
         groups = parameter_groups(self.bare, settings)
         for group in groups:
             log.info(
-                "%d parameters at rate x%g, decay %g", len(group["names"]), group["rate_factor"], group["weight_decay"]
+                "%d parameters at rate x%g, decay %g", len(group["names"]), group["lr_mult"], group["weight_decay"]
             )
         self.network, self.optimizer = fabric.setup(self.bare, make_optimizer(groups, settings))
         task.network = self.network
         self.average: dict[str, Tensor] = {}
-        if settings.average_decay:
+        if settings.ema_decay:
             self.average = {name: tensor.detach().clone() for name, tensor in self._averaged()}
         self.curves, self.first = Curves(), 0
         self._resume()
@@ -200,13 +200,13 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             # A short memory at first, so that the noise of the start does not stay in the average.
-            decay = min(settings.average_decay, (1 + step) / (10 + step))
+            decay = min(settings.ema_decay, (1 + step) / (10 + step))
             for name, tensor in self._averaged():
                 self.average[name].lerp_(tensor.detach(), 1 - decay)
 
     def _count(self, step: int, terms: list[dict[str, Tensor]]) -> None:
         flat = [(name, value) for losses in terms for name, value in losses.items()]
-        values = torch.stack([value.float() for _, value in flat]).tolist()  # one wait for the device an update
+        values = torch.stack([value.float() for _, value in flat]).tolist()  # one wait for the device per update
         for losses in np.split(np.arange(len(flat)), np.cumsum([len(losses) for losses in terms])[:-1]):
             named = {flat[i][0]: values[i] for i in losses}
             if not np.isfinite(list(named.values())).all():
@@ -217,9 +217,9 @@ class _Loop:
             self.curves.add(named)
 
     def _set_rate(self, step: int) -> float:
-        factor = rate_factor(step, self.settings)
+        factor = lr_factor(step, self.settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * factor * group["rate_factor"]
+            group["lr"] = self.settings.learning_rate * factor * group["lr_mult"]
         shrink = momentum_factor(step, self.settings)
         if shrink != 1:
             for state in self.optimizer.state.values():
@@ -268,6 +268,6 @@ class _Reporter:
         terms = " ".join(f"{name} {value:.4f}" for name, value in point["losses"].items())
         left = clock((self.steps - point["step"]) * seconds / done)
         log.info(
-            "update %d of %d: %s, rate %.3g, %.2f updates a second, %s left",
+            "update %d of %d: %s, rate %.3g, %.2f updates per second, %s left",
             point["step"], self.steps, terms, point["rate"], done / seconds, left,
         )  # fmt: skip

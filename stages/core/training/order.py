@@ -1,4 +1,4 @@
-"""The order in which pictures are trained on."""
+"""The order in which images are trained on."""
 
 from functools import lru_cache
 

@@ -12,10 +12,10 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(network: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Groups for an optimizer: `params`, `names`, `rate_factor`, `weight_decay`; frozen parameters are in none.
+    """Groups for an optimizer: `params`, `names`, `lr_mult`, `weight_decay`; frozen parameters are in none.
 
     A parameter is a bias when the last part of its name is `bias`, those of normalisation layers included, as in the
-    released CIM. Raises ValueError for a start of names that no parameter has, and where nothing is left to train.
+    official CIM. Raises ValueError for a start of names that no parameter has, and where nothing is left to train.
     """
     _check_starts(network, settings)
     norms = set(_norm_parameters(network))
@@ -23,11 +23,11 @@ def parameter_groups(network: nn.Module, settings: TrainingSettings) -> list[dic
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        factor, bias = _module_factor(name, settings.rate_factors), name.rpartition(".")[2] == "bias"
+        factor, bias = _module_factor(name, settings.lr_mult), name.rpartition(".")[2] == "bias"
         decays = settings.bias_decay if bias else settings.norm_decay or name not in norms
-        factor *= settings.bias_rate_factor if bias else 1.0
+        factor *= settings.bias_lr_mult if bias else 1.0
         key = (factor, settings.weight_decay if decays else 0.0)
-        new = {"params": [], "names": [], "rate_factor": key[0], "weight_decay": key[1]}
+        new = {"params": [], "names": [], "lr_mult": key[0], "weight_decay": key[1]}
         group = groups.setdefault(key, new)
         group["params"].append(parameter)
         group["names"].append(name)
@@ -46,12 +46,10 @@ def make_optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> 
 
 def _check_starts(network: nn.Module, settings: TrainingSettings) -> None:
     names = [name for name, _ in network.named_parameters()]
-    for start in settings.rate_factors:
+    for start in settings.lr_mult:
         if not any(name.startswith(start) for name in names):
             modules = sorted({name.partition(".")[0] for name in names})
-            raise ValueError(
-                f"rate_factors names {start!r}, but no parameter starts so; the network's parts are {modules}"
-            )
+            raise ValueError(f"lr_mult names {start!r}, but no parameter starts so; the network's parts are {modules}")
 
 
 def _module_factor(name: str, factors: dict[str, float]) -> float:

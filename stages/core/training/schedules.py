@@ -3,7 +3,7 @@
 from stages.core.training.settings import TrainingSettings
 
 
-def rate_factor(step: int, settings: TrainingSettings) -> float:
+def lr_factor(step: int, settings: TrainingSettings) -> float:
     """What the learning rate of update `step` (counted from 0) is multiplied by: warm-up times schedule."""
     return _warmup(step, settings) * _schedule(step, settings)
 
@@ -12,7 +12,7 @@ def momentum_factor(step: int, settings: TrainingSettings) -> float:
     """What SGD's momentum is multiplied by before update `step`; 1 except at a drop.
 
     Detectron corrects the momentum at a drop, which Caffe2 needs because there the rate is inside the momentum. The
-    released CIM does so in PyTorch, where it is not, so that the momentum shrinks twice.
+    official CIM does so in PyTorch, where it is not, so that the momentum shrinks twice.
     """
     schedule = settings.schedule
     if settings.scale_momentum_at_drops and schedule.kind == "step" and step in schedule.drops:

@@ -28,7 +28,7 @@ class TrainingSettings(Section):
     """How a network is trained."""
 
     steps: int = Field(ge=1, description="updates of the weights")
-    accumulate: int = Field(ge=1, description="forward passes an update, over all devices")
+    accumulate: int = Field(ge=1, description="forward passes per update, over all devices")
     reduction: Literal["sum", "mean"] = Field(description="of the gradients of the accumulated passes")
     optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: float = Field(gt=0, description="after the warm-up")
@@ -36,10 +36,10 @@ class TrainingSettings(Section):
     nesterov: bool = Field(description="sgd only")
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=2, max_length=2, description="adam, adamw only")
     weight_decay: float = Field(ge=0)
-    bias_rate_factor: float = Field(ge=0, description="learning rate of biases, times the rate of their module")
+    bias_lr_mult: float = Field(ge=0, description="learning rate of biases, times the rate of their module")
     bias_decay: bool = Field(description="whether biases decay")
     norm_decay: bool = Field(description="whether weights of normalisation layers decay")
-    rate_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    lr_mult: dict[str, Annotated[float, Field(ge=0)]] = Field(
         description="learning rate of the parameters whose name starts so, as a factor; the longest start wins"
     )
     schedule: ScheduleSettings
@@ -49,11 +49,11 @@ class TrainingSettings(Section):
         description="multiply SGD's momentum by the factor of the step schedule at a drop, as Caffe2 does"
     )
     clip_gradient_norm: float | None = Field(gt=0, description="largest norm of the gradient of an update; null: off")
-    average_decay: float = Field(ge=0, lt=1, description="of the moving average of the weights that is kept; 0: off")
+    ema_decay: float = Field(ge=0, lt=1, description="of the moving average of the weights that is kept; 0: off")
     precision: Literal["32", "bf16", "auto"] = Field(description="auto: bf16 on GPUs that have it, else 32")
     prefetch: int = Field(ge=0, description="batches made ahead in a background thread; changes no result")
     checkpoint_minutes: float = Field(gt=0, description="time between checkpoints")
-    curve_steps: int = Field(ge=1, description="updates a point of the loss curves, and between log lines")
+    curve_steps: int = Field(ge=1, description="updates per point of the loss curves, and between log lines")
 
     @model_validator(mode="after")
     def _sgd_options(self) -> Self:

@@ -56,7 +56,7 @@ class Method:
         parts: names of the parts of a run that have instances and metrics of their own under <run>/<part>.
         makes: artifacts that a run makes where it is trained, in the order in which they are made.
         packed: what of its section a packed model brings, from the section.
-        on_top: whether it is trained on any run's own masks (`runs.<run>.refinement`) in place of being one.
+        on_top: whether it is trained on any run's own masks (`runs.<run>.retrain`) in place of being one.
     """
 
     name: str

@@ -4,7 +4,7 @@ Prose, anywhere:
 
 - comments, layout, docstrings, `pass`;
 - messages: the arguments of what is raised and of every call of a class named `...Error`, `...Exception` or
-  `MissingPicture`; the text of an `assert`; log lines and the logger. A log line that calls a function that LOOKS does
+  `MissingImage`; the text of an `assert`; log lines and the logger. A log line that calls a function that LOOKS does
   not list counts, as it might draw a random number;
 - descriptions: the arguments that TEXTS lists, such as `about` of a record's field.
 
@@ -181,7 +181,7 @@ def _assigned(node: ast.stmt) -> set[str]:
 
 
 def _is_exception(name: str) -> bool:
-    return name.endswith(("Error", "Exception")) or name == "MissingPicture"
+    return name.endswith(("Error", "Exception")) or name == "MissingImage"
 
 
 def _name(node: ast.AST | None) -> str:

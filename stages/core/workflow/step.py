@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from stages.core.artifacts.records import MissingPicture
+from stages.core.artifacts.records import MissingImage
 from stages.core.config.section import Section
 
 T = TypeVar("T")
 log = logging.getLogger("tagmask")
 SECONDS_BETWEEN_REPORTS = 10.0
-EXPECTED_ERRORS = (ValueError, MissingPicture, OSError, FloatingPointError)
+EXPECTED_ERRORS = (ValueError, MissingImage, OSError, FloatingPointError)
 
 
 def run(function: Callable[..., None], arguments: list[str] | None = None) -> None:
@@ -61,7 +61,7 @@ def progress(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
             reported = now
             rate = (done + 1) / (now - start)
             left = clock((total - done - 1) / rate)
-            log.info("%s %d of %d, %.2f a second, %s left", label, done + 1, total, rate, left)
+            log.info("%s %d of %d, %.2f per second, %s left", label, done + 1, total, rate, left)
     log.info("%s: %d in %s", label, total, clock(time.perf_counter() - start))
 
 
@@ -143,7 +143,7 @@ def _read_section(kind: type[Section], text: str) -> Section:
 def _reporting(path: Path | None) -> Iterator[None]:
     """Send what is logged to the terminal and to the file, for the time of the step."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if path is not None and os.environ.get("RANK", "0") == "0":  # torchrun starts one process a GPU: one writes
+    if path is not None and os.environ.get("RANK", "0") == "0":  # torchrun starts one process per GPU: one writes
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     root, level = logging.getLogger(), logging.getLogger().level

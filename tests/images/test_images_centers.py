@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from stages.images.centres import innermost, mask_centres, read_points
-from stages.images.dataset import PointFiles, make_truth
+from stages.images.centers import innermost, mask_centers, read_points
+from stages.images.dataset import PointFiles, make_annotations
 
 
 def rows(*lines: str) -> np.ndarray:
@@ -37,11 +37,11 @@ def test_a_point_lies_inside_its_mask(mask: np.ndarray) -> None:
 
 def test_crowds_and_empty_masks_have_no_point() -> None:
     masks = [rows("#.", ".."), rows("..", ".."), rows("..", ".#")]
-    truth = make_truth(masks, [4, 5, 6], [1, 2, 3], shape=(2, 2), crowd=[True, False, False])
-    points, classes = mask_centres(truth)
+    ground_truth = make_annotations(masks, [4, 5, 6], [1, 2, 3], shape=(2, 2), crowd=[True, False, False])
+    points, classes = mask_centers(ground_truth)
     np.testing.assert_array_equal(points, [[1, 1]])
     np.testing.assert_array_equal(classes, [6])
-    points, classes = mask_centres(make_truth([], [], [], shape=(2, 2)))
+    points, classes = mask_centers(make_annotations([], [], [], shape=(2, 2)))
     assert points.shape == (0, 2)
     assert classes.shape == (0,)
 
@@ -58,7 +58,7 @@ def test_point_files_keep_their_order_and_cut_to_pixels(tmp_path: Path) -> None:
     assert points.dtype == classes.dtype == np.int32
 
 
-def test_a_picture_without_point_file_is_told_from_one_without_points(tmp_path: Path) -> None:
+def test_an_image_without_point_file_is_told_from_one_without_points(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("")
     files = PointFiles(str(tmp_path), FILES)
     assert read_points(files, "none", 4, 4) is None
@@ -73,8 +73,8 @@ def test_a_picture_without_point_file_is_told_from_one_without_points(tmp_path: 
         ("one 2 0 1.0", "expected 'x y class conf'"),
         ("nan 2 0 1.0", "expected 'x y class conf'"),
         ("1 2 3 1.0", "class 3 is not among the classes 0 to 2"),
-        ("4 0 0 1.0", "x 4, y 0 is outside the picture of 3x4"),
-        ("-1 0 0 1.0", "outside the picture"),
+        ("4 0 0 1.0", "x 4, y 0 is outside the image of 3x4"),
+        ("-1 0 0 1.0", "outside the image"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -1,28 +1,28 @@
-"""Point labels: one point an instance, from its mask or from text files."""
+"""Point labels: one point per instance, from its mask or from text files."""
 
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from stages.images.dataset import PointFiles, Truth
+from stages.images.dataset import Annotations, PointFiles
 
 Labels = tuple[np.ndarray, np.ndarray]
 
 
-def mask_centres(truth: Truth) -> Labels:
+def mask_centers(ground_truth: Annotations) -> Labels:
     """The innermost pixel of each instance: points (P, 2) int32 (y, x) and their classes (P,) int32.
 
     Innermost is the pixel farthest from the mask's border, so it lies inside a mask of any form; the first in row-major
     order where several are. Crowds and empty masks have no point.
     """
-    counted = [i for i in range(len(truth.masks)) if not truth.crowd[i] and truth.masks[i].any()]
-    points = [innermost(truth.masks[i]) for i in counted]
-    return np.array(points, np.int32).reshape(-1, 2), truth.classes[counted].astype(np.int32)
+    counted = [i for i in range(len(ground_truth.masks)) if not ground_truth.crowd[i] and ground_truth.masks[i].any()]
+    points = [innermost(ground_truth.masks[i]) for i in counted]
+    return np.array(points, np.int32).reshape(-1, 2), ground_truth.classes[counted].astype(np.int32)
 
 
 def innermost(mask: np.ndarray) -> tuple[int, int]:
-    """(y, x) of the pixel of a non-empty mask (H, W) bool that is farthest from its border (the picture's included)."""
+    """(y, x) of the pixel of a non-empty mask (H, W) bool that is farthest from its border (the image's included)."""
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     crop = mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
     # OpenCV's precise transform differs in the last bit from call to call, so that ties fell on other pixels.
@@ -31,13 +31,13 @@ def innermost(mask: np.ndarray) -> tuple[int, int]:
     return int(ys[0] + y), int(xs[0] + x)
 
 
-def read_points(files: PointFiles, picture: str, height: int, width: int) -> Labels | None:
+def read_points(files: PointFiles, image: str, height: int, width: int) -> Labels | None:
     """Points of a text file in the file's order, pixel = (int(y), int(x)); None where there is no file.
 
     Source: BESTIE's Center_points, read as CIM's point-supervised variant does. Points of classes
     that are left out are dropped. Raises ValueError naming file and line.
     """
-    path = Path(files.folder) / f"{picture}.txt"
+    path = Path(files.folder) / f"{image}.txt"
     if not path.is_file():
         return None
     points: list[tuple[int, int]] = []
@@ -50,7 +50,7 @@ def read_points(files: PointFiles, picture: str, height: int, width: int) -> Lab
             known = f"{min(files.classes)} to {max(files.classes)}"
             raise ValueError(f"{path} line {number}: class {label} is not among the classes {known}")
         if not (0 <= y < height and 0 <= x < width):
-            raise ValueError(f"{path} line {number}: x {x}, y {y} is outside the picture of {height}x{width} pixels")
+            raise ValueError(f"{path} line {number}: x {x}, y {y} is outside the image of {height}x{width} pixels")
         index = files.classes[label]
         if index is not None:
             points.append((y, x))

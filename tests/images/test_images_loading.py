@@ -1,4 +1,4 @@
-"""Pictures of every usual kind become sane RGB, and bad ones stop with the file's name."""
+"""Images of every usual kind become sane RGB, and bad ones stop with the file's name."""
 
 import io
 import re
@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.core.artifacts.images import Picture
-from stages.core.images.pictures import decode_rgb, load_rgb, normalise, picture_size
+from stages.core.artifacts.images import ImageRecord
+from stages.core.images.loading import decode_rgb, image_size, load_rgb, normalise
 from stages.ops.resize import flip, resize, resize_bilinear, scaled_size
 
 GREY = np.array([[0, 100, 255]], np.uint8)
@@ -27,12 +27,12 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def picture(path: str, data: bytes, **changes: object) -> Picture:
+def image(path: str, data: bytes, **changes: object) -> ImageRecord:
     fields = {
-        "picture": "a", "path": path, "encoded": np.zeros(0, np.uint8), "height": 1, "width": 3,
+        "image": "a", "path": path, "encoded": np.zeros(0, np.uint8), "height": 1, "width": 3,
         "file_size": len(data), "digest": "", "tags": np.zeros(1, bool),
     }  # fmt: skip
-    return Picture(**fields | changes)
+    return ImageRecord(**fields | changes)
 
 
 def palette(transparent: bool) -> bytes:
@@ -64,13 +64,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_kind_of_picture_becomes_rgb(case: str) -> None:
+def test_each_kind_of_image_becomes_rgb(case: str) -> None:
     data, expected = CASES[case]
     rgb = decode_rgb(data, case)
     assert rgb.dtype == np.uint8
     assert rgb.shape == (1, 3, 3)
     np.testing.assert_allclose(rgb[0].astype(int), expected, atol=1)
-    assert picture_size(data, case) == (1, 3)
+    assert image_size(data, case) == (1, 3)
 
 
 def test_cmyk_of_adobe_is_not_inverted() -> None:
@@ -84,7 +84,7 @@ def test_cmyk_of_adobe_is_not_inverted() -> None:
 @pytest.mark.parametrize("sixteen_bits", [False, True])
 def test_exif_orientation_is_applied(orientation: int, sixteen_bits: bool) -> None:
     upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
-    # EXIF 2.32, tag 274: how the stored rows and columns lie in the upright picture.
+    # EXIF 2.32, tag 274: how the stored rows and columns lie in the upright image.
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -100,7 +100,7 @@ def test_exif_orientation_is_applied(orientation: int, sixteen_bits: bool) -> No
     exif[ORIENTATION] = orientation
     data = encoded(Image.fromarray(np.ascontiguousarray(pixels)), exif=exif)
     np.testing.assert_array_equal(decode_rgb(data, "turned")[..., 0], upright)
-    assert picture_size(data, "turned") == (2, 3)
+    assert image_size(data, "turned") == (2, 3)
 
 
 PNG = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)))
@@ -117,7 +117,7 @@ JPEG = encoded(Image.open(io.BytesIO(PNG)), "JPEG")
         pytest.param(PNG[:60] + b"\0" * 40 + PNG[100:], id="damaged PNG"),
     ],
 )
-def test_a_damaged_picture_is_named(data: bytes) -> None:
+def test_a_damaged_image_is_named(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"b\.png cannot be decoded.*replace or remove"):
         decode_rgb(data, "b.png")
 
@@ -141,30 +141,30 @@ def test_a_decompression_bomb_is_refused() -> None:
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
         data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
         with pytest.raises(ValueError, match=r"bomb\.png is larger than .* scale down"):
-            picture_size(data, "bomb.png")
+            image_size(data, "bomb.png")
 
 
 def test_32_bits_a_pixel_are_refused_rather_than_guessed() -> None:
     data = encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF")
-    with pytest.raises(ValueError, match=r"32 bits a pixel.*convert"):
+    with pytest.raises(ValueError, match=r"32 bits per pixel.*convert"):
         decode_rgb(data, "depth.tif")
 
 
-def test_load_rgb_reads_files_and_embedded_pictures(tmp_path: Path) -> None:
+def test_load_rgb_reads_files_and_embedded_images(tmp_path: Path) -> None:
     data = CASES["grey"][0]
     (tmp_path / "a.png").write_bytes(data)
-    from_file = load_rgb(picture("a.png", data), tmp_path)
-    embedded = load_rgb(picture("", data, encoded=np.frombuffer(data, np.uint8)), "")
+    from_file = load_rgb(image("a.png", data), tmp_path)
+    embedded = load_rgb(image("", data, encoded=np.frombuffer(data, np.uint8)), "")
     np.testing.assert_array_equal(from_file, embedded)
 
 
-def test_a_missing_or_changed_picture_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_or_changed_image_is_named_with_the_remedy(tmp_path: Path) -> None:
     data = CASES["grey"][0]
     with pytest.raises(FileNotFoundError, match=re.escape(f"{tmp_path / 'a.png'} does not exist; restore")):
-        load_rgb(picture("a.png", data), tmp_path)
+        load_rgb(image("a.png", data), tmp_path)
     (tmp_path / "a.png").write_bytes(data + b"\0")
     with pytest.raises(ValueError, match=f"has {len(data) + 1} bytes, but had {len(data)}.*list again"):
-        load_rgb(picture("a.png", data), tmp_path)
+        load_rgb(image("a.png", data), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_scaled_size(size: tuple[int, int], longer: int, expected: tuple[int, in
     assert scaled_size(*size, longer) == expected
 
 
-def test_shrinking_averages_and_the_released_form_truncates() -> None:
+def test_shrinking_averages_and_the_official_form_truncates() -> None:
     rgb = np.zeros((2, 2, 3), np.uint8)
     rgb[0, 0] = 255
     assert resize(rgb, 1, 1)[0, 0, 0] == 64  # 63.75 rounded

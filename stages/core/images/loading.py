@@ -1,4 +1,4 @@
-"""Reads pictures of any usual kind as RGB, and normalises them for a network."""
+"""Reads images of any usual kind as RGB, and normalises them for a network."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from stages.core.artifacts.images import Picture
+from stages.core.artifacts.images import ImageRecord
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # what pretrained weights of torchvision and timm expect
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -17,22 +17,22 @@ SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width (EXIF 2.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
-def load_rgb(picture: Picture, root: str | Path) -> np.ndarray:
-    """The picture as (height, width, 3) uint8 RGB.
+def load_rgb(image: ImageRecord, root: str | Path) -> np.ndarray:
+    """The image as (height, width, 3) uint8 RGB.
 
     EXIF orientation is applied; of an animation the first frame is taken. Transparency is laid on white, CMYK is
-    converted (Adobe's inverted JPEGs too), 16 bits a channel become 8 by scaling the full range.
+    converted (Adobe's inverted JPEGs too), 16 bits per channel become 8 by scaling the full range.
 
     Raises FileNotFoundError where the file is gone, ValueError where it has changed since it was listed or cannot be
     decoded; both name the file.
     """
-    if not picture.path:
-        return decode_rgb(picture.encoded.tobytes(), f"picture {picture.picture!r}")
-    path = Path(root) / picture.path
+    if not image.path:
+        return decode_rgb(image.encoded.tobytes(), f"image {image.image!r}")
+    path = Path(root) / image.path
     data = read_bytes(path)
-    if len(data) != picture.file_size:
+    if len(data) != image.file_size:
         raise ValueError(
-            f"{path} has {len(data)} bytes, but had {picture.file_size} when the pictures were listed: it was changed "
+            f"{path} has {len(data)} bytes, but had {image.file_size} when the images were listed: it was changed "
             "or cut off; restore it, or list again with `snakemake --forcerun list_images`"
         )
     return decode_rgb(data, str(path))
@@ -43,13 +43,13 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} does not exist; restore it or take it off the list of pictures") from error
+        raise FileNotFoundError(f"{path} does not exist; restore it or take it off the list of images") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); mend it or take it off the list") from error
 
 
 def decode_rgb(data: bytes, name: str) -> np.ndarray:
-    """An encoded picture as (height, width, 3) uint8 RGB; `name` is used in errors. See `load_rgb`."""
+    """An encoded image as (height, width, 3) uint8 RGB; `name` is used in errors. See `load_rgb`."""
     image = _opened(data, name)
     try:
         image.load()
@@ -59,7 +59,7 @@ def decode_rgb(data: bytes, name: str) -> np.ndarray:
     return np.array(_to_rgb(upright, name))
 
 
-def picture_size(data: bytes, name: str) -> tuple[int, int]:
+def image_size(data: bytes, name: str) -> tuple[int, int]:
     """Height and width after EXIF orientation, from the header alone: the pixels are not decoded."""
     image = _opened(data, name)
     width, height = image.size
@@ -77,7 +77,7 @@ def normalise(rgb: np.ndarray) -> np.ndarray:
 
 
 def _opened(data: bytes, name: str) -> Image.Image:
-    """The picture, header read. Refuses what Pillow takes for a decompression bomb."""
+    """The image, header read. Refuses what Pillow takes for a decompression bomb."""
     try:
         image = Image.open(io.BytesIO(data))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -95,21 +95,19 @@ def _too_large(name: str, found: str) -> ValueError:
     limit = Image.MAX_IMAGE_PIXELS
     return ValueError(
         f"{name} is larger than the {limit} pixels that are decoded ({found}): a damaged header, a decompression bomb, "
-        "or a picture to cut into tiles or scale down first"
+        "or an image to cut into tiles or scale down first"
     )
 
 
 def _unreadable(name: str, error: Exception) -> ValueError:
-    return ValueError(
-        f"{name} cannot be decoded ({error}): it is cut off, damaged, or no picture; replace or remove it"
-    )
+    return ValueError(f"{name} cannot be decoded ({error}): it is cut off, damaged, or no image; replace or remove it")
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(f"{name} has 32 bits a pixel (mode {image.mode}); convert it to 8 or 16 bits a channel")
+        raise ValueError(f"{name} has 32 bits per pixel (mode {image.mode}); convert it to 8 or 16 bits per channel")
     if image.has_transparency_data:
         return _on_white(image.convert("RGBA"))
     return image.convert("RGB")

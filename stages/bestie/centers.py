@@ -1,6 +1,6 @@
-"""Centres of instances: peaks of centre maps, and places where offsets vanish (BESTIE appendix: center clustering).
+"""Centers of instances: peaks of center maps, and places where offsets vanish (BESTIE appendix: center clustering).
 
-Every component of every picture of a batch is treated at once, each as if it were alone.
+Every component of every image of a batch is treated at once, each as if it were alone.
 """
 
 from typing import NamedTuple
@@ -15,39 +15,39 @@ from stages.bestie.components import Components, Pixels, centroids
 from stages.bestie.settings import GroupingSettings
 
 
-class Centres(NamedTuple):
-    """K centres, sorted by component: `owners` (K,) int64 the component, `places` (K, 2) int64 (y, x)."""
+class Centers(NamedTuple):
+    """K centers, sorted by component: `owners` (K,) int64 the component, `places` (K, 2) int64 (y, x)."""
 
     owners: Tensor
     places: Tensor
 
-    def by_component(self) -> "Centres":
+    def by_component(self) -> "Centers":
         """Sorted by component, otherwise in the same order."""
         owners, order = self.owners.sort(stable=True)
-        return Centres(owners, self.places[order])
+        return Centers(owners, self.places[order])
 
     def among_own(self) -> Tensor:
-        """(K,) int64, place of each among the centres of its component."""
+        """(K,) int64, place of each among the centers of its component."""
         return torch.arange(len(self.owners), device=self.owners.device) - torch.searchsorted(self.owners, self.owners)
 
 
-def peak_centres(heat: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
-    """Pixels with the highest heat of their component in the window, above the threshold; all pixels of a flat top.
+def peak_centers(heatmap: Tensor, pixels: Pixels, count: int, settings: GroupingSettings) -> Centers:
+    """Pixels with the highest score of their component in the window, above the threshold; all pixels of a flat top.
 
-    `heat` (P,) float32 is that of the pixels, `count` the number of components.
+    `heatmap` (P,) float32 is that of the pixels, `count` the number of components.
     """
-    warm = (heat > settings.centre_threshold).nonzero()[:, 0]
+    warm = (heatmap > settings.center_threshold).nonzero()[:, 0]
     owners, ys, xs = _picked(warm, pixels)
     if len(warm):
         reach = settings.window // 2
         sheet = _Sheet.of(owners, ys, xs, count=count, gap=reach)
-        heat = heat[warm]
-        spread = torch.full((sheet.height * sheet.width,), -torch.inf, device=heat.device)
-        spread[sheet.places] = heat
+        heatmap = heatmap[warm]
+        spread = torch.full((sheet.height * sheet.width,), -torch.inf, device=heatmap.device)
+        spread[sheet.places] = heatmap
         highest = _window_maximum(spread.reshape(sheet.height, sheet.width), settings.window)
-        top = highest.reshape(-1)[sheet.places] == heat
+        top = highest.reshape(-1)[sheet.places] == heatmap
         owners, ys, xs = owners[top], ys[top], xs[top]
-    return Centres(owners, torch.stack([ys, xs], 1))
+    return Centers(owners, torch.stack([ys, xs], 1))
 
 
 def _picked(chosen: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +62,7 @@ class _Sheet(NamedTuple):
     Attributes:
         places: (Q,) int64, index of each pixel into the flattened sheet.
         starts: (N,) int64, first row of each component.
-        corners: (N, 2) int64 (y, x) of the picture that the first row and column 0 stand for.
+        corners: (N, 2) int64 (y, x) of the image that the first row and column 0 stand for.
         height, width: of the sheet.
     """
 
@@ -105,41 +105,41 @@ def _window_maximum(values: Tensor, window: int) -> Tensor:
     return values
 
 
-def clustered_centres(
-    heat: Tensor,
+def clustered_centers(
+    heatmap: Tensor,
     steps: tuple[Tensor, Tensor],
     pixels: Pixels,
     components: Components,
-    peaks: Centres,
+    peaks: Centers,
     settings: GroupingSettings,
-) -> tuple[Centres, Tensor]:
-    """Centres where offsets vanish (appendix: center clustering), and their places in the list of pixels.
+) -> tuple[Centers, Tensor]:
+    """Centers where offsets vanish (appendix: center clustering), and their places in the list of pixels.
 
-    Differs from the paper: a clustered centre needs some heat and, unless `cluster_distance` is null, distance from
-    every peak of its component (released code). One on a peak is that peak and not added.
+    Differs from the paper: a clustered center needs a least score and, unless `cluster_distance` is null, distance from
+    every peak of its component (official code). One on a peak is that peak and not added.
     """
     found = _clusters(steps, pixels, len(components.classes), settings)
     height, width = components.ids.shape[-2:]
     ys, xs = found.places.unbind(1)
-    places = (components.pictures[found.owners] * height + ys) * width + xs
+    places = (components.images[found.owners] * height + ys) * width + xs
     index = torch.searchsorted(pixels.places, places).clamp(max=max(len(pixels.places) - 1, 0))
     inside = (pixels.places[index] == places) & (pixels.owners[index] == found.owners)
-    kept = inside & (heat[index] > settings.cluster_heat)
+    kept = inside & (heatmap[index] > settings.cluster_threshold)
     distance = (found.places[:, None] - peaks.places).float().square().sum(2).sqrt()
     limit = -1.0 if settings.cluster_distance is None else settings.cluster_distance
     near = (distance <= limit) | (distance == 0)
     kept &= ~(near & (found.owners[:, None] == peaks.owners)).any(1)
-    return Centres(found.owners[kept], found.places[kept]), index[kept]
+    return Centers(found.owners[kept], found.places[kept]), index[kept]
 
 
-def _clusters(steps: tuple[Tensor, Tensor], pixels: Pixels, count: int, settings: GroupingSettings) -> Centres:
+def _clusters(steps: tuple[Tensor, Tensor], pixels: Pixels, count: int, settings: GroupingSettings) -> Centers:
     """4-connected sets of pixels with short offsets, of the right area; centroids cut to whole pixels.
 
     By component, then by their first pixel, row by row.
     """
     length = steps[0].square().addcmul_(steps[1], steps[1])
     short = (length < settings.cluster_magnitude**2).nonzero()[:, 0]
-    none = Centres(short.new_zeros(0), short.new_zeros(0, 2))
+    none = Centers(short.new_zeros(0), short.new_zeros(0, 2))
     if not len(short):
         return none
     sheet = _Sheet.of(*_picked(short, pixels), count=count, gap=1)
@@ -158,12 +158,12 @@ def _clusters(steps: tuple[Tensor, Tensor], pixels: Pixels, count: int, settings
     means = [np.bincount(members, weights=axis)[order] // areas[numbers[order]] for axis in divmod(places, sheet.width)]
     rows, columns = torch.from_numpy(np.stack(means).astype(np.int64)).to(short.device)
     owners = torch.searchsorted(sheet.starts, rows, right=True) - 1
-    return Centres(owners, torch.stack([rows - sheet.starts[owners], columns], 1) + sheet.corners[owners])
+    return Centers(owners, torch.stack([rows - sheet.starts[owners], columns], 1) + sheet.corners[owners])
 
 
-def with_lonely(centres: Centres, pixels: Pixels, count: int) -> Centres:
-    """The centres, and the centroid of each component that has none but has pixels."""
+def with_lonely(centers: Centers, pixels: Pixels, count: int) -> Centers:
+    """The centers, and the centroid of each component that has none but has pixels."""
     seen = torch.bincount(pixels.owners, minlength=count) > 0
-    lonely = (seen & (torch.bincount(centres.owners, minlength=count) == 0)).nonzero()[:, 0]
+    lonely = (seen & (torch.bincount(centers.owners, minlength=count) == 0)).nonzero()[:, 0]
     middles = centroids(pixels, count)[lonely]
-    return Centres(torch.cat([centres.owners, lonely]), torch.cat([centres.places, middles]))
+    return Centers(torch.cat([centers.owners, lonely]), torch.cat([centers.places, middles]))

@@ -18,14 +18,14 @@ REACH = {
 
 
 def form_mask(
-    form: str, centre: tuple[float, float], radius: float, turn: float, *, height: int, width: int
+    form: str, center: tuple[float, float], radius: float, turn: float, *, height: int, width: int
 ) -> np.ndarray:
-    """Pixels (height, width) bool whose centres lie in the form.
+    """Pixels (height, width) bool whose centers lie in the form.
 
-    `centre` is (y, x), `radius` that of a disc of the same area, both in pixels; `turn` is in radians. What lies
-    outside the picture is cut off.
+    `center` is (y, x), `radius` that of a disc of the same area, both in pixels; `turn` is in radians. What lies
+    outside the image is cut off.
     """
-    ys, xs = np.mgrid[:height, :width] - np.array(centre).reshape(2, 1, 1)
+    ys, xs = np.mgrid[:height, :width] - np.array(center).reshape(2, 1, 1)
     if form == "disc":
         return ys**2 + xs**2 <= radius**2
     return _inside_polygon(ys, xs, _corners(form, turn) * radius * REACH[form])
@@ -68,7 +68,7 @@ def _grain(across: np.ndarray, _: np.ndarray, period: float, generator: np.rando
 
 
 TEXTURES: list[Callable[..., np.ndarray]] = [_stripes, _checks, _dots, _grain]
-PERIODS = (5.0, 8.0)  # pixels; finer is lost in noise and scaling, coarser does not repeat within a small figure
+PERIODS = (5.0, 8.0)  # pixels; finer is lost in noise and scaling, coarser does not repeat within a small object
 
 
 def texture(kind: int, height: int, width: int, generator: np.random.Generator) -> np.ndarray:
