@@ -1,15 +1,16 @@
 """Precision-recall curves as a PNG; every curve names its preset and IoU."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from stages.core.artifacts.files import whole_file
 from stages.evaluation.average_precision import RECALLS, AveragePrecision, Curve
 from stages.evaluation.settings import MaskMetricsSettings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 GRID = RECALLS["coco101"]
 LEGEND_ROWS = 20  # of a column
@@ -19,6 +20,9 @@ def plot_precision_recall(
     path: Path, *, results: dict[str, AveragePrecision], classes: list[str], settings: MaskMetricsSettings, title: str
 ) -> None:
     """Draw the mean curve at every threshold and the curve of every class at one, both of one preset."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
     chosen, name = results[settings.curve_preset], settings.curve_preset
     at = settings.thresholds.index(settings.curve_threshold)
     columns = -(-len(classes) // LEGEND_ROWS)
@@ -65,7 +69,7 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$").lstrip("_")
 
 
-def _finish(axes: Axes, title: str) -> None:
+def _finish(axes: "Axes", title: str) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall")
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)

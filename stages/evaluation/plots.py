@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from stages.core.artifacts.files import whole_file
 
 
@@ -13,6 +11,8 @@ def plot_counts(path: Path, report: dict[str, Any]) -> None:
 
     Labels from before the training are marks at update 0; a thin line shows how many of them are right.
     """
+    from matplotlib.figure import Figure
+
     entries = report["labels"]
     updates = [entry["update"] for entry in entries]
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -2,10 +2,9 @@
 
 import cv2
 import numpy as np
-import torch
 
 from stages.ops import arrays, partition
-from stages.ops.arrays import Array
+from stages.ops.arrays import Array, is_tensor
 
 
 def label_components(masks: Array, *, connectivity: int, min_area: int = 1) -> tuple[Array, Array]:
@@ -26,7 +25,9 @@ def label_components(masks: Array, *, connectivity: int, min_area: int = 1) -> t
         )
     if connectivity not in (4, 8):
         raise ValueError(f"components: connectivity is {connectivity}, expected 4 or 8")
-    if isinstance(masks, torch.Tensor):
+    if is_tensor(masks):
+        import torch
+
         found = label_components(masks.cpu().numpy(), connectivity=connectivity, min_area=min_area)
         labels, counts = (torch.as_tensor(part, device=masks.device) for part in found)
         return labels, counts

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from matplotlib.colors import hsv_to_rgb
 
 from stages.ops.regions import Regions
 from stages.ops.resize import nearest
@@ -17,6 +16,8 @@ HATCH = 7  # pixels from line to line
 
 def palette(count: int) -> np.ndarray:
     """Distinct bright colours, (count, 3) uint8 RGB; the first are the same for any count."""
+    from matplotlib.colors import hsv_to_rgb
+
     numbers = np.arange(count)
     hue = (FIRST_HUE + GOLDEN_TURN * numbers) % 1
     saturation, value = np.where(numbers % 2, 0.65, 0.9), np.where(numbers % 3 == 2, 0.8, 1.0)
@@ -63,6 +64,8 @@ def directions(offsets: np.ndarray, height: int, width: int) -> np.ndarray:
     Direction is the hue: red to the right, green down, cyan to the left, violet up. Length is the saturation: white is
     none, the longest has full colour.
     """
+    from matplotlib.colors import hsv_to_rgb
+
     dy, dx = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in offsets)
     length = np.hypot(dy, dx)
     saturation = length / max(float(length.max()), np.finfo(np.float32).tiny)

@@ -7,11 +7,15 @@ and iterating that equation from "all kept" reaches it: after t rounds the first
 all of them after a few. Each round is one array operation for all candidates (and, on a device, for all classes).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from stages.ops import boxes as box_algebra
-from stages.ops.arrays import Array, is_bool
+from stages.ops.arrays import Array, is_bool, library
+
+if TYPE_CHECKING:
+    import torch
 
 # Boolean entries that the device may spend on one block of classes; 128 MiB.
 BLOCK_ENTRIES = 1 << 27
@@ -47,17 +51,15 @@ def greedy(overlapping: Array, scores: Array, *, candidates: Array | None = None
         bool of the shape of `scores`: the survivors.
     """
     if candidates is None:
-        candidates = (
-            torch.ones_like(scores, dtype=torch.bool)
-            if isinstance(scores, torch.Tensor)
-            else np.ones(scores.shape, bool)
-        )
+        candidates = library(scores).ones_like(scores, dtype=library(scores).bool)
     _require_agreement(overlapping, scores, candidates)
     if scores.ndim == 1:
         return greedy(overlapping, scores[:, None], candidates=candidates[:, None])[:, 0]
     if isinstance(scores, np.ndarray):
         return _greedy_on_host(overlapping, scores, candidates)
     if scores.device.type == "cpu":
+        import torch
+
         parts = (overlapping.numpy(), scores.detach().double().numpy(), candidates.numpy())
         return torch.from_numpy(_greedy_on_host(*parts))
     return _greedy_on_device(overlapping, scores, candidates)
@@ -83,8 +85,12 @@ def _greedy_on_host(overlapping: np.ndarray, scores: np.ndarray, candidates: np.
     return survivors
 
 
-def _greedy_on_device(overlapping: torch.Tensor, scores: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+def _greedy_on_device(
+    overlapping: "torch.Tensor", scores: "torch.Tensor", candidates: "torch.Tensor"
+) -> "torch.Tensor":
     """All classes of a block at once; only the test for the end of the rounds waits for the device."""
+    import torch
+
     survivors = torch.zeros_like(candidates)
     longest = int(candidates.sum(0).max()) if candidates.numel() else 0
     if longest == 0:

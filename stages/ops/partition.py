@@ -3,10 +3,14 @@
 Every function takes NumPy arrays or torch tensors (CPU or CUDA) and answers in kind.
 """
 
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
-from stages.ops.arrays import Array, as_index
+import numpy as np
+
+from stages.ops.arrays import Array, as_index, is_tensor
+
+if TYPE_CHECKING:
+    import torch
 
 WORD_BITS = 64
 # SplitMix64's multiplier as a signed 64-bit number (Steele, Lea, Flood: Fast splittable pseudorandom number
@@ -23,7 +27,9 @@ def unique(codes: Array) -> tuple[Array, Array, Array]:
         first: (A,) integers, ascending: where each value appears first.
         counts: (A,) int64, how often each value appears.
     """
-    if isinstance(codes, torch.Tensor):
+    if is_tensor(codes):
+        import torch
+
         _, inverse, counts = torch.unique(codes, return_inverse=True, return_counts=True)
         places = torch.arange(len(codes), device=codes.device)
         first = torch.full_like(counts, len(codes)).scatter_reduce_(0, inverse, places, "amin")
@@ -70,7 +76,9 @@ def bounds(parts: Array, count: int) -> Array:
     A part without pixels gets (W, H, 0, 0), the neutral element of uniting boxes.
     """
     height, width = parts.shape
-    if isinstance(parts, torch.Tensor):
+    if is_tensor(parts):
+        import torch
+
         index = parts.long().reshape(-1)
         ys = torch.arange(height, device=parts.device, dtype=torch.int32).repeat_interleave(width)
         xs = torch.arange(width, device=parts.device, dtype=torch.int32).repeat(height)
@@ -90,9 +98,11 @@ def bounds(parts: Array, count: int) -> Array:
 
 def _words(matrix: Array) -> Array:
     """The columns of a boolean matrix (N, P) as 64-bit words (max(1, ceil(N / 64)), P) int64."""
-    if not isinstance(matrix, torch.Tensor):
+    if not is_tensor(matrix):
         return _words_on_host(matrix)
     if matrix.device.type == "cpu":
+        import torch
+
         return torch.from_numpy(_words_on_host(matrix.numpy()))
     return _words_on_device(matrix)
 
@@ -110,8 +120,10 @@ def _words_on_host(matrix: np.ndarray) -> np.ndarray:
     return words
 
 
-def _words_on_device(matrix: torch.Tensor) -> torch.Tensor:
+def _words_on_device(matrix: "torch.Tensor") -> "torch.Tensor":
     """As `_words_on_host`, by sums of powers of two, which torch has on every device."""
+    import torch
+
     rows, columns = matrix.shape
     words = torch.zeros((max(1, -(-rows // WORD_BITS)), columns), dtype=torch.int64, device=matrix.device)
     for number, start in enumerate(range(0, rows, WORD_BITS)):

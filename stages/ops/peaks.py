@@ -1,12 +1,9 @@
 """Local maxima of maps (..., H, W), NumPy or torch: the rules of PRM (used by CIM) and of BESTIE."""
 
 import numpy as np
-import torch
-from scipy import ndimage
-from torch.nn import functional
 
 from stages.ops import arrays
-from stages.ops.arrays import Array
+from stages.ops.arrays import Array, is_tensor
 
 
 def window_peaks(maps: Array, *, window: int) -> Array:
@@ -35,9 +32,13 @@ def pooled_peaks(maps: Array, *, window: int) -> Array:
         window: odd side of the window in map pixels; beyond the border lies -inf.
     """
     _require_maps(maps, window)
-    if isinstance(maps, torch.Tensor):
+    if is_tensor(maps):
+        from torch.nn import functional
+
         flat = maps.detach().reshape(-1, 1, *maps.shape[-2:])
         return (functional.max_pool2d(flat, window, 1, window // 2) == flat).reshape(maps.shape)
+    from scipy import ndimage
+
     size = (1,) * (maps.ndim - 2) + (window, window)
     return ndimage.maximum_filter(maps, size=size, mode="constant", cval=-np.inf) == maps
 
@@ -46,7 +47,7 @@ def lower_median(maps: Array) -> Array:
     """Median over the pixels of each map (...,); of an even number of values the lower middle one, as torch.median."""
     *maps_axes, height, width = maps.shape
     flat = maps.reshape(*maps_axes, height * width)
-    if isinstance(flat, torch.Tensor):
+    if is_tensor(flat):
         return flat.detach().median(-1).values
     middle = (flat.shape[-1] - 1) // 2
     return np.partition(flat, middle, axis=-1)[..., middle]
@@ -71,7 +72,9 @@ def list_peaks(
         raise ValueError(
             f"peaks: maps {tuple(maps.shape)} and peaks {tuple(peaks.shape)}, expected twice (classes, height, width)"
         )
-    if isinstance(maps, torch.Tensor):
+    if is_tensor(maps):
+        import torch
+
         listed = list_peaks(
             maps.detach().cpu().numpy(), peaks.cpu().numpy(), threshold=threshold, limit=limit, by_score=by_score
         )
@@ -87,7 +90,10 @@ def list_peaks(
 
 
 def _argmax_of_window(maps: Array, window: int) -> Array:
-    if isinstance(maps, torch.Tensor):
+    if is_tensor(maps):
+        import torch
+        from torch.nn import functional
+
         height, width = maps.shape[-2:]
         flat = maps.detach().reshape(-1, 1, height, width)
         _, index = functional.max_pool2d(flat, window, 1, window // 2, return_indices=True)

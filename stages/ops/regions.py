@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from stages.ops import arrays, partition
-from stages.ops.arrays import Array, as_index
+from stages.ops.arrays import Array, as_index, is_tensor
+
+if TYPE_CHECKING:
+    import torch
 
 # Integers up to 2^24 are exact in float32, so a product whose sums stay below is exact whatever its order.
 EXACT_IN_FLOAT32 = 1 << 24
@@ -36,7 +39,7 @@ class Regions:
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
-        if len({isinstance(part, torch.Tensor) for part in (self.atoms, self.membership, self.sizes)}) > 1:
+        if len({is_tensor(part) for part in (self.atoms, self.membership, self.sizes)}) > 1:
             raise ValueError("Regions: atoms, membership and sizes must be all NumPy arrays or all torch tensors")
         _require_shape(self.atoms, 2, "atoms", "(height, width)")
         _require_image(self.atoms, "atoms")
@@ -55,7 +58,7 @@ class Regions:
         count, height, width = masks.shape
         flat = masks.reshape(count, height * width)
         atoms, first = partition.equal_columns(flat)
-        sizes = torch.bincount(atoms) if isinstance(atoms, torch.Tensor) else np.bincount(atoms)
+        sizes = arrays.library(atoms).bincount(atoms)
         return cls(arrays.as_int32(atoms).reshape(height, width), arrays.columns(flat, first), sizes)
 
     @classmethod
@@ -126,7 +129,7 @@ class Regions:
         """Tight half-open boxes (N, 4) int32 (x0, y0, x1, y1); zeros for an empty region."""
         x0, y0, x1, y1 = partition.bounds(self.atoms, len(self.sizes)).T
         height, width = self.shape
-        member, module = self.membership, torch if isinstance(self.membership, torch.Tensor) else np
+        member, module = self.membership, arrays.library(self.membership)
         starts = [module.amin(arrays.where(member, edge, fill), 1) for edge, fill in ((x0, width), (y0, height))]
         ends = [module.amax(arrays.where(member, edge, 0), 1) for edge in (x1, y1)]
         return arrays.stack(starts + ends, 1) * member.any(1)[:, None]
@@ -196,7 +199,7 @@ class Regions:
 
     def flip(self) -> Regions:
         """The mirror image, left and right exchanged."""
-        mirrored = self.atoms.flip(1) if isinstance(self.atoms, torch.Tensor) else self.atoms[:, ::-1]
+        mirrored = self.atoms.flip(1) if is_tensor(self.atoms) else self.atoms[:, ::-1]
         return Regions.from_superpixels(mirrored, self.membership)
 
     @staticmethod
@@ -212,6 +215,8 @@ class Regions:
 
     def to(self, device: str | torch.device) -> Regions:
         """The same regions as torch tensors on a device."""
+        import torch
+
         return Regions(*(torch.as_tensor(part, device=device) for part in (self.atoms, self.membership, self.sizes)))
 
     def numpy(self) -> Regions:
@@ -230,7 +235,7 @@ class Regions:
         height, width = self.shape
         # torch may have been told to multiply float32 as TF32 or bfloat16, which hold no such counts.
         exact = isinstance(left, np.ndarray) or (
-            left.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
+            left.device.type == "cpu" and arrays.library(left).get_float32_matmul_precision() == "highest"
         )
         convert = arrays.as_float32 if exact and height * width < EXACT_IN_FLOAT32 else arrays.as_float64
         return _product(left * convert(sizes), convert(right).T)
@@ -240,7 +245,7 @@ def _product(left: Array, right: Array) -> Array:
     """Matrix product in the operands' own precision; autocast would round counts to bfloat16."""
     if isinstance(left, np.ndarray):
         return left @ right
-    with torch.autocast(left.device.type, enabled=False):
+    with arrays.library(left).autocast(left.device.type, enabled=False):
         return left @ right
 
 
@@ -258,7 +263,7 @@ def _refined(left: Regions, right: Regions) -> tuple[Array, Array, Array, Array]
     """Common refinement: atoms (H, W), both memberships on them, their sizes."""
     if left.shape != right.shape:
         raise ValueError(f"Regions: images of {left.shape} and {right.shape} (height, width) have no common pixels")
-    if isinstance(left.atoms, torch.Tensor) != isinstance(right.atoms, torch.Tensor):
+    if is_tensor(left.atoms) != is_tensor(right.atoms):
         raise ValueError("Regions: one set is NumPy and the other torch; bring both to one with to() or numpy()")
     old, new = left.atoms.reshape(-1), right.atoms.reshape(-1)
     atoms, pixel, sizes = partition.refine(old, new)

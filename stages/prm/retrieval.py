@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from skimage.segmentation import watershed
-from torch.nn import functional
 
 from stages.core.artifacts.cues import Cues
 from stages.ops.nms import greedy
@@ -123,6 +121,8 @@ def _contours(masks: np.ndarray, width: int) -> np.ndarray:
 
     The morphological gradient; the border of the image is no contour.
     """
-    solid = torch.from_numpy(masks).float()[:, None]
-    dilated, eroded = (functional.max_pool2d(sign * solid, width, 1, width // 2) * sign for sign in (1, -1))
-    return (dilated - eroded)[:, 0].numpy()
+    window = np.ones((width, width), np.uint8)
+    contours = np.zeros(masks.shape, np.float32)
+    for contour, mask in zip(contours, masks.astype(np.uint8), strict=True):
+        contour[:] = cv2.dilate(mask, window) - cv2.erode(mask, window)
+    return contours

@@ -11,7 +11,6 @@ from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.ops.regions import Regions
-from stages.proposals.heg import propose
 from stages.proposals.settings import HegSettings
 from stages.proposals.shards import in_shard
 
@@ -26,6 +25,8 @@ def generate_proposals(*, images: Path, output: Path, settings: HegSettings, sou
         source: name of the source in the config, for the header.
         shard: which part of the images, such as "2-of-4".
     """
+    from stages.proposals.heg import propose  # compiles its loops, which takes memory even for --help
+
     cv2.setNumThreads(1)  # shards run side by side, one core each
     with read(images, ImageRecord) as listing:
         mine = in_shard(len(listing), shard)

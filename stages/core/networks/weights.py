@@ -1,33 +1,36 @@
-"""Weights of networks as safetensors files."""
+"""Weights of networks as safetensors files. What they note about themselves is read without torch."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from stages.core.artifacts.files import whole_file
+
+if TYPE_CHECKING:
+    import torch
 
 METADATA = "tagmask"  # one key, as the library writes several in a random order and equal weights must be equal bytes
 
 
-def save_weights(path: Path, module: torch.nn.Module, metadata: Mapping[str, Any]) -> None:
+def save_weights(path: Path, module: "torch.nn.Module", metadata: Mapping[str, Any]) -> None:
     """Write all parameters and buffers of `module`, whole or not at all. `metadata` must be JSON."""
     save_tensors(path, module.state_dict(), metadata)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], metadata: Mapping[str, Any]) -> None:
     """Write tensors by name, whole or not at all. `metadata` must be JSON."""
+    from safetensors.torch import save_file
+
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with whole_file(path) as unfinished:
         save_file(copies, unfinished, {METADATA: json.dumps(metadata, sort_keys=True)})
 
 
-def load_weights(path: Path, module: torch.nn.Module) -> dict[str, Any]:
+def load_weights(path: Path, module: "torch.nn.Module") -> dict[str, Any]:
     """Load what `save_weights` wrote and return its metadata.
 
     Raises ValueError where a name is missing, left over, or of another shape: the file belongs to other settings.
@@ -36,7 +39,7 @@ def load_weights(path: Path, module: torch.nn.Module) -> dict[str, Any]:
     return read_metadata(path)
 
 
-def load_tensors(tensors: Mapping[str, torch.Tensor], module: torch.nn.Module, path: Path) -> None:
+def load_tensors(tensors: Mapping[str, "torch.Tensor"], module: "torch.nn.Module", path: Path) -> None:
     """Load tensors that were read from the file `path`. Raises ValueError as `load_weights` does."""
     own = module.state_dict()
     missing, left_over = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
@@ -48,7 +51,7 @@ def load_tensors(tensors: Mapping[str, torch.Tensor], module: torch.nn.Module, p
     module.load_state_dict(tensors)
 
 
-def read_weights(path: Path, *, start: str = "") -> dict[str, torch.Tensor]:
+def read_weights(path: Path, *, start: str = "") -> dict[str, "torch.Tensor"]:
     """The tensors of a safetensors file whose names start so, without that start, on the CPU."""
     with _open(path) as file:
         names = [name for name in file.keys() if name.startswith(start)]  # noqa: SIM118 - the file is no mapping
@@ -57,7 +60,7 @@ def read_weights(path: Path, *, start: str = "") -> dict[str, torch.Tensor]:
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What `save_weights` noted; empty for files that something else wrote."""
-    with _open(path) as file:
+    with _open(path, framework="numpy") as file:
         return json.loads((file.metadata() or {}).get(METADATA, "{}"))
 
 
@@ -83,10 +86,10 @@ def weights_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _open(path: Path) -> safe_open:
+def _open(path: Path, *, framework: str = "pt") -> safe_open:
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; check the path, or run `snakemake {path}` if a stage makes it")
     try:
-        return safe_open(path, framework="pt")
+        return safe_open(path, framework=framework)
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file or was cut off ({error}); fetch or make it again") from error
