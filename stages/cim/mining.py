@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.cim.settings import CimMiningSettings
+from stages.ops import overlaps as algebra
 from stages.ops.nms import greedy
 
 
@@ -24,10 +25,8 @@ class Overlaps:
     """
 
     def __init__(self, membership: Tensor, atom_sizes: Tensor, *, half_precision: bool) -> None:
-        # Counts are exact in float32, but GPUs may multiply with fewer bits.
-        exact = torch.float32 if membership.device.type == "cpu" else torch.float64
-        self._members = membership.to(exact)
-        self._weighted = self._members * atom_sizes.to(exact)
+        self._members = algebra.countable(membership, atom_sizes)
+        self._weighted = self._members * atom_sizes.to(self._members.dtype)
         self._areas = self._weighted.sum(1)
         self._half_precision = half_precision
         self._containing: dict[tuple[float, float], Tensor] = {}
@@ -37,12 +36,11 @@ class Overlaps:
 
     def iou(self, rows: Tensor, columns: Tensor) -> Tensor:
         """|i and j| / |i or j| of proposals i in `rows` and j in `columns`, (rows, columns) float32."""
-        shared = self._shared(rows, columns)
-        return self._rounded(shared / (self._areas[rows, None] + self._areas[columns] - shared).clamp(min=1))
+        return self._rounded(algebra.iou(self._shared(rows, columns), self._areas[rows], self._areas[columns]))
 
     def containment(self, rows: Tensor, columns: Tensor) -> Tensor:
         """|i and j| / |j|, how much of column j lies in row i, (rows, columns) float32."""
-        return self._rounded(self._shared(rows, columns) / self._areas[columns].clamp(min=1))
+        return self._rounded(algebra.containment(self._shared(rows, columns), self._areas[columns]))
 
     def threshold(self, value: float) -> float:
         """A threshold as overlaps are compared with it: rounded to 16 bits where they are."""
@@ -71,8 +69,7 @@ class Overlaps:
         return most
 
     def _shared(self, rows: Tensor, columns: Tensor) -> Tensor:
-        with torch.autocast(self._members.device.type, enabled=False):
-            return self._weighted[rows] @ self._members[columns].T
+        return algebra.product(self._weighted[rows], self._members[columns].T)
 
     def _rounded(self, ratios: Tensor) -> Tensor:
         ratios = ratios.float()

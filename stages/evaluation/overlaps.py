@@ -7,6 +7,7 @@ import numpy as np
 
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
+from stages.ops import overlaps
 from stages.ops.regions import Regions
 
 
@@ -21,13 +22,12 @@ class Shared:
     @property
     def iou(self) -> np.ndarray:
         """Intersection over union, (N, M) float64; 0 where both regions are empty."""
-        union = self.first[:, None] + self.second[None, :] - self.both
-        return self.both / np.maximum(union, 1)
+        return overlaps.iou(self.both, self.first, self.second)
 
     @property
     def share_of_first(self) -> np.ndarray:
         """|i and j| / |i|, (N, M) float64; 0 where region i is empty."""
-        return self.both / np.maximum(self.first, 1)[:, None]
+        return overlaps.containment(self.both.T, self.first).T
 
 
 def shared_pixels(first: Regions, second: Regions, *, counted: np.ndarray | None = None) -> Shared:
@@ -46,9 +46,8 @@ def shared_pixels(first: Regions, second: Regions, *, counted: np.ndarray | None
     """
     if first.shape != second.shape:
         raise ValueError(f"masks of {_size(first)} and of {_size(second)} pixels cannot overlap; expected one size")
-    atoms1, atoms2 = first.membership.shape[1], second.membership.shape[1]
-    joint = first.atoms.astype(np.int64).ravel() * atoms2 + second.atoms.astype(np.int64).ravel()
-    histogram = np.bincount(joint, minlength=atoms1 * atoms2).reshape(atoms1, atoms2).astype(np.float64)
+    atoms = first.membership.shape[1], second.membership.shape[1]
+    histogram = overlaps.joint_histogram(first.atoms, atoms[0], second.atoms, atoms[1])
     if counted is not None:
         histogram *= counted
     members1, members2 = first.membership.astype(np.float64), second.membership.astype(np.float64)

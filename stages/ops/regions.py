@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.ops import arrays, partition
+from stages.ops import arrays, overlaps, partition
 from stages.ops.arrays import Array, as_index, is_tensor
 
 if TYPE_CHECKING:
     import torch
-
-# Integers up to 2^24 are exact in float32, so a product whose sums stay below is exact whatever its order.
-EXACT_IN_FLOAT32 = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,16 +152,17 @@ class Regions:
         Each value is the exact quotient, rounded once.
         """
         other = self if other is None else other
-        return _iou(self._counts(other), self.areas(), other.areas())
+        return arrays.as_float32(overlaps.iou(self._counts(other), self.areas(), other.areas()))
 
     def containment(self) -> Array:
         """(N, N) float32, entry [i, j] = |i and j| / |j|: how much of j lies in i; 0 where j is empty."""
-        return _containment(self._counts(), self.areas())
+        return arrays.as_float32(overlaps.containment(self._counts(), self.areas()))
 
     def overlaps(self) -> tuple[Array, Array]:
         """`iou()` and `containment()` from one product."""
         counts, areas = self._counts(), self.areas()
-        return _iou(counts, areas, areas), _containment(counts, areas)
+        quotients = overlaps.iou(counts, areas, areas), overlaps.containment(counts, areas)
+        return arrays.as_float32(quotients[0]), arrays.as_float32(quotients[1])
 
     def holding(self, points: Array) -> Array:
         """Which regions hold each of the points (P, 2) integer (y, x), (P, N) bool; ValueError for a point outside."""
@@ -188,7 +186,7 @@ class Regions:
             P regions on the same atoms, so their `iou` with this image's regions is one more product.
         """
         convert = arrays.as_float32 if arrays.is_bool(votes) else arrays.as_float64  # counts are exact in either
-        won = arrays.as_float64(_product(convert(votes), convert(self.membership)))
+        won = arrays.as_float64(overlaps.product(convert(votes), convert(self.membership)))
         cast = arrays.as_float64(votes).sum(1)[:, None]
         return Regions(self.atoms, won / arrays.where(cast > 0, cast, 1.0) > threshold, self.sizes)
 
@@ -232,31 +230,8 @@ class Regions:
             right = other.membership
         elif other is not None:
             _, left, right, sizes = _refined(self, other)
-        height, width = self.shape
-        # torch may have been told to multiply float32 as TF32 or bfloat16, which hold no such counts.
-        exact = isinstance(left, np.ndarray) or (
-            left.device.type == "cpu" and arrays.library(left).get_float32_matmul_precision() == "highest"
-        )
-        convert = arrays.as_float32 if exact and height * width < EXACT_IN_FLOAT32 else arrays.as_float64
-        return _product(left * convert(sizes), convert(right).T)
-
-
-def _product(left: Array, right: Array) -> Array:
-    """Matrix product in the operands' own precision; autocast would round counts to bfloat16."""
-    if isinstance(left, np.ndarray):
-        return left @ right
-    with arrays.library(left).autocast(left.device.type, enabled=False):
-        return left @ right
-
-
-def _iou(counts: Array, areas: Array, others: Array) -> Array:
-    """Quotients. (a - i) + b stays within the image, where a + b could leave float32's exact integers."""
-    union = (arrays.like(areas, counts)[:, None] - counts) + arrays.like(others, counts)
-    return arrays.as_float32(counts / union.clip(min=1))
-
-
-def _containment(counts: Array, areas: Array) -> Array:
-    return arrays.as_float32(counts / arrays.like(areas, counts).clip(min=1))
+        members = overlaps.countable(left, sizes)
+        return overlaps.product(members * arrays.like(sizes, members), arrays.like(right, members).T)
 
 
 def _refined(left: Regions, right: Regions) -> tuple[Array, Array, Array, Array]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from stages.ops import overlaps
 from stages.proposals.settings import RankingWeights
 from stages.proposals.superpixels import Superpixels
 
@@ -24,24 +25,24 @@ def overlapping(regions: np.ndarray, areas: np.ndarray, *, above: float) -> Pair
     """All pairs of different regions with IoU above a threshold.
 
     Pairs whose areas alone forbid such an IoU are never formed: after sorting by area they lie off a band.
-    Intersections are sums of whole numbers below 2^24, so float32 products are exact and the same on every machine.
+    Intersections are exact and the same on every machine, see `stages.ops.overlaps`.
 
     Args:
         regions: (N, S) bool membership of superpixels, none empty.
         areas: (S,) pixels of the superpixels.
         above: IoU threshold, positive.
     """
-    members = regions.astype(np.float32)
-    sizes = members @ areas.astype(np.float32)
+    members = overlaps.countable(regions, areas)
+    sizes = members @ areas.astype(members.dtype)
     order = np.argsort(sizes, kind="stable")
     members, sizes = members[order], sizes[order]
-    weighted = members * areas.astype(np.float32)
+    weighted = members * areas.astype(members.dtype)
     found = []
     for start in range(0, len(members), ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, len(members))
         end = np.searchsorted(sizes, sizes[stop - 1] / above, side="right")
-        common = weighted[start:stop] @ members[start:end].T
-        iou = common / (sizes[start:stop, None] + sizes[start:end] - common)
+        common = overlaps.product(weighted[start:stop], members[start:end].T)
+        iou = overlaps.iou(common, sizes[start:stop], sizes[start:end])
         row, column = np.nonzero(iou > above)
         later = column > row
         row, column = row[later], column[later]

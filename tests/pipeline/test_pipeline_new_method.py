@@ -46,7 +46,7 @@ def test_comparison_names_all_parts_and_the_settings_that_differ(extended):
     text = (extended / "results" / "toy" / "comparison.md").read_text()
     for run in ("| colours |", "| colours/wide |", "| again |", "| again/wide |"):
         assert run in text
-    assert "| mean_colour.predict.distance | 40.0 | 60.0 |" in text
+    assert "| mean_colour.predict.distance | 60.0 | 40.0 |" in text
     assert "colours/train_mean_colour" in text
 
 
@@ -70,7 +70,9 @@ def test_exports_and_a_packed_model_that_segments_new_images(extended, tmp_path,
     shutil.copy(next((results / "colours" / "val" / "exports" / "overlays").glob("*.jpg")), images)
     monkeypatch.setenv("TAGMASK_MODEL", str(model))
     monkeypatch.setenv("TAGMASK_IMAGES", str(images))
-    jobs = planned(tmp_path, "segment", "--configfile", str(model / "segment.yaml"), source=extended)
+    jobs = planned(
+        tmp_path, "segment", "--configfile", str(NEW / "run.yaml"), str(model / "segment.yaml"), source=extended
+    )
     assert {job.rule for job in jobs if job.rule.endswith("mean_colour")} == {"predict_mean_colour"}
 
 
