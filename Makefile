@@ -1,7 +1,7 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
 # make test    set up, run all tests
 # make check   set up, run what CI runs beside the tests: format, lint, import contracts
-# make format  set up, format Python and Snakemake files
+# make format  set up, format Python and Snakemake files, write what docs and config say of the settings
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
@@ -27,6 +27,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt $(SMK_FILES)
+	$(BIN)/python -m stages.project.document_settings
 
 $(INSTALLED): constraints.txt requirements.txt
 	$(PYTHON) envs/check_machine.py

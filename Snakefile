@@ -4,6 +4,8 @@
 #   snakemake -c2                     everything that config.yaml names
 #   snakemake -c2 proposals           one stage for all splits and runs that need it
 #   snakemake -c2 --configfile presets/voc2012.yaml
+#   snakemake -c1 settings            complete settings of each run, with the file that each value comes from
+import json
 import re
 import sys
 from pathlib import Path
@@ -126,6 +128,33 @@ rule all:
         rules.evaluation.input,
         rules.inspection.input,
     localrule: True
+
+
+rule settings:
+    input:
+        expand(
+            "results/{dataset}/{run}/settings.yaml", dataset=DATASET, run=project.runs
+        ),
+    localrule: True
+
+
+rule explain_settings:
+    input:
+        base=Path(workflow.basedir) / "config.yaml",
+        files=workflow.overwrite_configfiles,
+    output:
+        "results/{dataset}/{run}/settings.yaml",
+    wildcard_constraints:
+        run=one_of(project.runs),
+    localrule: True
+    params:
+        config=[
+            f"{key}={json.dumps(value)}"
+            for key, value in workflow.config_settings.config.items()
+        ],
+    shell:
+        "python -m stages.project.explain_settings --run {wildcards.run} --configfile {input.files:q}"
+        " --config {params.config:q} | tee {output:q}"
 
 
 onsuccess:

@@ -20,17 +20,14 @@ class AgplSettings(Section):
     """Attention-guided pseudo labelling: proposals at a peak vote for a support mask, which labels (section 3.2)."""
 
     votes: Literal["equal", "response"] = Field(
-        description="weight of a proposal at a peak: one each (equation 1), or its overlap with the class's response"
+        description="equal: one per proposal at a peak (equation 1); response: its IoU with where the classifier"
+        " sees the class, for proposals that nothing has ranked"
     )
-    response_share: Share = Field(
-        description="response votes only: share of its largest value from which a response counts as seeing its class"
-    )
-    response_power: float = Field(
-        gt=0, le=16, description="response votes only: power of the IoU of proposal and response that is the weight"
-    )
+    response_share: Share = Field(description="share of its maximum from which a response counts; response votes only")
+    response_power: float = Field(gt=0, le=16, description="power of that IoU; response votes only")
 
     support_threshold: Share = Field(
-        description="share of the votes at a peak that must hold a pixel of its support mask (equation 1: 0.7)"
+        description="share of the votes at a peak that a pixel of its mask must have (equation 1: 0.7)"
     )
     iou_threshold: Share = Field(
         description="IoU with a support mask above which a proposal joins its cluster (equation 2: 0.5)"
@@ -41,88 +38,98 @@ class CimInputSettings(Section):
     """How images and proposals' boxes are brought to the network; the same in training and prediction."""
 
     truncated_resize: bool = Field(
-        description="resize bilinearly and cut to whole grey values (official code); false: area averages, rounded"
+        description="resize bilinearly, cut to whole grey values; false: area averages, rounded (official code: true)"
     )
     inclusive_clip: bool = Field(
-        description="clip boxes to [0, W-1] x [0, H-1] although they are half-open (official code); false: no clipping"
+        description="clip boxes to [0, W-1] x [0, H-1], though half-open (official code: true)"
     )
     inclusive_flip: bool = Field(
-        description="mirror boxes by x -> W - 1 - x although they are half-open, so they sit one pixel too far left"
-        " (official code); false: exact"
+        description="mirror boxes by x -> W - 1 - x, one pixel too far left (official code: true)"
     )
 
 
 class CimNetworkSettings(Section):
     """MaskFuse and the branches (sections 3.3 to 3.6)."""
 
-    crop_size: int = Field(ge=1, le=32, description="side of a region's feature and mask crop, bins (official code: 7)")
+    crop_size: int = Field(ge=1, le=32, description="bins; side of a region's feature and mask crop (official code: 7)")
     sampling_ratio: int = Field(
-        ge=0,
-        le=8,
-        description="RoIAlign samples per bin and axis; 0: one per feature (official code)",
+        ge=0, le=8, description="RoIAlign samples per bin and axis; 0: one per feature (official code: 0)"
     )
     reduced_channels: int | None = Field(
-        ge=1, description="channels that a 1x1 convolution reduces the backbone's to; null: none (paper)"
+        ge=1, description="channels after a 1x1 convolution on the backbone; null: none (paper: null)"
     )
     fc_widths: list[Annotated[int, Field(ge=1)]] = Field(
         min_length=1, description="widths of the fully connected layers (official code: 4096, 4096)"
     )
     branches: int = Field(ge=1, le=10, description="refinement branches K (equation 8: 3)")
-    integrity_heads: bool = Field(
-        description="MaskIoU heads in the refinement branches; false: every integrity is 1 (ablation, table 4)"
-    )
+    integrity_heads: bool = Field(description="MaskIoU heads; false: every integrity is 1 (table 4: ablation)")
 
 
 class CimMiningSettings(Section):
     """Which proposals become pseudo ground truth, and what the others learn from them (sections 3.5 and 3.6)."""
 
-    strategy: Literal["cim", "mist"] = Field(description="complete instances mining, or MIST (ablation, table 4)")
-    seed_share: float = Field(gt=0, le=1, description="share p_seed of the proposals that may become seeds (0.1)")
-    nms_threshold: Share = Field(description="mask IoU tau_nms from which a seed is dropped, first branch (0.25)")
-    class_threshold: Share = Field(description="mask IoU tau_cls that makes a proposal foreground, first branch (0.25)")
-    integrity_threshold: Share = Field(description="mask IoU tau_iou that makes a proposal whole, first branch (0.5)")
-    cascade_step: Share = Field(description="tau_cas, added to these three per further branch (0.1)")
+    strategy: Literal["cim", "mist"] = Field(
+        description="cim: complete instances mining; mist: MIST (table 4: ablation)"
+    )
+    seed_share: float = Field(
+        gt=0, le=1, description="share p_seed of the proposals that may become seeds (section 4.2: 0.1)"
+    )
+    nms_threshold: Share = Field(
+        description="mask IoU tau_nms from which a seed is dropped, first branch (section 4.2: 0.25)"
+    )
+    class_threshold: Share = Field(
+        description="mask IoU tau_cls that makes a proposal foreground, first branch (equation 4: 0.25)"
+    )
+    integrity_threshold: Share = Field(
+        description="mask IoU tau_iou that makes a proposal complete, first branch (equation 5: 0.5)"
+    )
+    cascade_step: Share = Field(description="tau_cas, added to these three per further branch (section 3.5: 0.1)")
     containment_threshold: Share = Field(
-        description="share tau_con of a seed that its pseudo ground truth holds (0.85)"
+        description="share tau_con of a seed that its pseudo ground truth holds (algorithm 1: 0.85)"
     )
     big_share: float | None = Field(
-        gt=0, le=1, description="a proposal that contains this share of all proposals is never pseudo ground truth"
-        " (official code: 0.9); null: off (paper)",
-    )  # fmt: skip
-    sampling: bool = Field(description="anti-noise sampling of the pseudo ground truth by its weight (section 3.6)")
+        gt=0,
+        le=1,
+        description="what contains this share of all proposals is no instance; null: off (official code: 0.9)",
+    )
+    sampling: bool = Field(
+        description="anti-noise sampling of the pseudo ground truth by its weight (section 3.6: true)"
+    )
     foreground_at_threshold: bool = Field(
-        description="an IoU of exactly tau_cls is foreground (official code); false: only above (equation 4)"
+        description="an IoU of exactly tau_cls is foreground (equation 4: false, official code: true)"
     )
     one_class: bool = Field(
-        description="a proposal has the class of its best pseudo ground truth alone (official code); false: each class"
-        " decides for itself (equations 4, 5)"
+        description="a proposal has the class of its best pseudo ground truth alone; false: each class decides for"
+        " itself (equation 4: false, official code: true)"
     )
     half_precision_maps: bool = Field(
-        description="round IoU, containment and thresholds to 16 bits before comparing (official code)"
+        description="round IoU, containment and thresholds to 16 bits (official code: true)"
     )
 
 
 class CimLossSettings(Section):
     """Weights and forms of the loss terms (equations 3, 7 and 8)."""
 
-    bag: Weight = Field(description="weight of the image-level term of the anti-noise branch (1)")
-    cluster: Weight = Field(description="weight alpha of the cluster term (12); without pseudo labels there is no term")
-    classification: Weight = Field(description="weight of the refinement branches' class term (1)")
+    bag: Weight = Field(description="weight of the image-level term of the anti-noise branch (equation 7: 1)")
+    cluster: Weight = Field(description="weight alpha of the cluster term (equation 7: 12)")
+    classification: Weight = Field(description="weight of the class term of the refinement branches (equation 3: 1)")
     integrity: Weight = Field(
-        description="weight of the refinement branches' integrity term (paper 1, official code 3)"
+        description="weight of the integrity term of the refinement branches (paper: 1, official code: 3)"
     )
     refinement_bag: Weight = Field(
-        description="weight of an image-level term of each refinement branch (paper 0, official code 1)"
+        description="weight of an image-level term of each refinement branch (paper: 0, official code: 1)"
     )
     first_branch: Weight = Field(
-        description="factor on the first refinement branch's label weights (paper 1, official code 3)"
+        description="factor on the first refinement branch's label weights (paper: 1, official code: 3)"
     )
     cluster_form: Literal["full_bce", "positive_log"] = Field(
-        description="cross-entropy over all classes and background, averaged (official code), or the cluster's own"
-        " class alone (equation 7)"
+        description="full_bce: over all classes and background (official code); positive_log: over the cluster's"
+        " own class alone (equation 7)"
     )
     probability_floor: float = Field(
-        gt=0, lt=0.5, description="probabilities are clamped to [floor, 1 - floor] before a logarithm (1e-6)"
+        gt=0,
+        lt=0.5,
+        description="probabilities are clamped to [floor, 1 - floor] before a logarithm (official code: 1e-6)",
     )
 
 
@@ -130,35 +137,33 @@ class CimDataSettings(Section):
     """What one forward pass sees."""
 
     longer_sides: LongerSides = Field(
-        description="lengths of the longer side of the image, pixels; one is drawn per pass (480, 576, 688, 864, 1200)"
+        description="pixels; longer side, one of these per pass (paper: 480, 576, 688, 864, 1200)"
     )
     flip: bool = Field(description="each image also occurs mirrored, as an entry of its own")
     max_proposals: int | None = Field(
-        ge=1, description="proposals per pass, the others are left out; null: all (paper)"
+        ge=1, description="proposals per pass, the others are left out; null: all (paper: null)"
     )
     proposal_choice: Literal["best", "random"] = Field(
-        description="which proposals stay: the source's best, or another random set each pass"
+        description="which proposals stay: best, or random: another set each pass"
     )
-    cache_features: bool = Field(
-        description="keep the outputs of the backbone's frozen part in memory (16 bit) and do not compute them again"
-    )
-    memory_gb: Weight = Field(description="memory that kept features and proposals may use, GB; what is over is remade")
+    cache_features: bool = Field(description="keep outputs of the backbone's frozen part in memory, 16 bit")
+    memory_gb: Weight = Field(description="GB; memory that kept features and proposals may use; what is over is remade")
 
 
 class CimTrainingSettings(Section):
     """Everything that training reads."""
 
-    seed: int = Field(ge=0, description="of all that is random: first weights, order of images, sampling")
+    seed: int = Field(ge=0, description="seed of all that is random: first weights, order of images, sampling")
     pseudo_labels: Literal["agpl", "none"] = Field(
-        description="pre-computed labels for the anti-noise branch; none: no cluster term (ablation, table 4)"
+        description="agpl: pre-computed labels; none: no cluster term (table 4: ablation)"
     )
     backbone: BackboneSettings
     network: CimNetworkSettings
-    inputs: CimInputSettings
+    inputs: CimInputSettings = Field(description="quirks of the official code; the same in training and prediction")
     mining: CimMiningSettings
     losses: CimLossSettings
     data: CimDataSettings
-    training: TrainingSettings
+    training: TrainingSettings = Field(description="paper: SGD; official code: warm-up of 500 updates from 1/3")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -170,33 +175,34 @@ class CimTrainingSettings(Section):
 class CimPredictionSettings(Section):
     """Test-time augmentation and the choice of instances."""
 
-    longer_sides: LongerSides = Field(description="lengths of the longer side, pixels; scores of all are averaged")
-    flip: bool = Field(description="average with the scores of the mirrored image at each length")
+    longer_sides: LongerSides = Field(
+        description="pixels; longer sides, scores of all are averaged (paper: 480, 576, 688, 864, 1200)"
+    )
+    flip: bool = Field(description="average with the mirrored image's scores at each length")
     rank_scale: float | None = Field(
-        gt=0, description="scores are multiplied by exp(-rank / this), rank 0 being what the source of proposals thinks"
-        " best; null: off (paper)",
-    )  # fmt: skip
+        gt=0, description="scores times exp(-rank / this), rank 0 the source's best proposal; null: off (paper: null)"
+    )
     score_threshold: Share = Field(description="only higher scores take part (official code: 1e-5)")
     nms: Literal["boxes", "masks"] = Field(
-        description="suppress by overlap of bounding boxes (official code: 0.3) or of masks"
+        description="what is compared in suppression: boxes or masks (official code: boxes)"
     )
-    nms_threshold: Share = Field(description="IoU from which the weaker of two instances of a class is dropped")
-    nms_inclusive: bool = Field(
-        description="count box sides as x1 - x0 + 1 (official code); false: half-open as they are; masks ignore it"
+    nms_threshold: Share = Field(
+        description="IoU from which the weaker of two instances of a class is dropped (official code: 0.3)"
     )
-    top_k: int = Field(ge=1, description="instances kept per image; all that tie with the last one stay too (100)")
+    nms_inclusive: bool = Field(description="count box sides as x1 - x0 + 1; masks ignore it (official code: true)")
+    top_k: int = Field(
+        ge=1, description="instances kept per image; all that tie with the last one stay, too (official code: 100)"
+    )
     max_proposals: int | None = Field(
-        ge=1, description="the source's best proposals that are scored; null: all (paper)"
+        ge=1, description="the source's best proposals that are scored; null: all (paper: null)"
     )
     proposal_chunk: int = Field(ge=1, description="proposals that pass the network's head at once; bounds memory")
-    use_tags: bool = Field(
-        description="keep only classes that the image is tagged with (pseudo masks of a training split); false: a test"
-    )
+    use_tags: bool = Field(description="keep only classes that the image is tagged with; false: a test")
 
 
 class CimSettings(Section):
     """The three steps of CIM."""
 
-    agpl: AgplSettings
+    agpl: AgplSettings = Field(description="pre-computed labels: peaks vote for support masks (CIM: section 3.2)")
     train: CimTrainingSettings
     predict: CimPredictionSettings

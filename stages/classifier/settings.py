@@ -16,11 +16,11 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 class PeakHeadSettings(Section):
     """PRM: the score of a class is the mean of its map's peaks (Zhou et al., CVPR 2018, equation 2)."""
 
-    kind: Literal["prm"]
-    upsampling: int = Field(ge=1, description="times the map is enlarged before peaks are sought")
-    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the enlarged map")
+    kind: Literal["prm"] = Field(description="scores are means of the peaks of the maps (PRM: equation 2)")
+    upsampling: int = Field(ge=1, description="times the map is enlarged before peaks are sought (PRM: 8)")
+    window: int = Field(ge=3, description="pixels; odd side of a peak's neighbourhood in the enlarged map (PRM: 3)")
     divide_gradient: bool = Field(
-        description="gradient of the mean; false: each peak gets the whole gradient, as in PRM's official code"
+        description="peaks share the gradient; false: each gets the whole (official code: false)"
     )
 
     @model_validator(mode="after")
@@ -31,31 +31,39 @@ class PeakHeadSettings(Section):
 class AverageHeadSettings(Section):
     """CAM: the score of a class is the mean of its map."""
 
-    kind: Literal["cam"]
+    kind: Literal["cam"] = Field(description="scores are means of the maps")
 
 
 class AttentionHeadSettings(Section):
     """PAM: extra layers with peak attention, then the mean of the map (BESTIE, CVPR 2022, section 3.2)."""
 
-    kind: Literal["pam"]
-    layers: int = Field(ge=1, description="extra 3x3 convolutions (BESTIE: 3)")
-    channels: int = Field(ge=1, description="of each extra convolution (BESTIE: 512)")
-    attention: Literal["last", "all"] = Field(
-        description="which extra layers have peak attention: last (best in the paper), all (official code)"
+    kind: Literal["pam"] = Field(
+        description="extra layers with peak attention, then means of the maps (BESTIE: section 3.2)"
     )
-    alpha: float = Field(ge=0, le=1, description="activations below alpha times their channel's maximum become 0")
+    layers: int = Field(ge=1, description="extra 3x3 convolutions (BESTIE: 3)")
+    channels: int = Field(ge=1, description="channels of each extra convolution (BESTIE: 512)")
+    attention: Literal["last", "all"] = Field(
+        description="layers that have peak attention: last or all (paper: last, official code: all)"
+    )
+    alpha: float = Field(
+        ge=0, le=1, description="activations below alpha times their channel's maximum become 0 (BESTIE: 0.7 or 0.3)"
+    )
 
 
 class AugmentationSettings(Section):
     """How a training image is changed, in this order."""
 
-    input_size: Side = Field(description="pixels; side of the square that the image is squashed to")
-    flip: float = Field(ge=0, le=1, description="probability")
-    brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
-    contrast: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
-    saturation: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off")
-    hue: float = Field(ge=0, le=0.5, description="shift drawn from -x to x, in turns of the hue circle; 0: off")
-    crop_size: Side | None = Field(description="pixels; side of a random crop; null: the whole square")
+    input_size: Side = Field(
+        description="pixels; side of the square that an image is squashed to (PRM: 448, BESTIE: 384)"
+    )
+    flip: float = Field(ge=0, le=1, description="probability that an image is mirrored")
+    brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (BESTIE: 0.3)")
+    contrast: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (BESTIE: 0.3)")
+    saturation: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (BESTIE: 0.3)")
+    hue: float = Field(
+        ge=0, le=0.5, description="turns of the hue circle; shift drawn from -x to x; 0: off (BESTIE: 0.1)"
+    )
+    crop_size: Side | None = Field(description="pixels; side of a random crop; null: the whole square (BESTIE: 321)")
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
@@ -67,24 +75,26 @@ class AugmentationSettings(Section):
 class ClassifierTrainingSettings(Section):
     """The network and how it is trained."""
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, description="seed of all that is random: first weights, order of images, augmentation")
     head: Annotated[PeakHeadSettings | AverageHeadSettings | AttentionHeadSettings, Field(discriminator="kind")]
     backbone: BackboneSettings
     augmentation: AugmentationSettings
-    batch: int = Field(ge=1, description="images per forward pass; an update sees batch x accumulate")
+    batch: int = Field(ge=1, description="images; number per forward pass; an update sees batch x accumulate (PRM: 16)")
     training: TrainingSettings
 
 
 class WindowPeaksSettings(Section):
     """Peaks as PRM and AGPL take them: maxima of the enlarged map that reach its median and a threshold."""
 
-    kind: Literal["window"]
-    upsampling: int = Field(ge=1, description="times the response map is enlarged (PRM: 8)")
-    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the enlarged map (PRM: 3)")
-    threshold: float = Field(description="response above which a peak counts; a class without one keeps its best peak")
-    relative: bool = Field(
-        description="the threshold is a share of the class's largest response in the image; false: a logit (CIM: 10)"
+    kind: Literal["window"] = Field(
+        description="local maxima of the enlarged map that reach its median and a threshold (PRM, AGPL)"
     )
+    upsampling: int = Field(ge=1, description="times the response map is enlarged (PRM: 8)")
+    window: int = Field(ge=3, description="pixels; odd side of a peak's neighbourhood in the enlarged map (PRM: 3)")
+    threshold: float = Field(
+        description="response above which a peak counts; a tagged class without one keeps its best peak"
+    )
+    relative: bool = Field(description="threshold is a share of the class's largest response; false: a logit (CIM: 10)")
 
     @model_validator(mode="after")
     def _window_has_a_middle(self) -> Self:
@@ -96,11 +106,13 @@ class WindowPeaksSettings(Section):
 class PooledPeaksSettings(Section):
     """Peaks as BESTIE takes them: maxima of the smoothed map at the image's size, normalised to 0..1."""
 
-    kind: Literal["pooled"]
-    smoothing: int = Field(ge=1, description="odd side of the averaging window, pixels of the image (BESTIE: 3)")
-    window: int = Field(ge=3, description="odd side of a peak's neighbourhood, pixels of the image (BESTIE: 15)")
+    kind: Literal["pooled"] = Field(
+        description="local maxima of the smoothed map at the image's size, normalised to 0..1 (BESTIE)"
+    )
+    smoothing: int = Field(ge=1, description="pixels; odd side of the averaging window (BESTIE: 3)")
+    window: int = Field(ge=3, description="pixels; odd side of a peak's neighbourhood (BESTIE: 15)")
     limit: int = Field(ge=1, description="peaks per class, the highest (BESTIE: 25)")
-    threshold: float = Field(ge=0, le=1, description="lowest value of a peak (BESTIE: 0.1)")
+    threshold: float = Field(ge=0, le=1, description="least value of a peak (BESTIE: 0.1)")
 
     @model_validator(mode="after")
     def _windows_have_a_middle(self) -> Self:
@@ -111,10 +123,10 @@ class CuesSettings(Section):
     """How response maps and peaks are read from a trained classifier."""
 
     input_sizes: list[Side] = Field(
-        min_length=1, description="pixels; the image is squashed to squares of these sides, the answers are averaged"
+        min_length=1, description="pixels; sides of the squares that an image is squashed to; the answers are averaged"
     )
     flip: bool = Field(description="average with the answer for the mirrored image")
-    batch: int = Field(ge=1, description="images per forward pass")
+    batch: int = Field(ge=1, description="images; number per forward pass")
     peaks: Annotated[WindowPeaksSettings | PooledPeaksSettings, Field(discriminator="kind")]
 
 

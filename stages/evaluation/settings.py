@@ -14,22 +14,24 @@ class GroundTruthSettings(Section):
     """How unusual annotations count."""
 
     void: Literal["background", "ignore"] = Field(
-        description="unlabelled (255) pixels: `background` leaves them in the masks, so that covering them costs IoU "
-        "(chainercv, CIM); `ignore` takes them out of prediction and ground truth before IoU (MCG's benchmark)"
+        description="unlabelled pixels; background: they stay in masks, which costs IoU (CIM, chainercv); ignore:"
+        " they are taken out of both masks (MCG's benchmark)"
     )
     difficult: Literal["count", "ignore"] = Field(
-        description="instances marked difficult: `count` as any other (no mask benchmark has the mark); `ignore`: "
-        "neither they nor matches with them count (the VOC box benchmark)"
+        description="instances marked difficult; count: as any other, as benchmarks of masks do; ignore: nor do"
+        " matches with them count (VOC's benchmark of boxes)"
     )
 
 
 class MaskMetricsSettings(GroundTruthSettings):
     """What `evaluate_instances` reports."""
 
-    thresholds: list[Overlap] = Field(min_length=1, description="IoU of the presets' mAP; 0.5 gives `mAP50`")
-    curve_preset: Preset = Field(description="preset of the precision-recall curves of each class")
+    thresholds: list[Overlap] = Field(
+        min_length=1, description="IoU of the presets' mAP (CIM, BESTIE and Label-PEnet: those of their tables)"
+    )
+    curve_preset: Preset = Field(description="preset of the precision-recall curves of each class: voc, cim or sds")
     curve_threshold: Overlap = Field(
-        description="IoU of the precision-recall curves of each class; one of `thresholds`"
+        description="IoU of the precision-recall curves of each class, one of `thresholds`"
     )
 
     @model_validator(mode="after")
@@ -46,9 +48,11 @@ class MaskMetricsSettings(GroundTruthSettings):
 class ProposalReportSettings(GroundTruthSettings):
     """What `report_proposals` reports."""
 
-    recall_thresholds: list[Overlap] = Field(min_length=1, description="IoU of the recalls; an overlap >= it counts")
+    recall_thresholds: list[Overlap] = Field(
+        min_length=1, description="IoU from which an instance counts as recalled (MCG: 0.5, 0.7, 0.85)"
+    )
     average_recall_thresholds: list[Overlap] = Field(
-        min_length=1, description="IoU over which recall is averaged; COCO: .5 to .95 by .05"
+        min_length=1, description="IoU over which recall is averaged (COCO: 0.5 to 0.95 by 0.05)"
     )
 
 
@@ -62,17 +66,17 @@ class PseudoMaskReportSettings(GroundTruthSettings):
     """What `report_pseudo_masks` reports."""
 
     thresholds: list[Overlap] = Field(
-        min_length=1, description="IoU with an instance of its class from which a pseudo mask is a true positive"
+        min_length=1, description="IoU with an instance of its class from which a pseudo mask is right"
     )
 
 
 class EvaluationSettings(Section):
     """The config's section `evaluation`."""
 
-    masks: MaskMetricsSettings
-    proposals: ProposalReportSettings
-    cluster_labels: ClusterLabelReportSettings
-    pseudo_masks: PseudoMaskReportSettings
+    masks: MaskMetricsSettings = Field(description="of evaluate_instances")
+    proposals: ProposalReportSettings = Field(description="of report_proposals")
+    cluster_labels: ClusterLabelReportSettings = Field(description="of report_cluster_labels")
+    pseudo_masks: PseudoMaskReportSettings = Field(description="of report_pseudo_masks")
 
 
 class ComparisonSettings(Section):

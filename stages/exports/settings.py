@@ -14,17 +14,17 @@ class SelectionSettings(Section):
 
     score_threshold: float = Field(ge=0, description="least score of an instance")
     top_k: int | None = Field(ge=1, description="most instances of an image, best first; null: all")
-    tagged_only: bool = Field(description="only classes that the image is tagged with")
+    tagged_only: bool = Field(description="only classes that the image is tagged with; a test server expects false")
 
 
 class CocoFormSettings(Section):
     """How masks stand in COCO instances JSON."""
 
     segmentation: Literal["rle", "polygons"] = Field(
-        description="rle: exact, compact; polygons: what annotation tools edit; a hole is cut in from the outline"
+        description="rle: exact, compact; polygons: what CVAT and Label Studio edit"
     )
     polygon_tolerance: float = Field(
-        ge=0, description="pixels that a polygon may lie beside the mask's outline; 0: the same pixels"
+        ge=0, description="pixels; beside the outline; 0: the same pixels, with three times as many corners"
     )
 
 
@@ -38,9 +38,9 @@ class CocoExportSettings(Section):
 class OverlayFormSettings(Section):
     """How an overlay looks."""
 
-    longer_side: int | None = Field(ge=64, description="pixels of the drawn image; null: those of the image")
-    jpeg_quality: int = Field(ge=10, le=100, description="larger is better and heavier")
-    opacity: Share = Field(description="of painted masks; their outlines are solid")
+    longer_side: int | None = Field(ge=64, description="pixels; size of the drawn image; null: its own")
+    jpeg_quality: int = Field(ge=10, le=100, description="quality of the image; larger is better and heavier")
+    opacity: Share = Field(description="opacity of painted masks; their outlines are solid")
 
 
 class OverlaySettings(Section):
@@ -68,10 +68,12 @@ class PackSettings(Section):
 class ExportsSettings(Section):
     """All exports."""
 
-    predictions: SelectionSettings
-    pseudo_masks: SelectionSettings
-    results: SelectionSettings
-    coco: CocoFormSettings
+    predictions: SelectionSettings = Field(description="instances that go to coco.json, voc, ids and overlays")
+    pseudo_masks: SelectionSettings = Field(
+        description="the same of pseudo masks, which were chosen when they were made"
+    )
+    results: SelectionSettings = Field(description="the same of results.json")
+    coco: CocoFormSettings = Field(description="form of coco.json")
     overlays: OverlayFormSettings
 
     def coco_of(self, kind: Literal["predictions", "pseudo_masks"]) -> CocoExportSettings:

@@ -14,21 +14,29 @@ FilePath = Annotated[str, Field(min_length=1)]
 class ShapesSettings(Section):
     """The built-in data set: scenes of textured objects, drawn from a seed."""
 
-    splits: dict[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="images of each split")
-    seed: int = Field(ge=0, description="image i of a split depends on seed, split and i alone")
-    height: int = Field(ge=32, description="pixels")
-    width: int = Field(ge=32, description="pixels")
-    min_objects: int = Field(ge=1, description="objects per scene")
-    max_objects: int = Field(ge=1, description="objects per scene")
-    max_classes: int = Field(ge=1, le=4, description="classes per scene")
-    min_radius: float = Field(ge=4, description="pixels; radius of a disc of the object's area")
-    max_radius: float = Field(ge=4, description="pixels; radius of a disc of the object's area")
-    min_visible: float = Field(gt=0, le=1, description="share of an object that others leave uncovered")
-    colour_hint: float = Field(ge=0, lt=1, description="share of objects that have their class's hue; others: any")
-    texture_hint: float = Field(ge=0, lt=1, description="share of objects that have their class's texture; others: any")
-    object_contrast: float = Field(ge=0, le=1, description="of an object's texture; share of its brightness")
-    background_contrast: float = Field(ge=0, le=1, description="of the background's texture; share of its brightness")
-    noise: float = Field(ge=0, description="standard deviation in grey levels (0 to 255)")
+    splits: dict[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="images; number in each split")
+    seed: int = Field(ge=0, description="seed of all scenes; image i of a split depends on seed, split and i alone")
+    height: int = Field(ge=32, description="pixels; height of an image")
+    width: int = Field(ge=32, description="pixels; width of an image")
+    min_objects: int = Field(ge=1, description="fewest objects per scene")
+    max_objects: int = Field(ge=1, description="most objects per scene")
+    max_classes: int = Field(ge=1, le=4, description="most classes per scene, of disc, square, triangle, star")
+    min_radius: float = Field(ge=4, description="pixels; radius of a disc of the smallest object's area")
+    max_radius: float = Field(ge=4, description="pixels; radius of a disc of the largest object's area")
+    min_visible: float = Field(gt=0, le=1, description="share of an object that others leave uncovered at least")
+    colour_hint: float = Field(
+        ge=0, lt=1, description="share of objects that have their class's hue; the others have any"
+    )
+    texture_hint: float = Field(
+        ge=0, lt=1, description="share of objects that have their class's texture; the others have any"
+    )
+    object_contrast: float = Field(
+        ge=0, le=1, description="contrast of an object's texture, as a share of its brightness"
+    )
+    background_contrast: float = Field(
+        ge=0, le=1, description="contrast of the background's texture, as a share of its brightness"
+    )
+    noise: float = Field(ge=0, description="grey levels; standard deviation of the noise")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -48,12 +56,20 @@ class ShapesSettings(Section):
 class VocSettings(Section):
     """PASCAL VOC, 2007 to 2012, in its VOCdevkit layout."""
 
-    root: FilePath | None = Field(description="folder VOCdevkit or the year's folder (VOC2012) in it")
-    splits: dict[Name, FilePath] = Field(min_length=1, description="split -> name of a list, or train_aug (with sbd)")
-    image_sets: Literal["Segmentation", "Main"] = Field(description="folder of ImageSets that holds the lists")
-    sbd: FilePath | None = Field(description="folder of the Semantic Boundaries Dataset (has cls, inst); null: none")
+    root: FilePath | None = Field(description="folder VOCdevkit, or VOC2012 in it, such as ${TAGMASK_DATA}/VOCdevkit")
+    splits: dict[Name, FilePath] = Field(
+        min_length=1, description="list of each split; train_aug: the 10,582 images of VOC train and SBD (needs sbd)"
+    )
+    image_sets: Literal["Segmentation", "Main"] = Field(
+        description="folder of ImageSets that holds the lists: Segmentation or Main"
+    )
+    sbd: FilePath | None = Field(
+        description="folder of the Semantic Boundaries Dataset (cls, inst, train.txt, val.txt); null: none"
+    )
     difficult_tags: bool = Field(description="whether an object marked difficult tags its image (PRM: true)")
-    points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: mask centers")
+    points: FilePath | None = Field(
+        description="folder of <image>.txt, lines 'x y class conf'; null: centers of masks (BESTIE: Center_points)"
+    )
 
     def needs(self) -> str | None:
         """The key that must be set before this block can be used."""
@@ -70,7 +86,9 @@ class CocoSplit(Section):
 class CocoSettings(Section):
     """COCO, or any data set in its JSON format."""
 
-    root: FilePath | None = Field(description="folder that the paths of the splits are relative to")
+    root: FilePath | None = Field(
+        description="folder that the paths of the splits are relative to, such as ${TAGMASK_DATA}/coco"
+    )
     splits: dict[Name, CocoSplit] = Field(min_length=1, description="files of each split")
     crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
 
@@ -83,15 +101,19 @@ class FolderSplit(Section):
     """Files of one split of the user's own images."""
 
     images: FilePath | None = Field(description="folder of images, searched with its subfolders")
-    tags: FilePath | None = Field(description="CSV or JSON of tags; null: all images of the folder, untagged")
+    tags: FilePath | None = Field(
+        description="CSV (image,tags or image,tag) or JSON of tags; null: all images of the folder, untagged"
+    )
     masks: FilePath | None = Field(description="folder of PNG maps with instances.csv, or COCO JSON; null: none")
-    points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: mask centers")
+    points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: centers of masks")
 
 
 class FolderSettings(Section):
     """The user's own images and tags."""
 
-    splits: dict[Name, FolderSplit] = Field(min_length=1, description="files of each split")
+    splits: dict[Name, FolderSplit] = Field(
+        min_length=1, description="files of each split: images, tags, masks and points"
+    )
     void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")
 
     def needs(self) -> str | None:
@@ -124,15 +146,17 @@ class ImagesSettings(Section):
     """The data set. All four blocks stand in config.yaml; only the one that `kind` names is used."""
 
     name: Name = Field(description="name of the data set; its results stand in results/<name>")
-    kind: Kind = Field(description="which of the four blocks is used")
+    kind: Kind = Field(description="which of the four blocks below is used: shapes, voc, coco or folder")
     classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
-        min_length=1, description="classes to learn, in this order; null: all that the data set has"
+        min_length=1, description="classes to learn, in this order; null: all (folder: they must be listed)"
     )
-    verify: Literal["full", "header"] = Field(description="full: decode each image once; header: read its size only")
-    shapes: ShapesSettings
-    voc: VocSettings
-    coco: CocoSettings
-    folder: FolderSettings
+    verify: Literal["full", "header"] = Field(
+        description="full: decode each image once before anything else; header: read its size only"
+    )
+    shapes: ShapesSettings = Field(description="built in: scenes drawn from a seed, with exact masks")
+    voc: VocSettings = Field(description="PASCAL VOC 2007 to 2012")
+    coco: CocoSettings = Field(description="COCO, or any data set in its JSON format")
+    folder: FolderSettings = Field(description="own images and tags")
 
     @property
     def splits(self) -> list[str]:

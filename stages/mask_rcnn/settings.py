@@ -21,46 +21,43 @@ class PseudoMaskSettings(Section):
     """Which of a run's predictions on its training split become pseudo masks; the rules apply in this order."""
 
     tagged_only: bool = Field(
-        description="only classes that the image is tagged with; untagged images are then left out (official CIM)"
+        description="only classes that the image is tagged with; untagged images are left out (CIM: true)"
     )
-    score_threshold: float = Field(ge=0, description="least score, in the run's own units (official CIM: 0.3)")
+    score_threshold: float = Field(ge=0, description="least score, in the run's own units (CIM: 0.3)")
     overlap_threshold: Share | None = Field(
-        description="mask IoU from which the weaker of two pseudo masks is dropped; null: as predicted (official CIM)"
+        description="mask IoU from which the weaker of two is dropped; null: as predicted (CIM: null)"
     )
     overlap_between: Literal["class", "any"] = Field(
-        description="class: only pseudo masks of one class drop each other; any: those of all classes"
+        description="class: masks of one class drop each other; any: those of all classes"
     )
-    keep_best: bool = Field(
-        description="a class (of the tagged ones where tagged_only) that is predicted, but has no pseudo mask after the"
-        " rules above, keeps its best prediction (official CIM: false)"
-    )
+    keep_best: bool = Field(description="a predicted class left without a mask keeps its best (CIM: false)")
     empty: Literal["negative", "drop"] = Field(
-        description="images without a pseudo mask: trained on as images without objects, or left out; both counted"
+        description="images without a mask; negative: trained on, without objects; drop: left out; both counted"
     )
 
 
 class MaskRcnnNetworkSettings(Section):
     """Pyramid, region proposal network, box head and mask head."""
 
-    pyramid_channels: Count = Field(description="of each level of the pyramid (paper: 256)")
+    pyramid_channels: Count = Field(description="channels of each level of the pyramid (paper: 256)")
     anchor_sizes: list[Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]] = Field(
-        min_length=2, description="sides of the anchors of each level, pixels of the scaled image: one list per stage"
-        " of the backbone and one for a last level that halves the one before (paper: 32, 64, 128, 256, 512)",
-    )  # fmt: skip
+        min_length=2,
+        description="pixels; a list for each stage and for a last, halved level (paper: 32, 64, 128, 256, 512)",
+    )
     anchor_ratios: list[Annotated[float, Field(gt=0)]] = Field(
         min_length=1, description="height / width of the anchors (paper: 0.5, 1, 2)"
     )
     rpn_nms_threshold: Share = Field(description="box IoU from which the weaker of two regions is dropped (paper: 0.7)")
-    canonical_size: Count = Field(
-        description="side of a region that is pooled at stride 16, pixels; half of it at stride 8, ... (paper: 224)"
-    )
+    canonical_size: Count = Field(description="pixels; side of a region that is pooled at stride 16 (paper: 224)")
     sampling_ratio: int = Field(
         ge=0, le=8, description="RoIAlign samples per bin and axis; 0: one per feature (paper: 2)"
     )
-    box_bins: Count = Field(description="side of a region's features for the box head (paper: 7)")
-    box_width: Count = Field(description="of the box head's two fully connected layers (paper: 1024)")
-    mask_bins: Count = Field(description="side of a region's features for the mask head; masks have twice it (14)")
-    mask_channels: list[Count] = Field(min_length=1, description="of the mask head's convolutions (paper: 4 x 256)")
+    box_bins: Count = Field(description="bins; side of a region's features for the box head (paper: 7)")
+    box_width: Count = Field(description="width of the box head's two fully connected layers (paper: 1024)")
+    mask_bins: Count = Field(description="bins; the same for the mask head; masks have twice it (paper: 14)")
+    mask_channels: list[Count] = Field(
+        min_length=1, description="channels of the mask head's convolutions (paper: 256, 256, 256, 256)"
+    )
 
 
 class MaskRcnnSamplingSettings(Section):
@@ -69,13 +66,13 @@ class MaskRcnnSamplingSettings(Section):
     rpn_foreground: Share = Field(description="box IoU from which an anchor is an object (paper: 0.7)")
     rpn_background: Share = Field(description="box IoU below which an anchor is background (paper: 0.3)")
     rpn_anchors: Count = Field(description="anchors per image (paper: 256)")
-    rpn_foreground_share: Share = Field(description="of these that are objects, at most (paper: 0.5)")
+    rpn_foreground_share: Share = Field(description="share of these that are objects, at most (paper: 0.5)")
     rpn_before_nms: Count = Field(description="best regions of each level before suppression (torchvision: 2000)")
-    rpn_after_nms: Count = Field(description="best regions of an image after it (torchvision: 2000)")
-    box_foreground: Share = Field(description="box IoU from which a region has the pseudo mask's class (paper: 0.5)")
+    rpn_after_nms: Count = Field(description="best regions of an image after suppression (torchvision: 2000)")
+    box_foreground: Share = Field(description="box IoU from which a region has a pseudo mask's class (paper: 0.5)")
     box_background: Share = Field(description="box IoU below which a region is background (paper: 0.5)")
     boxes: Count = Field(description="regions per image (paper: 512)")
-    box_foreground_share: Share = Field(description="of these that have a class, at most (paper: 0.25)")
+    box_foreground_share: Share = Field(description="share of these that have a class, at most (paper: 0.25)")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -89,38 +86,37 @@ class MaskRcnnSamplingSettings(Section):
 class MaskRcnnLossSettings(Section):
     """Weights of the loss terms (paper: 1 each)."""
 
-    objectness: Weight = Field(description="of the region proposal network's cross-entropy")
-    rpn_box: Weight = Field(description="of its box regression")
-    classifier: Weight = Field(description="of the box head's cross-entropy")
-    box: Weight = Field(description="of its box regression")
-    mask: Weight = Field(description="of the mask head's cross-entropy")
+    objectness: Weight = Field(description="weight of the cross-entropy of the region proposal network (paper: 1)")
+    rpn_box: Weight = Field(description="weight of its box regression (paper: 1)")
+    classifier: Weight = Field(description="weight of the cross-entropy of the box head (paper: 1)")
+    box: Weight = Field(description="weight of its box regression (paper: 1)")
+    mask: Weight = Field(description="weight of the cross-entropy of the mask head (paper: 1)")
 
 
 class MaskRcnnDataSettings(Section):
     """What one forward pass sees."""
 
     shorter_sides: list[Side] = Field(
-        min_length=1, description="lengths of the shorter side, pixels; one is drawn for each image of a pass"
+        min_length=1, description="pixels; shorter side, one of these per image (paper: 800)"
     )
-    longest_side: Side = Field(description="pixels that the longer side is kept below, whatever the shorter becomes")
+    longest_side: Side = Field(description="pixels; the longer side is kept below (paper: 1333)")
     flip: Share = Field(description="probability that an image is mirrored")
-    batch: Count = Field(description="images per forward pass; an update sees batch x accumulate")
+    batch: Count = Field(description="images; number per forward pass; an update sees batch x accumulate")
 
 
 class MaskRcnnTrainingSettings(Section):
     """Everything that training reads."""
 
-    seed: int = Field(ge=0, description="of all that is random: first weights, order of images, sampling")
+    seed: int = Field(ge=0, description="seed of all that is random: first weights, order of images, sampling")
     loss_weights: Literal["ones", "scores"] = Field(
-        description="what a region's class, box and mask loss is multiplied by: 1, or the score of its pseudo mask,"
-        " limited to [0, 1]"
+        description="factor on a region's losses; ones: 1; scores: its pseudo mask's score, in [0, 1]"
     )
     backbone: PyramidBackboneSettings
     network: MaskRcnnNetworkSettings
-    sampling: MaskRcnnSamplingSettings
-    losses: MaskRcnnLossSettings
+    sampling: MaskRcnnSamplingSettings = Field(description="what an image's losses are taken from")
+    losses: MaskRcnnLossSettings = Field(description="weights of the terms")
     data: MaskRcnnDataSettings
-    training: TrainingSettings
+    training: TrainingSettings = Field(description="paper: SGD, decay 1e-4")
 
     @model_validator(mode="after")
     def _anchors_fit_levels(self) -> Self:
@@ -136,11 +132,11 @@ class MaskRcnnTrainingSettings(Section):
 class MaskRcnnPredictionSettings(Section):
     """Test-time augmentation and the choice of instances."""
 
-    shorter_side: Side = Field(description="length of the shorter side, pixels")
-    longest_side: Side = Field(description="pixels that the longer side is kept below")
+    shorter_side: Side = Field(description="pixels; length of the shorter side (paper: 800)")
+    longest_side: Side = Field(description="pixels; the longer side is kept below (paper: 1333)")
     flip: bool = Field(description="join the regions of the mirrored image, and average its answers")
     rpn_before_nms: Count = Field(description="best regions of each level before suppression (torchvision: 1000)")
-    rpn_after_nms: Count = Field(description="best regions of an image after it (torchvision: 1000)")
+    rpn_after_nms: Count = Field(description="best regions of an image after suppression (torchvision: 1000)")
     score_threshold: Share = Field(description="only higher scores are kept (torchvision: 0.05)")
     nms_threshold: Share = Field(description="box IoU above which the weaker of two of a class is dropped (paper: 0.5)")
     top_k: Count = Field(description="instances kept per image, the best (paper: 100)")
@@ -150,6 +146,8 @@ class MaskRcnnPredictionSettings(Section):
 class MaskRcnnSettings(Section):
     """The three steps of retraining."""
 
-    pseudo_masks: PseudoMaskSettings
+    pseudo_masks: PseudoMaskSettings = Field(
+        description="which predictions are trained on; the rules apply in this order"
+    )
     train: MaskRcnnTrainingSettings
     predict: MaskRcnnPredictionSettings

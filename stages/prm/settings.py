@@ -13,35 +13,35 @@ class PrmSettings(Section):
     """Which peaks count and how a proposal is scored against a peak's response (PRM equation 5)."""
 
     class_threshold: float = Field(
-        ge=0, description="a class counts where its score (logit) is above this (official code: 0); not below 0,"
-        " because there the cues hold peaks of tagged classes alone",
-    )  # fmt: skip
-    peak_share: Share = Field(
-        description="a peak counts from this share of its class's best peak in the image; 0: every peak above 0"
+        ge=0,
+        description="score (logit) above which a class counts; below 0 cues hold tagged classes alone (official"
+        " code: 0)",
     )
-    grid: int = Field(ge=16, le=1024, description="longer side of the grid on which responses are compared, pixels")
+    peak_share: Share = Field(
+        description="a peak counts from this share of its class's best peak in the image; 0: any above 0"
+    )
+    grid: int = Field(ge=16, le=1024, description="pixels; longer side of the grid on which responses are compared")
     contour_width: int = Field(
-        ge=3, le=31, description="width of a proposal's contour, grid pixels, odd (official code: 5 on 448)"
+        ge=3, le=31, description="grid pixels; odd width of a proposal's contour (official code: 5 on 448)"
     )
     response_weight: float = Field(
         ge=0, description="weight alpha of the response inside a proposal (official code: 0.8)"
     )
     contour_weight: float = Field(
-        ge=0,
-        description="weight of the response on a proposal's contour (paper: 1, for responses that outline objects)",
+        ge=0, description="weight of the response on its contour, for responses that outline objects (paper: 1)"
     )
     background_weight: float = Field(
-        ge=0, description="weight beta of the share of the image that is background inside a proposal (official code:"
-        " 1e-5 per pixel, which is 2 on 448 x 448)",
-    )  # fmt: skip
-    background_factor: float = Field(
         ge=0,
-        description="background is where the class's response is below this factor of its mean (official code: 0.95)",
+        description="weight beta of the share of the image that is background in a proposal (official code: 2, as"
+        " 1e-5 per pixel of 448 x 448)",
     )
-    min_area: Share = Field(description="proposals below this share of the image are left out (official code: 2e-5)")
-    max_area: Share = Field(description="proposals from this share of the image on are left out (official code: 0.85)")
+    background_factor: float = Field(
+        ge=0, description="factor of a response's mean below which it is background (official code: 0.95)"
+    )
+    min_area: Share = Field(description="share of the image below which proposals are left out (official code: 2e-5)")
+    max_area: Share = Field(description="share of the image from which on proposals are left out (official code: 0.85)")
     nms_threshold: Share = Field(
-        description="mask IoU from which the weaker of two instances of a class is dropped (official code: 0.3)"
+        description="mask IoU from which the weaker of two of a class is dropped (official code: 0.3)"
     )
 
     @model_validator(mode="after")

@@ -4,6 +4,8 @@ import os
 import re
 from typing import Any
 
+from stages.core.config.spelling import did_you_mean
+
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 NAMED = ("proposals", "classifier", "semantics", "runs")  # sections that hold named entries
 LIKE = "like"  # key of an entry that starts from another one
@@ -39,7 +41,7 @@ def _likened(entries: dict[str, Any], chain: list[str], section: str, problems: 
     rest = {key: value for key, value in entry.items() if key != LIKE}
     if entries.get(other) is None:
         possible = sorted(name for name, entry in entries.items() if entry is not None and name != chain[-1])
-        problems.append(f"{section}.{chain[-1]}.like is {other!r}; there are {possible}")
+        problems.append(f"{section}.{chain[-1]}.like is {other!r}; there are {possible}{did_you_mean(other, possible)}")
         return rest
     if other in chain:
         problems.append(f"{section}.{chain[0]}.like leads back to itself: {' -> '.join([*chain, other])}")
@@ -71,19 +73,6 @@ def without_null_splits(config: dict[str, Any]) -> dict[str, Any]:
         return config
     splits = {name: split for name, split in block["splits"].items() if split is not None}
     return {**config, "images": {**images, images["kind"]: {**block, "splits": splits}}}
-
-
-def unknown_overrides(path: str, base: Any, override: Any) -> list[str]:
-    """Problems with the keys of an override that its base does not have."""
-    if not isinstance(base, dict) or not isinstance(override, dict):
-        return []
-    problems = []
-    for key, value in override.items():
-        if key not in base:
-            problems.append(f"{path}.{key}: unknown key; known are {sorted(base)}")
-        else:
-            problems += unknown_overrides(f"{path}.{key}", base[key], value)
-    return problems
 
 
 def expanded(value: Any, path: str, problems: list[str]) -> Any:

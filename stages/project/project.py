@@ -3,7 +3,6 @@
 Light on purpose (pydantic and YAML only): the Snakefile loads it before it builds the graph.
 """
 
-import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,13 +11,16 @@ from pydantic import Field, TypeAdapter, ValidationError, create_model, model_va
 
 from stages.classifier.settings import ClassifierSettings
 from stages.core.config.section import Section
+from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
 from stages.images.settings import ImagesSettings
 from stages.inspection.settings import GallerySettings
+from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
-from stages.project.overlays import expanded, merged, unknown_overrides, with_likes, without_null_splits
+from stages.project.overlays import expanded, merged, with_likes, without_null_splits
+from stages.project.problems import readable, unknown_key, unknown_overrides
 from stages.project.run import NETWORK, POINTS, SECTIONS, Name, Run
 from stages.project.semantic_sources import problems_of_sources
 from stages.proposals.settings import ProposalSettings
@@ -35,10 +37,10 @@ class Splits(Section):
 class ProjectBase(Section):
     """Everything in config.yaml but the sections of the methods."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU where there is one")
-    gpus: int = Field(ge=1, description="GPUs of a training job")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="cpu, cuda, or auto: a GPU where there is one")
+    gpus: int = Field(ge=1, description="GPUs of a training job, one process each, with the same effective batch")
     shards: int = Field(ge=1, description="parts in which proposals are made, side by side")
-    threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts")
+    threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
     splits: Splits
     images: ImagesSettings
     proposals: dict[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
@@ -54,6 +56,7 @@ class ProjectBase(Section):
     def _names_exist(self) -> Self:
         problems = [
             f"splits names {split!r}, which images.{self.images.kind}.splits does not have ({self.images.splits})"
+            f"{did_you_mean(split, self.images.splits)}"
             for split in self.all_splits
             if split not in self.images.splits
         ]
@@ -62,14 +65,14 @@ class ProjectBase(Section):
         }  # fmt: skip
         unknown = [f"runs.{name}{text}" for name, run in self.runs.items() for text in run.unknown()]
         if unknown:
-            raise ValueError("; ".join([*problems, *unknown]))
+            raise ValueError("\n".join([*problems, *unknown]))
         problems += [f"runs.{name}{text}" for name, run in self.runs.items() for text in run.problems(names)]
         problems += self._broken_iterations()
         problems += problems_of_sources(self)
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _broken_iterations(self) -> list[str]:
@@ -80,7 +83,8 @@ class ProjectBase(Section):
             while (before := self.runs[chain[-1]].iterates) is not None:
                 if before not in self.runs or not self.runs[before].predicts:
                     possible = [other for other, run in self.runs.items() if run.predicts and other != name]
-                    problems.append(f"runs.{chain[-1]}.iterates is {before!r}; there are {possible}")
+                    near = did_you_mean(before, possible)
+                    problems.append(f"runs.{chain[-1]}.iterates is {before!r}; there are {possible}{near}")
                     break
                 if before in chain:
                     problems.append(f"runs.{name}.iterates leads back to itself: {' -> '.join([*chain, before])}")
@@ -148,11 +152,12 @@ def load_project(config: dict[str, Any]) -> ProjectBase:
 
     Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in. A run,
     or a split of the data set, that an overlay sets to null is left out. A run, classifier or source that says `like`
-    starts from the named one.
+    starts from the named one, and blocks start from those of their name in `defaults`.
     Raises ConfigError with all problems at once.
     """
     problems: list[str] = []
     complete = with_likes(without_null_splits(expanded(config, "", problems)), problems)
+    complete, taken = with_defaults(complete, problems)
     complete = dict.fromkeys(METHODS) | complete
     runs = complete.get("runs")
     if isinstance(runs, dict):
@@ -161,7 +166,8 @@ def load_project(config: dict[str, Any]) -> ProjectBase:
     try:
         project = TypeAdapter(Project).validate_python(complete)
     except ValidationError as error:
-        problems += _readable(error, runs if isinstance(runs, dict) else {})
+        entries = runs if isinstance(runs, dict) else {}
+        problems += readable(error, Project, entries, ("retrain", *METHODS), taken)
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise ConfigError(f"the configuration has {len(dict.fromkeys(problems))} problem(s):\n{lines}")
@@ -180,40 +186,10 @@ def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str])
     if not isinstance(run, dict):
         return run
     known = {"method", *SOURCES, "retrain", "trained", *METHODS}
-    problems += [f"runs.{name}.{key}: unknown key; a run has {sorted(known)}" for key in run if key not in known]
+    problems += [unknown_key(f"runs.{name}.{key}", known) for key in run if key not in known]
     for section in METHODS:
         problems += unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
     base = {key: config.get(key) for key in ("retrain", *METHODS)}
     base |= dict.fromkeys(SOURCES) | {"trained": dict.fromkeys((NETWORK, *ON_TOP))}
     given = {key: value for key, value in run.items() if key in known and not (key == "trained" and value is None)}
     return merged(base, given)
-
-
-def _readable(error: ValidationError, runs: dict[str, Any]) -> list[str]:
-    lines = []
-    for item in error.errors(include_url=False):
-        keys = [str(key) for key in item["loc"]]
-        if len(keys) > 2 and keys[0] == "runs" and not _overridden(runs.get(keys[1]), keys[2:]):
-            continue  # the same problem is reported for the base section
-        message = item["msg"]
-        found = item.get("input")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key; check its spelling"
-        elif item["type"] == "missing":
-            message = "missing key; config.yaml has every key"
-        elif not isinstance(found, dict | list) and item["type"] != "value_error":
-            message = f"{message}, found {found!r}"
-            if isinstance(found, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", found):
-                message += " (a text for YAML: write 1.0e-4, with a point and a sign)"
-        lines.append(f"{'.'.join(keys) or 'config'}: {message}")
-    return lines
-
-
-def _overridden(run: Any, keys: list[str]) -> bool:
-    if keys[0] not in ("retrain", *METHODS):
-        return True
-    for key in keys:
-        if not isinstance(run, dict) or key not in run:
-            return False
-        run = run[key]
-    return True

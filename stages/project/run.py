@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from stages.core.config.section import Section
+from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES, Made, Method, Source
 from stages.project.methods import ALONE, METHODS, ON_TOP
 
@@ -99,7 +100,7 @@ class RunBase(Section):
         for source in SOURCES:
             name = getattr(self, source)
             if source in names and self.uses(source) and name not in names[source]:
-                yield f".{source} is {name!r}; there are {names[source]}"
+                yield f".{source} is {name!r}; there are {names[source]}{did_you_mean(name, names[source])}"
             elif name is not None and source not in method.takes and not self.uses(source):
                 yield f".{source} is set, but method {self.method} takes none; leave it out"
         if not method.trains and self.brought(NETWORK):
@@ -116,11 +117,12 @@ class RunBase(Section):
     def unknown(self) -> Iterator[str]:
         """Names that stand for no method, as `problems` says them; asked first, since the rest needs them."""
         if self.method not in ALONE:
-            yield f".method is {self.method!r}; there are {list(ALONE)}"
+            yield f".method is {self.method!r}; there are {list(ALONE)}{did_you_mean(self.method, ALONE)}"
         elif self.settings is None:
             yield f" is of method {self.method}, but the configuration has no section {self.method!r}; add it"
         if self.retrain not in (NOTHING, *ON_TOP):
-            yield f".retrain: expected one of {[NOTHING, *ON_TOP]}, found {self.retrain!r}"
+            near = did_you_mean(self.retrain, [NOTHING, *ON_TOP])
+            yield f".retrain: expected one of {[NOTHING, *ON_TOP]}, found {self.retrain!r}{near}"
         elif self.retrained and getattr(self, self.retrain) is None:
             yield f" has {self.retrain} on top, but the configuration has no section {self.retrain!r}; add it"
 

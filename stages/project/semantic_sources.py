@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from stages.core.config.spelling import did_you_mean
 from stages.semantics.settings import (
     TRAINING,
     LabelPixelsSettings,
@@ -52,6 +53,7 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
     """Classifiers and splits that the sources name and that are not there, one sentence each."""
     problems = [
         f"semantics.{name}.cues is {source.cues!r}; there are {list(project.classifier)}"
+        f"{did_you_mean(source.cues, project.classifier)}"
         for name, source in project.semantics.items()
         if hasattr(source, "cues") and source.cues not in project.classifier
     ]

@@ -17,44 +17,46 @@ class RankingWeights(Section):
     """Weights of the label-free score that ranks the pool; the terms are explained in stages/proposals/ranking.py."""
 
     agreement: float = Field(
-        description="times log(1 + sum of IoU above 0.6 over the pool): found by several groupings"
+        description="weight of log(1 + sum of IoU above 0.6 over the pool): found by several groupings"
     )
-    contour: float = Field(description="times the mean edge strength along the contour")
-    inside: float = Field(description="times the mean edge strength inside, subtracted")
-    border: float = Field(description="times the share of the contour on the border of the image, subtracted")
-    area: float = Field(description="times log(area share)")
+    contour: float = Field(description="weight of the mean edge strength along the contour")
+    inside: float = Field(description="weight of the mean edge strength inside, subtracted")
+    border: float = Field(description="weight of the share of the contour on the border of the image, subtracted")
+    area: float = Field(description="weight of log(area share): larger regions first")
     area_enough: float = Field(gt=0, le=1, description="area share from which on larger is not better")
-    roundness: float = Field(description="times log(4 pi area / contour^2 + 0.02)")
+    roundness: float = Field(description="weight of log(4 pi area / contour^2 + 0.02)")
 
 
 class HegSettings(Section):
     """Built-in generator: hierarchy ensemble and geodesic level sets. It sees no labels and no learned weights."""
 
-    kind: Literal["heg"]
-    count: Count
+    kind: Literal["heg"] = Field(description="built-in generator: no labels, no learned weights")
+    count: Count = Field(description="regions kept per image, best first; 1000 suit photographs")
     longer_side: int = Field(ge=16, description="pixels; larger images are worked on at this size")
-    base_scale: float = Field(gt=0, description="Felzenszwalb's k: larger = larger superpixels")
-    base_sigma: float = Field(ge=0, description="pixels of smoothing before superpixels")
-    base_min_size: int = Field(ge=1, description="pixels of the smallest superpixel")
+    base_scale: float = Field(gt=0, description="Felzenszwalb's k; the larger, the larger superpixels are")
+    base_sigma: float = Field(ge=0, description="pixels; smoothing before superpixels")
+    base_min_size: int = Field(ge=1, description="pixels; area of the smallest superpixel")
     edge_sigmas: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="pixels; scales of the edge map")
-    spaces: list[Literal["lab", "hsv"]] = Field(min_length=1, description="colour spaces of the merge trees")
+    spaces: list[Literal["lab", "hsv"]] = Field(min_length=1, description="colour spaces of the merge trees: lab, hsv")
     criteria: list[Literal["contrast", "compact", "colour_size_fill", "size_fill"]] = Field(
-        min_length=1, description="merge criteria: one tree for each, in each colour space"
+        min_length=1, description="merge criteria: one tree for each, in each space"
     )
     seeds: int = Field(ge=0, description="superpixels around which geodesic level sets are cut")
     levels: int = Field(ge=1, description="level sets per seed and field")
     border_pull: float = Field(
-        ge=0, lt=1, description="how much the distance to the border is taken off the second field"
+        ge=0, lt=1, description="share of the distance to the border that the second field takes off"
     )
     order_power: float = Field(gt=0, description="exponent of the merging order in a geodesic step")
     order_share: float = Field(
         ge=0, le=1, description="weight of the merging order in a geodesic step; the rest is edge^2"
     )
-    step_cost: float = Field(gt=0, description="cost of each geodesic step besides")
+    step_cost: float = Field(gt=0, description="constant cost of each geodesic step")
     min_area: float = Field(ge=0, lt=1, description="area share of the smallest region")
     max_area: float = Field(gt=0, le=1, description="area share of the largest region")
-    overlap: float = Field(gt=0, le=1, description="IoU above which the lower-ranked of two regions is dropped")
-    ranking: RankingWeights
+    overlap: float = Field(
+        gt=0, le=1, description="IoU above which the lower-ranked of two regions is dropped (0.8 from 1000 regions on)"
+    )
+    ranking: RankingWeights = Field(description="weights of the label-free score, see stages/proposals/ranking.py")
 
 
 class ImportSettings(Section):
@@ -63,7 +65,8 @@ class ImportSettings(Section):
     kind: Literal["mat", "coco_json"]
     path: str = Field(min_length=1, description="folder of one file per image, or one JSON file for all (coco_json)")
     prefixes: list[str] = Field(
-        min_length=1, description="what may stand before the image id in a file name (COCO_val2014_); '' = nothing"
+        min_length=1,
+        description="what may stand before the image id in a file name, such as COCO_val2014_; '' = nothing",
     )
     count: Count
     supervision: Supervision
@@ -72,13 +75,13 @@ class ImportSettings(Section):
 class MatSettings(ImportSettings):
     """MATLAB files as COB, MCG and the repacks for weakly supervised work are published: <prefix><image id>.mat."""
 
-    kind: Literal["mat"]
+    kind: Literal["mat"] = Field(description="import of MATLAB files, as COB and MCG are published")
 
 
 class CocoJsonSettings(ImportSettings):
     """COCO run-length masks: SAM's automatic masks, SA-1B, CutLER's results, COCO data sets."""
 
-    kind: Literal["coco_json"]
+    kind: Literal["coco_json"] = Field(description="import of COCO run-length masks, as SAM and CutLER write them")
 
 
 ProposalSettings = Annotated[HegSettings | MatSettings | CocoJsonSettings, Field(discriminator="kind")]

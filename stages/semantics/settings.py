@@ -24,13 +24,17 @@ class LabelSettings(Section):
     once a low one for confident background; a dense CRF follows each. Pixels between are uncertain.
     """
 
-    fg_threshold: Share = Field(description="share of a class's largest response; above: foreground (IRNet: 0.30)")
-    bg_threshold: Share = Field(description="share of it; below: background (IRNet: 0.05)")
+    fg_threshold: Share = Field(
+        description="share of a class's largest response above which a pixel is foreground (IRNet: 0.30)"
+    )
+    bg_threshold: Share = Field(
+        description="share of it below which a pixel is background; between: uncertain (IRNet: 0.05)"
+    )
     gt_prob: float = Field(
         gt=0.5, lt=1, description="probability with which the CRF takes the winner in a pixel to be right (IRNet: 0.7)"
     )
     longer_side: Side | None = Field(
-        description="pixels; larger images are labelled at this size, which saves time; null: at their own (IRNet)"
+        description="pixels; larger images are labelled at this size; null: at their own (IRNet)"
     )
     crf: CrfSettings
 
@@ -44,36 +48,42 @@ class LabelSettings(Section):
 class PyramidPoolingSettings(Section):
     """What stands on the backbone: atrous spatial pyramid pooling, with or without a finer stage (DeepLab-v3+)."""
 
-    rates: list[Count] = Field(description="dilations of the 3x3 branches, features (DeepLab-v3: 6, 12, 18)")
+    rates: list[Count] = Field(description="features; dilations of the 3x3 branches (DeepLab-v3: 6, 12, 18)")
     image_pooling: bool = Field(description="one more branch: the mean of the whole image (DeepLab-v3: true)")
-    channels: Count = Field(description="of each branch and of the layers after them (DeepLab-v3: 256)")
+    channels: Count = Field(description="channels of each branch and of the layers after them (DeepLab-v3: 256)")
     low_stage: int | None = Field(
-        ge=0, description="earlier stage whose finer features are added (timm's index; DeepLab-v3+: 1); null: none"
+        ge=0, description="earlier stage whose finer features are added; null: none (DeepLab-v3+: 1)"
     )
-    low_channels: Count = Field(description="to which its features are reduced (DeepLab-v3+: 48); low_stage only")
-    dropout: float = Field(ge=0, lt=1, description="before the last layer (DeepLab-v3+: 0.1)")
+    low_channels: Count = Field(description="channels that its features are reduced to (DeepLab-v3+: 48)")
+    dropout: float = Field(
+        ge=0, lt=1, description="share of features that are dropped before the last layer (DeepLab-v3+: 0.1)"
+    )
 
 
 class SegmentationDataSettings(Section):
     """What one forward pass sees. The augmentations apply in this order."""
 
-    longer_side: Side | None = Field(description="pixels that the longer side is scaled to; null: its own (DeepLab)")
-    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
-        min_length=1, description="one is drawn and multiplies the size (DeepLab: 0.5 to 1.5)"
+    longer_side: Side | None = Field(
+        description="pixels; length that the longer side is scaled to; null: its own (DeepLab)"
     )
-    crop: Side = Field(description="side of a random crop, pixels; smaller images are padded (DeepLab: 321)")
+    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
+        min_length=1, description="factors on the size, of which one is drawn (DeepLab: 0.5 to 1.5)"
+    )
+    crop: Side = Field(description="pixels; side of a random crop; smaller images are padded (DeepLab: 321)")
     flip: Share = Field(description="probability that the crop is mirrored (DeepLab: 0.5)")
     brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (DeepLab)")
-    contrast: Strength = Field(description="likewise")
-    batch: int = Field(ge=2, description="images per forward pass; an update sees batch x accumulate")
+    contrast: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (DeepLab)")
+    batch: int = Field(
+        ge=2, description="images; number per forward pass; an update sees batch x accumulate (DeepLab: 10)"
+    )
 
 
 class SegmentationTrainingSettings(Section):
     """The segmentation network and how it is trained."""
 
-    seed: int = Field(ge=0, description="of all that is random: first weights, order of images, augmentation")
+    seed: int = Field(ge=0, description="seed of all that is random: first weights, order of images, augmentation")
     backbone: BackboneSettings
-    head: PyramidPoolingSettings
+    head: PyramidPoolingSettings = Field(description="atrous spatial pyramid pooling (DeepLab-v3, v3+)")
     data: SegmentationDataSettings
     training: TrainingSettings
 
@@ -90,23 +100,25 @@ class SegmentationTrainingSettings(Section):
 class SegmentationPredictionSettings(Section):
     """From the network to maps."""
 
-    longer_side: Side | None = Field(description="pixels that the longer side is scaled to; null: its own")
+    longer_side: Side | None = Field(description="pixels; length that the longer side is scaled to; null: its own")
     scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
         min_length=1, description="factors on the size; the probabilities of all are averaged (IRNet: 0.5, 1, 1.5, 2)"
     )
     flip: bool = Field(description="average with the mirrored image's probabilities at each scale")
     tagged_on: Splits = Field(
-        description="splits on which only classes of an image's tags may win: those whose tags are known beforehand"
+        description="splits on which only classes of an image's tags may win; training: that split"
     )
-    crf: CrfSettings
+    crf: CrfSettings = Field(description="on the probabilities; 5 points of mIoU on the shapes")
 
 
 class NetworkSource(Section):
     """A segmentation network trained on labels of pixels that come from a classifier's response maps."""
 
-    kind: Literal["network"]
-    cues: str = Field(min_length=1, description="name of an entry of `classifier`")
-    labels: LabelSettings
+    kind: Literal["network"] = Field(
+        description="a segmentation network, trained on labels of pixels from a classifier's response maps"
+    )
+    cues: str = Field(min_length=1, description="name of the classifier whose response maps become labels")
+    labels: LabelSettings = Field(description="which pixels of the training split are learnt from (IRNet, CVPR 2019)")
     train: SegmentationTrainingSettings
     predict: SegmentationPredictionSettings
 
@@ -114,22 +126,24 @@ class NetworkSource(Section):
 class CuesSource(Section):
     """The labels of pixels themselves as maps, without a network; uncertain pixels stay uncertain."""
 
-    kind: Literal["cues"]
-    cues: str = Field(min_length=1, description="name of an entry of `classifier`")
+    kind: Literal["cues"] = Field(
+        description="the labels of pixels themselves, without a network; uncertain pixels stay uncertain"
+    )
+    cues: str = Field(min_length=1, description="name of the classifier whose response maps become labels")
     labels: LabelSettings
     tagged_on: Splits = Field(
-        description="splits on which the classes are those of the tags; on others those with a score above 0"
+        description="splits on which classes are those of the tags; elsewhere: with a score above 0"
     )
 
 
 class PngSource(Section):
     """Import of maps that another method has made: `<image id>.png`, 8 bits per pixel."""
 
-    kind: Literal["png"]
+    kind: Literal["png"] = Field(description="import of maps of another method: <image id>.png, 8 bits per pixel")
     folders: dict[str, Annotated[str, Field(min_length=1)]] = Field(description="folder of the maps of each split")
     class_values: dict[str, Annotated[int, Field(ge=1, le=254)]] | None = Field(
-        description="value of each class of the data set in the maps; other values from 1 to 254 become background;"
-        " null: 1, 2, ... in the order of the classes. 0 is background, 255 uncertain"
+        description="value of each class in the maps; null: 1, 2, ... in the order of the classes; 0 and values of"
+        " no class are background, 255 is uncertain"
     )
     supervision: str = Field(
         min_length=1, description="what labels the maps have seen; shown with the metrics of all that is made of them"
@@ -146,7 +160,9 @@ class PngSource(Section):
 class OracleSource(Section):
     """The annotated maps. What is made of them is supervised by masks, and says so: an upper bound, no method."""
 
-    kind: Literal["oracle"]
+    kind: Literal["oracle"] = Field(
+        description="the annotated maps, an upper bound: what is made of them is supervised by masks"
+    )
 
 
 SemanticsSettings = Annotated[NetworkSource | CuesSource | PngSource | OracleSource, Field(discriminator="kind")]
@@ -157,7 +173,7 @@ class LabelPixelsSettings(Section):
 
     labels: LabelSettings
     tagged_on: Splits = Field(
-        description="splits on which the classes are those of the tags; on others those with a score above 0"
+        description="splits on which classes are those of the tags; elsewhere: with a score above 0"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import ROOT, planned
+from tests.pipeline.conftest import ROOT, planned, snakemake
 
 VOC = "presets/voc2012.yaml"
 BESTIE = "presets/voc2012_bestie.yaml"
@@ -70,3 +70,16 @@ def test_links_and_presets_that_a_page_names_exist(page):
 def test_continuous_integration_calls_the_documented_commands():
     text = Path(ROOT / ".ci" / "run").read_text()
     assert "make check\nmake test\n" in text
+
+
+def test_the_settings_of_each_run_are_explained_before_anything_has_run(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("{threads: 2, runs: {bestie: null}}")
+    done = snakemake(tmp_path, "-c1", "settings", "--configfile", str(overlay), "--config", "shards=3")
+    assert done.returncode == 0, done.stderr
+    for run in ("cim", "prm"):
+        text = (tmp_path / "results" / "shapes" / run / "settings.yaml").read_text()
+        assert text in done.stdout
+        assert re.search(r"^threads: 2 +# .*mine\.yaml$", text, re.MULTILINE)
+        assert re.search(r"^shards: 3 +# --config$", text, re.MULTILINE)
+    assert not (tmp_path / "results" / "shapes" / "bestie").exists()

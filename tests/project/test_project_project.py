@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.project.overlays import merged
+from stages.project.defaults import with_defaults
+from stages.project.overlays import merged, with_likes
 from stages.project.project import ConfigError, load_files, load_project
 from stages.project.semantic_sources import (
     classifiers_of_semantics,
@@ -164,7 +165,7 @@ def test_no_shipped_preset_is_left_out_here():
 
 
 def leaves(value, path=()):
-    if isinstance(value, dict):
+    if isinstance(value, dict) and (value or not path):
         return dict(itertools.chain.from_iterable(leaves(v, (*path, k)).items() for k, v in value.items()))
     return {path: value}
 
@@ -182,9 +183,12 @@ def test_paper_and_official_code_differ_in_settings_of_the_same_sections_alone()
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [path for path in leaves(BASE) if path[0] != "runs"])
-def test_no_key_of_the_config_can_be_left_out(key):
-    config = copy.deepcopy(BASE)
+COMPLETE = with_defaults(with_likes(BASE, []), [])[0]
+
+
+@pytest.mark.parametrize("key", [path for path in leaves(COMPLETE) if path[0] != "runs"])
+def test_no_key_of_the_complete_config_can_be_left_out(key):
+    config = copy.deepcopy(COMPLETE)
     place = config
     for part in key[:-1]:
         place = place[part]
@@ -195,6 +199,18 @@ def test_no_key_of_the_config_can_be_left_out(key):
     del place[key[-1]]
     with pytest.raises(ConfigError):
         load_project(config)
+
+
+@pytest.mark.parametrize("preset", [name for name, below in BELOW.items() if below])
+def test_a_preset_on_presets_holds_only_what_differs(preset):
+    """On config.yaml alone it may repeat: a paper's settings must not move with the demo."""
+    below = {}
+    for name in BELOW[preset]:
+        below = merged(below, yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text()))
+    said = leaves(below)
+    own = leaves(yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text()))
+    repeated = {".".join(path): value for path, value in own.items() if path in said and said[path] == value}
+    assert repeated == {}, f"presets/{preset}.yaml repeats what {BELOW[preset]} say: remove these keys"
 
 
 def test_the_comparison_knows_what_each_run_reads_and_nothing_else():
@@ -241,7 +257,7 @@ def test_a_head_and_peaks_of_another_kind_replace_those_of_the_entry_that_it_is_
     assert project.classifier["a"].train.backbone == project.classifier["pam"].train.backbone
     assert project.classifier["b"].cues.peaks == project.classifier["pam"].cues.peaks
     assert project.classifier["b"].train == project.classifier["cam"].train
-    with pytest.raises(ConfigError, match=r"a\.train\.head\.cam\.alpha: unknown key"):
+    with pytest.raises(ConfigError, match=r"a\.train\.head\.alpha: unknown key"):
         load("classifier: {a: {like: pam, train: {head: {kind: cam, alpha: 0.5}}}}")
 
 

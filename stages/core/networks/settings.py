@@ -10,19 +10,18 @@ from stages.core.config.section import Section
 class BackboneSettings(Section):
     """Which network gives the features, how much of it is trained and what it starts from."""
 
-    name: str = Field(min_length=1, description="as timm knows it, e.g. resnet50")
+    name: str = Field(min_length=1, description="network as timm knows it; the classifier's where weights: classifier")
     output_stride: Literal[8, 16, 32] = Field(description="pixels per feature; strides beyond it become dilation")
-    stage: int = Field(ge=0, description="last stage that is used (timm's index of features); later ones are left out")
+    stage: int = Field(ge=0, description="last stage that is used, by timm's index of features")
     weights: str = Field(
-        min_length=1,
-        description="timm (its download), classifier (of this data set), none (noise) or a safetensors file",
+        min_length=1, description="timm (its download), classifier (the cues'), none (noise), or a safetensors file"
     )
-    frozen_stages: int = Field(ge=0, description="number of first stages that are not trained, the stem included")
+    frozen_stages: int = Field(ge=0, description="first stages that are not trained, the stem included")
     norm: Literal["frozen", "train"] = Field(
-        description="frozen: batch norms keep their statistics; their affine weights are trained where the stage is"
+        description="statistics of batch norms: frozen or train; affine weights are trained where the stage is"
     )
     dilated_pool: Literal["drop", "stride_1"] = Field(
-        description="vgg only: what becomes of a pooling layer beyond the output stride: left out, or 3x3 with stride 1"
+        description="vgg only; pooling beyond the stride is left out (drop) or 3x3 with stride 1 (stride_1)"
     )
 
     @model_validator(mode="after")
@@ -35,16 +34,17 @@ class BackboneSettings(Section):
 class PyramidBackboneSettings(Section):
     """The feature extractor below the pyramid."""
 
-    name: str = Field(min_length=1, description="as timm knows it, e.g. resnet50")
+    name: str = Field(min_length=1, description="network as timm knows it; the classifier's where weights: classifier")
     stages: list[Annotated[int, Field(ge=0)]] = Field(
-        min_length=1, description="stages (timm's index of features) that enter the pyramid, ascending (paper: 1 to 4)"
+        min_length=1, description="stages that are read, by timm's index of features, ascending (ResNet-50: 1 to 4)"
     )
     weights: str = Field(
-        min_length=1,
-        description="timm (its download), classifier (that of the run's cues), none (noise) or a safetensors file",
+        min_length=1, description="timm (its download), classifier (the cues'), none (noise), or a safetensors file"
     )
-    frozen_stages: int = Field(ge=0, description="number of first stages that are not trained, the stem included")
-    norm: Literal["frozen", "train"] = Field(description="frozen: batch norms keep their statistics (paper)")
+    frozen_stages: int = Field(ge=0, description="first stages that are not trained, the stem included (Mask R-CNN: 2)")
+    norm: Literal["frozen", "train"] = Field(
+        description="statistics of batch norms: frozen or train (Mask R-CNN: frozen)"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

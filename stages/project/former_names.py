@@ -1,0 +1,32 @@
+"""Keys of the configuration that had another name in an earlier version."""
+
+# Former name -> name. A name is looked up where a key is unknown, and counts where its new name is a key of that place.
+RENAMED: dict[str, str] = {
+    "average_decay": "ema_decay",
+    "background_bar": "bg_threshold",
+    "bias_rate_factor": "bias_lr_mult",
+    "centre": "center",
+    "centre_threshold": "center_threshold",
+    "certainty": "gt_prob",
+    "cluster_heat": "cluster_threshold",
+    "fewest_figures": "min_objects",
+    "figure_contrast": "object_contrast",
+    "foreground_bar": "fg_threshold",
+    "ground_contrast": "background_contrast",
+    "largest": "max_area",
+    "largest_area": "max_area",
+    "largest_radius": "max_radius",
+    "least_visible": "min_visible",
+    "minimum_area": "min_area",
+    "most_classes": "max_classes",
+    "most_figures": "max_objects",
+    "most_instances": "max_instances",
+    "pictures": "images",
+    "rate_factors": "lr_mult",
+    "refinement": "retrain",
+    "rim": "border",
+    "rim_pull": "border_pull",
+    "smallest": "min_area",
+    "smallest_area": "min_area",
+    "smallest_radius": "min_radius",
+}
