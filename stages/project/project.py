@@ -167,7 +167,9 @@ def load_project(config: dict[str, Any]) -> ProjectBase:
         project = TypeAdapter(Project).validate_python(complete)
     except ValidationError as error:
         entries = runs if isinstance(runs, dict) else {}
-        problems += readable(error, Project, entries, ("retrain", *METHODS), taken)
+        # What a run does not say itself is reported for the base section, where there is one.
+        completed = ["retrain", *(name for name in METHODS if complete[name] is not None)]
+        problems += readable(error, Project, entries, completed, taken)
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise ConfigError(f"the configuration has {len(dict.fromkeys(problems))} problem(s):\n{lines}")

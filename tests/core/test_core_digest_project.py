@@ -93,7 +93,7 @@ def reworded(source):
 
 
 def test_the_rules_name_steps():
-    assert len(STEPS) > 40
+    assert len(STEPS) > 35
 
 
 def test_edited_descriptions_docstrings_messages_comments_and_layout_rerun_no_step():

@@ -311,3 +311,19 @@ def test_an_import_reads_the_folder_of_its_split():
     assert imported_maps(project, "irn", "val").folder == "b"
     with pytest.raises(ValueError, match="semantics.irn.folders has no folder of split 'test'; add one"):
         imported_maps(project, "irn", "test")
+
+
+def test_a_run_whose_method_has_no_section_says_what_is_missing():
+    config = merged(copy.deepcopy(BASE), yaml.safe_load("runs: {cim: {cim: {predict: {top_k: 7}}}}"))
+    config["cim"] = None
+    with pytest.raises(ConfigError, match=r"runs\.cim\.cim\.train: missing key"):
+        load_project(config)
+    config["runs"]["cim"].pop("cim")
+    with pytest.raises(ConfigError, match="runs.cim is of method cim, but the configuration has no section 'cim'"):
+        load_project(config)
+
+
+def test_a_section_that_no_run_needs_may_be_left_out():
+    config = merged(copy.deepcopy(BASE), {"runs": {"prm": None}})
+    del config["prm"]
+    assert load_project(config).prm is None
