@@ -35,7 +35,7 @@ class AverageHeadSettings(Section):
 
 
 class AttentionHeadSettings(Section):
-    """PAM: extra layers with peak attention, then the mean of the map (BESTIE, CVPR 2022, section 3.2)."""
+    """PAM: extra layers with peak attention, then the mean of the map (BESTIE, CVPR 2022, section 3.3)."""
 
     kind: Literal["pam"] = Field(
         description="extra layers with peak attention, then means of the maps (BESTIE: section 3.2)"

@@ -1,4 +1,4 @@
-"""Average precision of instance masks by the rules of every benchmark in use; metrics.md section 1."""
+"""Average precision of instance masks by the rules of every benchmark in use; docs/metrics.md."""
 
 import dataclasses
 from collections.abc import Iterable

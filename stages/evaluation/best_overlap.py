@@ -1,4 +1,4 @@
-"""Average best overlap (ABO) and recall of instances; metrics.md section 2."""
+"""Average best overlap (ABO) and recall of instances; docs/metrics.md."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""COCO's own numbers by pycocotools' COCOeval, fed from artifacts; metrics.md section 4."""
+"""COCO's own numbers by pycocotools' COCOeval, fed from artifacts; docs/metrics.md."""
 
 import contextlib
 import io

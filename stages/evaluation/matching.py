@@ -10,7 +10,7 @@ from stages.evaluation.overlaps import Overlaps
 
 @dataclass(frozen=True)
 class Rule:
-    """How average precision is counted; metrics.md section 1.
+    """How average precision is counted; docs/metrics.md.
 
     Attributes:
         interpolation: of precision over recall: `area` exact area below the falling envelope (VOC 2010 and later),

@@ -25,7 +25,7 @@ def report_proposals(*, proposals: Path, ground_truth: Path, output: Path, setti
     """Report count, average best overlap and recall of proposals.
 
     An instance's best overlap is its largest IoU with any proposal (J_i of Pont-Tuset and Van Gool 2015); recall at t
-    is the share of instances with a best overlap >= t (metrics.md section 2; MCG's own code asks for > t). Crowds are
+    is the share of instances with a best overlap >= t (docs/metrics.md; MCG's own code asks for > t). Crowds are
     left out.
 
     Args:

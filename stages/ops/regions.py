@@ -175,7 +175,7 @@ class Regions:
         return arrays.columns(self.membership, self.atoms[points[:, 0], points[:, 1]]).T
 
     def mean_support(self, votes: Array, threshold: float) -> Regions:
-        """Where the mean of some regions' masks exceeds a threshold (AGPL's support mask, CIM section 3.1).
+        """Where the mean of some regions' masks exceeds a threshold (AGPL's support mask, CIM section 3.2).
 
         Args:
             votes: (P, N), one mean per row: bool, the regions to average, or their weights, 0 or more; none, no

@@ -38,7 +38,7 @@ def view_with_a_dot(height, width, at):
 @pytest.mark.parametrize(
     ("size", "changes", "wanted"),
     [
-        pytest.param((375, 500), {"longer_side": 449, "side_step": 32}, (353, 449), id="the-official-sizes-b4"),
+        pytest.param((375, 500), {"longer_side": 449, "side_step": 32}, (353, 449), id="the-official-sizes"),
         pytest.param((500, 375), {"longer_side": 449, "side_step": 32}, (449, 353), id="upright"),
         pytest.param((500, 500), {"longer_side": 449, "side_step": 32}, (449, 449), id="square"),
         pytest.param((375, 500), {"longer_side": 160}, (120, 160), id="rounded"),
@@ -76,7 +76,7 @@ def test_mirrored_point_lies_on_the_mirrored_pixel():
     assert view.labels[5, 7] == 0
 
 
-def test_a_small_image_is_laid_on_mean_grey_and_background_b4():
+def test_a_small_image_is_laid_on_mean_grey_and_background():
     view = view_with_a_dot(20, 30, at=(5, 7))
     crop = cropped(view, 64, np.random.default_rng(1))
     y, x = crop.points[0].astype(int)

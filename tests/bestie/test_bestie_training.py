@@ -236,7 +236,7 @@ def test_it_learns_what_it_is_shown(train, predict, toy):
 @pytest.mark.parametrize(
     ("size", "changes", "wanted"),
     [
-        pytest.param((375, 500), {"longer_side": None}, (384, 512), id="the-next-multiples-b8"),
+        pytest.param((375, 500), {"longer_side": None}, (384, 512), id="the-next-multiples"),
         pytest.param((384, 512), {"longer_side": None}, (384, 512), id="multiples-stay"),
         pytest.param((375, 500), {"longer_side": 160}, (128, 160), id="scaled-first"),
         pytest.param((1, 2000), {"longer_side": 64}, (32, 64), id="a-line"),

@@ -122,7 +122,7 @@ def test_order_of_proposals_does_not_matter(masks_of):
         np.testing.assert_array_equal(straight[order], mixed)
 
 
-def test_peaks_of_tagged_classes_vote_by_ascending_score_a4():
+def test_peaks_of_tagged_classes_vote_by_ascending_score():
     classes, scores = np.array([0, 0, 0, 1, 1, 2]), np.array([12.0, 9.0, 12.0, 3.0, 14.0, 30.0])
     chosen = choose_peaks(classes, scores, tags=np.array([True, True, False]), ordered=False)
     assert chosen.tolist() == [3, 1, 0, 2, 4]

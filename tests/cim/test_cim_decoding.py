@@ -62,7 +62,7 @@ def chosen(regions, scores, settings, tags=None):
     return list(zip(proposals.tolist(), classes.tolist(), strict=True))
 
 
-def test_sides_count_one_more_pixel_in_the_official_code_a10(official):
+def test_sides_count_one_more_pixel_in_the_official_code(official):
     # Widths 10, 4 apart by 6: half-open IoU 8/32 = .25; with +1 15/51 = .29 high 3: 3 * 5 / (2 * 33 - 15).
     regions = bars((0, 10), (6, 16))
     for inclusive, count in ((True, 1), (False, 2)):
@@ -70,12 +70,12 @@ def test_sides_count_one_more_pixel_in_the_official_code_a10(official):
         assert len(chosen(regions, [0.9, 0.8], settings)) == count
 
 
-def test_an_overlap_equal_to_the_threshold_suppresses_a10(official):
+def test_an_overlap_equal_to_the_threshold_suppresses(official):
     settings = official(predict={"nms": "masks", "nms_threshold": 0.5}).predict
     assert chosen(bars((0, 10), (0, 5)), [0.9, 0.8], settings) == [(0, 0)]
 
 
-def test_all_that_tie_with_the_last_of_the_best_stay_a10(official):
+def test_all_that_tie_with_the_last_of_the_best_stay(official):
     settings = official(predict={"top_k": 2}).predict
     regions = bars((0, 2), (6, 8), (12, 14), (20, 22))
     assert chosen(regions, [0.9, 0.5, 0.5, 0.4], settings) == [(0, 0), (1, 0), (2, 0)]

@@ -97,7 +97,7 @@ def test_overlaps_are_those_of_the_plain_definition(masks_of, half):
 
 
 @pytest.mark.parametrize(("value", "rounded"), [(0.35, 0.350098), (0.45, 0.449951), (0.85, 0.850098), (0.25, 0.25)])
-def test_thresholds_are_rounded_to_half_with_the_maps_a3(value, rounded):
+def test_thresholds_are_rounded_to_half_with_the_maps(value, rounded):
     alone = torch.ones(1, 1, dtype=torch.bool), torch.ones(1)
     assert Overlaps(*alone, half_precision=True).threshold(value) == pytest.approx(rounded, abs=5e-7)
     assert Overlaps(*alone, half_precision=False).threshold(value) == value
@@ -298,7 +298,7 @@ def test_a_proposal_has_the_class_of_its_best_pseudo_ground_truth_or_each_class_
 
 @pytest.mark.parametrize("half", [True, False], ids=["half", "single"])
 @pytest.mark.parametrize("share", [0.3, 0.9, 1.0])
-def test_proposals_that_contain_most_are_those_of_the_plain_definition_a6(masks_of, half, share):
+def test_proposals_that_contain_most_are_those_of_the_plain_definition(masks_of, half, share):
     for seed in range(8):
         masks = masks_of(np.random.default_rng(seed), 20)
         masks[3] = True

@@ -116,7 +116,7 @@ def test_exact_boxes_are_those_of_the_masks_and_of_the_mirrored_masks(official):
     np.testing.assert_array_equal(found.flip(settings).crops, found.crops[:, :, ::-1])
 
 
-def test_official_boxes_lose_a_pixel_at_the_right_and_bottom_border_and_mirror_one_too_far_left_a2(official):
+def test_official_boxes_lose_a_pixel_at_the_right_and_bottom_border_and_mirror_one_too_far_left(official):
     settings = official().train.inputs
     found = RegionInputs.of(regions(), crop_size=7, settings=settings)
     np.testing.assert_array_equal(found.boxes, [[12, 2, 19, 9], [3, 0, 9, 5]])
@@ -124,12 +124,12 @@ def test_official_boxes_lose_a_pixel_at_the_right_and_bottom_border_and_mirror_o
 
 
 @pytest.mark.parametrize(("size", "side", "expected"), [((375, 500), 480, (360, 480)), ((500, 333), 64, (64, 43))])
-def test_the_longer_side_is_scaled_a9(official, size, side, expected):
+def test_the_longer_side_is_scaled(official, size, side, expected):
     rgb = np.zeros((*size, 3), np.uint8)
     assert scaled_image(rgb, side, flip=False, settings=official().train.inputs).shape == (1, 3, *expected)
 
 
-def test_official_resize_cuts_to_whole_grey_values_a9(official):
+def test_official_resize_cuts_to_whole_grey_values(official):
     rgb = np.tile(np.array([[0, 99]], np.uint8)[:, :, None], (1, 1, 3))
     row = scaled_image(rgb, 4, flip=False, settings=official().train.inputs)[0, 0, 0]
     grey = (row * 0.229 + 0.485) * 255
@@ -169,7 +169,7 @@ def test_features_of_one_pixel_and_no_boxes_are_cut_too():
     assert none.shape == (0, 2, 7, 7)
 
 
-def test_the_official_network_has_250_4_million_parameters_a5(official):
+def test_the_official_network_has_250_4_million_parameters(official):
     resnet = {"name": "resnet50.tv_in1k", "stage": 3, "weights": "timm", "frozen_stages": 2}
     settings = official(train={"backbone": resnet, "network": {"fc_widths": [4096, 4096]}}).train
     with torch.device("meta"):

@@ -78,7 +78,7 @@ def same_samples(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_every_entry_comes_once_an_epoch_in_another_order_each_time_a8(task_of, official):
+def test_every_entry_comes_once_an_epoch_in_another_order_each_time(task_of, official):
     task = task_of(official())
     epochs = [[task.entry(8 * epoch + place) for place in range(8)] for epoch in range(3)]
     usable = [(i, flip) for i in (0, 1, 3, 5) for flip in (False, True)]
@@ -297,7 +297,7 @@ def predictor(train, official, toy):
     return Predictor(network, trained=trained, settings=settings.predict)
 
 
-def test_a_score_is_the_mean_of_scales_mirror_images_and_branches_of_class_times_integrity_a10(predictor, toy):
+def test_a_score_is_the_mean_of_scales_mirror_images_and_branches_of_class_times_integrity(predictor, toy):
     inputs, expected = predictor.trained.inputs, []
     for side in (48, 64):
         for rgb, masks in ((toy.rgb[0], toy.masks[0]), (toy.rgb[0][:, ::-1], toy.masks[0][:, :, ::-1])):

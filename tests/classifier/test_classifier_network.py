@@ -52,7 +52,7 @@ def test_cam_scores_are_means_of_the_maps():
 
 
 def test_peak_attention_zeroes_what_is_below_alpha_times_the_channels_maximum():
-    """BESTIE, section 3.2: relu, then 0 below alpha of the maximum of each channel and image."""
+    """BESTIE, section 3.3: relu, then 0 below alpha of the maximum of each channel and image."""
     features = torch.tensor(
         [
             [[[10.0, 7.0], [6.9, -3.0]], [[-1.0, -2.0], [-3.0, -4.0]]],

@@ -106,7 +106,7 @@ def test_frozen_stages_and_norms_stay_so_in_training(norm, norms_in_training, im
 
 
 def test_resnet50_has_the_trainable_tensors_of_the_official_cim():
-    """96 trainable and 33 frozen tensors (facts A5)."""
+    """96 trainable and 33 frozen tensors, as counted in the official code."""
     backbone = build_backbone(settings(name="resnet50"))
     assert sum(p.requires_grad for p in backbone.parameters()) == 96
     assert sum(not p.requires_grad for p in backbone.parameters()) == 33

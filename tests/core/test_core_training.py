@@ -253,7 +253,7 @@ def test_mean_over_accumulated_passes_equals_one_large_batch(tmp_path):
 
 
 def test_sum_over_accumulated_passes_equals_the_mean_at_a_larger_rate(tmp_path):
-    """CIM's official code sums the gradients of four images (facts of the optimisation, A8)."""
+    """CIM's official code sums the gradients of four images (one optimizer step per four)."""
     summed = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="sum", learning_rate=0.01, weight_decay=0.0)
     mean = fit(tmp_path, Lines(12, 4), accumulate=4, reduction="mean", learning_rate=0.04, weight_decay=0.0)
     assert all(torch.allclose(summed[name], mean[name], atol=1e-6) for name in summed)

@@ -47,7 +47,7 @@ def test_rate_of_an_update(changes, step, factor):
 
 
 def test_official_cim_schedule_warms_up_500_updates_from_a_third_and_drops_at_30000():
-    """Facts of the official code, A8."""
+    """Numbers of the official code: 500 updates from 1/3, a drop at 30000."""
     official = settings(steps=45000, warmup_steps=500, warmup_factor=1 / 3, schedule={**STEP, "drops": [30000]})
     assert [lr_factor(t, official) for t in (0, 250, 500, 29999, 30000)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.1])
 

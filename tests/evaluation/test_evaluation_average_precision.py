@@ -1,4 +1,4 @@
-"""Average precision by hand, by a plain loop, and by pycocotools; metrics.md section 1."""
+"""Average precision by hand, by a plain loop, and by pycocotools; docs/metrics.md."""
 
 import itertools
 from dataclasses import dataclass, field

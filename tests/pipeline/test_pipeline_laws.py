@@ -1,4 +1,4 @@
-"""The laws of the design, proved on the graph and on the sources."""
+"""The laws of CONTRIBUTING.md, proved on the graph and on the sources."""
 
 import ast
 import re
