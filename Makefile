@@ -1,7 +1,7 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
 # make test    set up, run all tests
-# make check   set up, run what CI runs beside the tests: format, lint, import contracts
-# make format  set up, format Python and Snakemake files, write what docs and config say of the settings
+# make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
+# make format  set up, format Python and Snakemake files, write what is made of code and constraints
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
@@ -22,12 +22,15 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check $(SMK_FILES)
 	$(BIN)/lint-imports
+	$(BIN)/python envs/lint_rules.py
+	$(BIN)/python envs/write_conda.py --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt $(SMK_FILES)
 	$(BIN)/python -m stages.project.document_settings
+	$(BIN)/python envs/write_conda.py
 
 $(INSTALLED): constraints.txt requirements.txt
 	$(PYTHON) envs/check_machine.py

@@ -20,7 +20,9 @@ from stages.project import graph, semantic_sources
 from stages.project.methods import METHODS
 from stages.project.packing import pack_settings
 from stages.project.project import ConfigError, load_project
+from stages.project.resources import memory, minutes
 from stages.core.workflow.digest import code_digest
+from stages.core.workflow.environment import environment
 
 
 configfile: str(Path(workflow.basedir) / "config.yaml")
@@ -35,13 +37,13 @@ DATASET = project.dataset
 GPUS = 0 if project.device == "cpu" else project.gpus
 # A training step is one process, or one process per GPU.
 LAUNCH = (
-    f"torchrun --standalone --nproc-per-node={GPUS} -m" if GPUS > 1 else "python -m"
+    f"torchrun --standalone --nproc-per-node={GPUS} -m --" if GPUS > 1 else "python -m"
 )
 
-# Jobs find this environment's Python and the stages, whatever folder --directory names and whoever starts them.
-shell.prefix(
-    f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={workflow.basedir} PYTHONUNBUFFERED=1; "
-)
+# Jobs find the stages, whatever folder --directory names, and this environment's Python, whoever starts them; or that
+# of envs/tagmask.yaml where Snakemake is told to make it.
+OWN_PYTHON = not workflow.deployment_settings.deployment_method
+shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
 
 
 scattergather:
@@ -144,18 +146,25 @@ rule explain_settings:
         files=workflow.overwrite_configfiles,
     output:
         "results/{dataset}/{run}/settings.yaml",
+    log:
+        "results/{dataset}/logs/{run}/explain_settings.log",
     wildcard_constraints:
         run=one_of(project.runs),
     localrule: True
+    conda:
+        "envs/tagmask.yaml"
     params:
         config=[
             f"{key}={json.dumps(value)}"
             for key, value in workflow.config_settings.config.items()
         ],
     shell:
-        "python -m stages.project.explain_settings --run {wildcards.run} --configfile {input.files:q}"
-        " --config {params.config:q} | tee {output:q}"
+        "python -m stages.project.explain_settings --run {wildcards.run:q} --configfile {input.files:q}"
+        " --config {params.config:q} 2> {log:q} | tee {output:q}"
 
 
 onsuccess:
-    shell(f"python -m stages.inspection.summarise --results results/{DATASET}")
+    shell(
+        "python -m stages.inspection.summarise --results {folder:q}",
+        folder=f"results/{DATASET}",
+    )

@@ -48,18 +48,20 @@ rule transfer_semantics:
         "results/{dataset}/benchmarks/{run}/transfer_semantics.{split}.tsv"
     wildcard_constraints:
         run=one_of(sorted(set(trained_here("bestie")) - set(iterating()))),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].bestie.transfer.canonical(),
         code=code_digest("stages.bestie.transfer_semantics"),
     shell:
-        "python -m stages.bestie.transfer_semantics --images {input.images} --semantics {input.semantics}"
-        " --cues {input.cues} --output {output} --run {wildcards.run} --settings {params.settings:q} --log {log}"
+        "python -m stages.bestie.transfer_semantics --images {input.images:q} --semantics {input.semantics:q}"
+        " --cues {input.cues:q} --output {output:q} --run {wildcards.run:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule iterate_instances:
@@ -75,19 +77,21 @@ rule iterate_instances:
         "results/{dataset}/benchmarks/{run}/iterate_instances.{split}.tsv"
     wildcard_constraints:
         run=one_of(iterating()),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].bestie.iteration.canonical(),
         code=code_digest("stages.bestie.iterate_instances"),
     shell:
-        "python -m stages.bestie.iterate_instances --images {input.images} --semantics {input.semantics}"
-        " --instances {input.instances} --output {output} --run {wildcards.run} --settings {params.settings:q}"
-        " --log {log}"
+        "python -m stages.bestie.iterate_instances --images {input.images:q} --semantics {input.semantics:q}"
+        " --instances {input.instances:q} --output {output:q} --run {wildcards.run:q} --settings {params.settings:q}"
+        " --log {log:q}"
 
 
 rule train_bestie:
@@ -106,20 +110,22 @@ rule train_bestie:
         "results/{dataset}/benchmarks/{run}/train_bestie.tsv"
     wildcard_constraints:
         run=one_of(trained_here("bestie")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=GPUS,
-        mem_mb=24000,
-        runtime=2880,
+        mem_mb=memory(24000),
+        runtime=minutes(2880),
     params:
         settings=lambda wildcards: project.runs[wildcards.run].bestie.train.canonical(),
         code=code_digest("stages.bestie.train_bestie"),
     shell:
         LAUNCH
-        + " stages.bestie.train_bestie --images {input.images} --pseudo-instances {input.pseudo_instances}"
-        " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
-        " --output-curves {output.curves} --output-plot {output.plot} --output-snapshots {output.snapshots}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        + " stages.bestie.train_bestie --images {input.images:q} --pseudo-instances {input.pseudo_instances:q}"
+        " --backbone-weights {input.backbone_weights:q} --output-weights {output.weights:q}"
+        " --output-curves {output.curves:q} --output-plot {output.plot:q} --output-snapshots {output.snapshots:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
 # Made to be looked at: nothing is learnt from it.
@@ -137,20 +143,22 @@ rule refine_labels:
         "results/{dataset}/benchmarks/{run}/refine_labels.{split}.tsv"
     wildcard_constraints:
         run=one_of(refining()),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].bestie.refined_maps.canonical(),
         code=code_digest("stages.bestie.refine_labels"),
     shell:
-        "python -m stages.bestie.refine_labels --images {input.images} --pseudo-instances {input.pseudo_instances}"
-        " --weights {input.weights} --snapshots {input.snapshots} --output {output}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        "python -m stages.bestie.refine_labels --images {input.images:q} --pseudo-instances {input.pseudo_instances:q}"
+        " --weights {input.weights:q} --snapshots {input.snapshots:q} --output {output:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
 rule predict_bestie:
@@ -168,17 +176,19 @@ rule predict_bestie:
         "results/{dataset}/benchmarks/{run}/predict_bestie.{split}.tsv"
     wildcard_constraints:
         run=one_of(predicted_here("bestie")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].bestie.predict.canonical(),
         code=code_digest("stages.bestie.predict_bestie"),
     shell:
-        "python -m stages.bestie.predict_bestie --images {input.images} --weights {input.weights}"
-        " --output {output.instances} --output-maps {output.maps} --run {wildcards.run}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        "python -m stages.bestie.predict_bestie --images {input.images:q} --weights {input.weights:q}"
+        " --output {output.instances:q} --output-maps {output.maps:q} --run {wildcards.run:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

@@ -37,16 +37,18 @@ rule label_clusters:
         "results/{dataset}/benchmarks/{run}/label_clusters.{split}.tsv"
     wildcard_constraints:
         run=one_of(trained_here("cim")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.runs[wildcards.run].cim.agpl.canonical(),
         code=code_digest("stages.cim.label_clusters"),
     shell:
-        "python -m stages.cim.label_clusters --images {input.images} --proposals {input.proposals}"
-        " --cues {input.cues} --output {output} --settings {params.settings:q} --log {log}"
+        "python -m stages.cim.label_clusters --images {input.images:q} --proposals {input.proposals:q}"
+        " --cues {input.cues:q} --output {output:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule train_cim:
@@ -65,20 +67,22 @@ rule train_cim:
         "results/{dataset}/benchmarks/{run}/train_cim.tsv"
     wildcard_constraints:
         run=one_of(trained_here("cim")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=GPUS,
-        mem_mb=24000,
-        runtime=2880,
+        mem_mb=memory(24000),
+        runtime=minutes(2880),
     params:
         settings=lambda wildcards: project.runs[wildcards.run].cim.train.canonical(),
         code=code_digest("stages.cim.train_cim"),
     shell:
         LAUNCH
-        + " stages.cim.train_cim --images {input.images} --proposals {input.proposals}"
-        " --cluster-labels {input.cluster_labels} --backbone-weights {input.backbone_weights}"
-        " --output-weights {output.weights} --output-curves {output.curves} --output-plot {output.plot}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        + " stages.cim.train_cim --images {input.images:q} --proposals {input.proposals:q}"
+        " --cluster-labels {input.cluster_labels:q} --backbone-weights {input.backbone_weights:q}"
+        " --output-weights {output.weights:q} --output-curves {output.curves:q} --output-plot {output.plot:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
 rule predict_cim:
@@ -96,15 +100,17 @@ rule predict_cim:
         "results/{dataset}/benchmarks/{run}/predict_cim.{split}.tsv"
     wildcard_constraints:
         run=one_of(predicted_here("cim")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=12000,
-        runtime=1440,
+        mem_mb=memory(12000),
+        runtime=minutes(30, per_1000_images=120),
     params:
         settings=lambda wildcards: project.runs[wildcards.run].cim.predict.canonical(),
         code=code_digest("stages.cim.predict_cim"),
     shell:
-        "python -m stages.cim.predict_cim --images {input.images} --proposals {input.proposals} --weights {input.weights}"
-        " --output {output} --run {wildcards.run}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        "python -m stages.cim.predict_cim --images {input.images:q} --proposals {input.proposals:q} --weights {input.weights:q}"
+        " --output {output:q} --run {wildcards.run:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

@@ -53,11 +53,13 @@ rule train_classifier:
         "results/{dataset}/logs/train_classifier.{classifier}.log",
     benchmark:
         "results/{dataset}/benchmarks/train_classifier.{classifier}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=GPUS,
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=memory(16000),
+        runtime=minutes(1440),
     params:
         settings=lambda wildcards: project.classifier[
             wildcards.classifier
@@ -65,9 +67,9 @@ rule train_classifier:
         code=code_digest("stages.classifier.train_classifier"),
     shell:
         LAUNCH
-        + " stages.classifier.train_classifier --images {input.images} --output-weights {output.weights}"
-        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
-        f" --device {project.device} --log {{log}}"
+        + " stages.classifier.train_classifier --images {input.images:q} --output-weights {output.weights:q}"
+        " --output-curves {output.curves:q} --output-plot {output.plot:q} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log:q}}"
 
 
 rule find_cues:
@@ -82,19 +84,21 @@ rule find_cues:
         "results/{dataset}/benchmarks/find_cues.{split}.{classifier}.tsv"
     wildcard_constraints:
         classifier=r"(?!points\.)[\w-]+",
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=lambda wildcards: project.classifier[
             wildcards.classifier
         ].cues.canonical(),
         code=code_digest("stages.classifier.find_cues"),
     shell:
-        "python -m stages.classifier.find_cues --images {input.images} --weights {input.weights} --output {output}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        "python -m stages.classifier.find_cues --images {input.images:q} --weights {input.weights:q} --output {output:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
 # Point supervision: the run's metrics say so (law 1).
@@ -108,12 +112,14 @@ rule take_points:
         "results/{dataset}/logs/take_points.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/take_points.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=5),
     params:
         code=code_digest("stages.classifier.take_points"),
     shell:
-        "python -m stages.classifier.take_points --images {input.images} --points {input.points} --output {output}"
-        " --log {log}"
+        "python -m stages.classifier.take_points --images {input.images:q} --points {input.points:q} --output {output:q}"
+        " --log {log:q}"

@@ -37,17 +37,19 @@ rule evaluate_instances:
         "results/{dataset}/logs/{run}/evaluate_instances.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/evaluate_instances.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=memory(8000, per_image=0.05),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.evaluation.masks.canonical(),
         code=code_digest("stages.evaluation.evaluate_instances"),
     shell:
-        "python -m stages.evaluation.evaluate_instances --instances {input.instances} --images {input.images}"
-        " --ground-truth {input.ground_truth} --output-metrics {output.metrics} --output-plot {output.plot}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.evaluation.evaluate_instances --instances {input.instances:q} --images {input.images:q}"
+        " --ground-truth {input.ground_truth:q} --output-metrics {output.metrics:q} --output-plot {output.plot:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 rule report_proposals:
@@ -60,16 +62,18 @@ rule report_proposals:
         "results/{dataset}/logs/report_proposals.{split}.{source}.log",
     benchmark:
         "results/{dataset}/benchmarks/report_proposals.{split}.{source}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         settings=lambda wildcards: project.evaluation.proposals.canonical(),
         code=code_digest("stages.evaluation.report_proposals"),
     shell:
-        "python -m stages.evaluation.report_proposals --proposals {input.proposals}"
-        " --ground-truth {input.ground_truth} --output {output} --settings {params.settings:q} --log {log}"
+        "python -m stages.evaluation.report_proposals --proposals {input.proposals:q}"
+        " --ground-truth {input.ground_truth:q} --output {output:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule report_cues:
@@ -83,15 +87,17 @@ rule report_cues:
         "results/{dataset}/logs/report_cues.{split}.{classifier}.log",
     benchmark:
         "results/{dataset}/benchmarks/report_cues.{split}.{classifier}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=5),
     params:
         code=code_digest("stages.evaluation.report_cues"),
     shell:
-        "python -m stages.evaluation.report_cues --images {input.images} --cues {input.cues}"
-        " --ground-truth {input.ground_truth} --output {output} --log {log}"
+        "python -m stages.evaluation.report_cues --images {input.images:q} --cues {input.cues:q}"
+        " --ground-truth {input.ground_truth:q} --output {output:q} --log {log:q}"
 
 
 rule report_semantics:
@@ -104,15 +110,17 @@ rule report_semantics:
         "results/{dataset}/logs/report_semantics.{split}.{source}.log",
     benchmark:
         "results/{dataset}/benchmarks/report_semantics.{split}.{source}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         code=code_digest("stages.evaluation.report_semantics"),
     shell:
-        "python -m stages.evaluation.report_semantics --maps {input.maps} --ground-truth {input.ground_truth}"
-        " --output {output} --log {log}"
+        "python -m stages.evaluation.report_semantics --maps {input.maps:q} --ground-truth {input.ground_truth:q}"
+        " --output {output:q} --log {log:q}"
 
 
 # The same for the labels that a source's network is trained on.
@@ -141,17 +149,19 @@ rule report_cluster_labels:
         "results/{dataset}/benchmarks/{run}/report_cluster_labels.{split}.tsv"
     wildcard_constraints:
         run=one_of(graph.reported_by(project, "cluster_labels")[0]),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         settings=lambda wildcards: project.evaluation.cluster_labels.canonical(),
         code=code_digest("stages.evaluation.report_cluster_labels"),
     shell:
-        "python -m stages.evaluation.report_cluster_labels --cluster-labels {input.cluster_labels}"
-        " --proposals {input.proposals} --ground-truth {input.ground_truth} --output {output}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.evaluation.report_cluster_labels --cluster-labels {input.cluster_labels:q}"
+        " --proposals {input.proposals:q} --ground-truth {input.ground_truth:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 # Masks that a run is trained on, whoever made them: components, pseudo masks, refined labels.
@@ -169,16 +179,18 @@ rule report_masks:
     wildcard_constraints:
         run=one_of(graph.reported_by(project, "masks")[0]),
         labels=one_of(graph.reported_by(project, "masks")[1]),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         settings=lambda wildcards: project.evaluation.pseudo_masks.canonical(),
         code=code_digest("stages.evaluation.report_masks"),
     shell:
-        "python -m stages.evaluation.report_masks --labels {input.labels} --ground-truth {input.ground_truth}"
-        " --output {output.report} --output-plot {output.plot} --settings {params.settings:q} --log {log}"
+        "python -m stages.evaluation.report_masks --labels {input.labels:q} --ground-truth {input.ground_truth:q}"
+        " --output {output.report:q} --output-plot {output.plot:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule compare_runs:
@@ -196,14 +208,16 @@ rule compare_runs:
         json="results/{dataset}/comparison.json",
     log:
         "results/{dataset}/logs/compare_runs.log",
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         settings=project.comparison().canonical(),
         code=code_digest("stages.evaluation.compare_runs"),
     shell:
-        "python -m stages.evaluation.compare_runs --metrics {input.metrics}"
-        " --benchmarks results/{wildcards.dataset}/benchmarks --output-markdown {output.markdown}"
-        " --output-html {output.html} --output-json {output.json} --settings {params.settings:q} --log {log}"
+        "python -m stages.evaluation.compare_runs --metrics {input.metrics:q}"
+        " --benchmarks results/{wildcards.dataset:q}/benchmarks --output-markdown {output.markdown:q}"
+        " --output-html {output.html:q} --output-json {output.json:q} --settings {params.settings:q} --log {log:q}"

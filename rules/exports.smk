@@ -75,16 +75,18 @@ rule export_coco:
         "results/{dataset}/logs/{run}/export_coco.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_coco.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.exports.coco_of("predictions").canonical(),
         code=code_digest("stages.exports.export_coco"),
     shell:
-        "python -m stages.exports.export_coco --images {input.images} --instances {input.instances} --output {output}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.exports.export_coco --images {input.images:q} --instances {input.instances:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 use rule export_coco as export_pseudo_coco with:
@@ -115,16 +117,18 @@ rule export_results:
         "results/{dataset}/logs/{run}/export_results.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_results.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.exports.results.canonical(),
         code=code_digest("stages.exports.export_results"),
     shell:
-        "python -m stages.exports.export_results --images {input.images} --instances {input.instances}"
-        " --output {output} --settings {params.settings:q} --log {log}"
+        "python -m stages.exports.export_results --images {input.images:q} --instances {input.instances:q}"
+        " --output {output:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule export_voc:
@@ -137,16 +141,18 @@ rule export_voc:
         "results/{dataset}/logs/{run}/export_voc.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_voc.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.exports.predictions.canonical(),
         code=code_digest("stages.exports.export_voc"),
     shell:
-        "python -m stages.exports.export_voc --images {input.images} --instances {input.instances} --output {output}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.exports.export_voc --images {input.images:q} --instances {input.instances:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 use rule export_voc as export_pseudo_voc with:
@@ -177,16 +183,18 @@ rule export_ids:
         "results/{dataset}/logs/{run}/export_ids.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_ids.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.exports.predictions.canonical(),
         code=code_digest("stages.exports.export_ids"),
     shell:
-        "python -m stages.exports.export_ids --images {input.images} --instances {input.instances} --output {output}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.exports.export_ids --images {input.images:q} --instances {input.instances:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 rule export_overlays:
@@ -199,18 +207,20 @@ rule export_overlays:
         "results/{dataset}/logs/{run}/export_overlays.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_overlays.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.exports.overlays_of(
             "predictions"
         ).canonical(),
         code=code_digest("stages.exports.export_overlays"),
     shell:
-        "python -m stages.exports.export_overlays --images {input.images} --instances {input.instances}"
-        " --output {output} --settings {params.settings:q} --log {log}"
+        "python -m stages.exports.export_overlays --images {input.images:q} --instances {input.instances:q}"
+        " --output {output:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule pack_model:
@@ -233,15 +243,17 @@ rule pack_model:
         "results/{dataset}/benchmarks/{run}/pack_model.tsv"
     wildcard_constraints:
         run=one_of(project.packed),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         settings=packing,
         code=code_digest("stages.exports.pack_model"),
     shell:
-        "python -m stages.exports.pack_model --weights {input.weights} --images {input.images}"
-        " --proposals {input.proposals} --metrics {input.metrics} --output-weights {output.weights}"
-        " --output-card {output.card} --output-metrics {output.metrics} --output-segment {output.segment}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.exports.pack_model --weights {input.weights:q} --images {input.images:q}"
+        " --proposals {input.proposals:q} --metrics {input.metrics:q} --output-weights {output.weights:q}"
+        " --output-card {output.card:q} --output-metrics {output.metrics:q} --output-segment {output.segment:q}"
+        " --settings {params.settings:q} --log {log:q}"

@@ -20,17 +20,19 @@ rule list_images:
         "results/{dataset}/logs/list_images.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/list_images.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(4000),
+        runtime=minutes(240),
     params:
         settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
         code=code_digest("stages.images.list_images"),
     shell:
-        "python -m stages.images.list_images --split {wildcards.split} --threads {threads} --output-images {output.images}"
-        " --output-ground-truth {output.ground_truth} --output-points {output.points}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.images.list_images --split {wildcards.split:q} --threads {threads} --output-images {output.images:q}"
+        " --output-ground-truth {output.ground_truth:q} --output-points {output.points:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 # The annotated instances as semantic maps. Only a source of maps of kind oracle reads them, and only as such (law 1).
@@ -43,11 +45,13 @@ rule annotate_semantics:
         "results/{dataset}/logs/annotate_semantics.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/annotate_semantics.{split}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         code=code_digest("stages.images.annotate_semantics"),
     shell:
-        "python -m stages.images.annotate_semantics --ground-truth {input.ground_truth} --output {output} --log {log}"
+        "python -m stages.images.annotate_semantics --ground-truth {input.ground_truth:q} --output {output:q} --log {log:q}"

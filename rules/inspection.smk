@@ -39,14 +39,16 @@ rule build_gallery:
         "results/{dataset}/benchmarks/{run}/build_gallery.tsv"
     wildcard_constraints:
         run=one_of(runs_to_show()),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=5),
     params:
         settings=lambda wildcards: project.inspection.canonical(),
         code=code_digest("stages.inspection.build_gallery"),
     shell:
-        "python -m stages.inspection.build_gallery --images {input.images} --artifacts {input.artifacts}"
-        " --ground-truth {input.ground_truth} --metrics {input.metrics} --output {output}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.inspection.build_gallery --images {input.images:q} --artifacts {input.artifacts:q}"
+        " --ground-truth {input.ground_truth:q} --metrics {input.metrics:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q}"

@@ -24,18 +24,20 @@ rule make_pseudo_masks:
         "results/{dataset}/benchmarks/{run}/make_pseudo_masks.{split}.tsv"
     wildcard_constraints:
         run=one_of(project.retrained_here("mask_rcnn")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=5),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].mask_rcnn.pseudo_masks.canonical(),
         code=code_digest("stages.mask_rcnn.make_pseudo_masks"),
     shell:
-        "python -m stages.mask_rcnn.make_pseudo_masks --images {input.images} --instances {input.instances}"
-        " --output {output} --settings {params.settings:q} --log {log}"
+        "python -m stages.mask_rcnn.make_pseudo_masks --images {input.images:q} --instances {input.instances:q}"
+        " --output {output:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule train_mask_rcnn:
@@ -53,11 +55,13 @@ rule train_mask_rcnn:
         "results/{dataset}/benchmarks/{run}/train_mask_rcnn.tsv"
     wildcard_constraints:
         run=one_of(project.retrained_here("mask_rcnn")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=GPUS,
-        mem_mb=24000,
-        runtime=2880,
+        mem_mb=memory(24000),
+        runtime=minutes(2880),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
@@ -65,10 +69,10 @@ rule train_mask_rcnn:
         code=code_digest("stages.mask_rcnn.train_mask_rcnn"),
     shell:
         LAUNCH
-        + " stages.mask_rcnn.train_mask_rcnn --images {input.images} --pseudo-masks {input.pseudo_masks}"
-        " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
-        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
-        f" --device {project.device} --log {{log}}"
+        + " stages.mask_rcnn.train_mask_rcnn --images {input.images:q} --pseudo-masks {input.pseudo_masks:q}"
+        " --backbone-weights {input.backbone_weights:q} --output-weights {output.weights:q}"
+        " --output-curves {output.curves:q} --output-plot {output.plot:q} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log:q}}"
 
 
 rule predict_mask_rcnn:
@@ -86,17 +90,19 @@ rule predict_mask_rcnn:
         "results/{dataset}/benchmarks/{run}/predict_mask_rcnn.{split}.tsv"
     wildcard_constraints:
         run=one_of(project.retrained("mask_rcnn")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=lambda wildcards: project.runs[
             wildcards.run
         ].mask_rcnn.predict.canonical(),
         code=code_digest("stages.mask_rcnn.predict_mask_rcnn"),
     shell:
-        "python -m stages.mask_rcnn.predict_mask_rcnn --images {input.images} --weights {input.weights} --output {output}"
-        " --run {wildcards.run}/mask_rcnn"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        "python -m stages.mask_rcnn.predict_mask_rcnn --images {input.images:q} --weights {input.weights:q} --output {output:q}"
+        " --run {wildcards.run:q}/mask_rcnn"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

@@ -25,13 +25,15 @@ rule retrieve_prm:
         "results/{dataset}/benchmarks/{run}/retrieve_prm.{split}.tsv"
     wildcard_constraints:
         run=one_of(predicted_here("prm")),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: project.runs[wildcards.run].prm.canonical(),
         code=code_digest("stages.prm.retrieve_prm"),
     shell:
-        "python -m stages.prm.retrieve_prm --images {input.images} --proposals {input.proposals} --cues {input.cues}"
-        " --output {output} --run {wildcards.run} --settings {params.settings:q} --log {log}"
+        "python -m stages.prm.retrieve_prm --images {input.images:q} --proposals {input.proposals:q} --cues {input.cues:q}"
+        " --output {output:q} --run {wildcards.run:q} --settings {params.settings:q} --log {log:q}"

@@ -54,16 +54,18 @@ rule generate_proposals:
         "results/{dataset}/benchmarks/generate_proposals.{split}.{source}.{scatteritem}.tsv"
     wildcard_constraints:
         source=sources_of_kind("heg"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=720,
+        mem_mb=memory(3000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=source_settings,
         code=code_digest("stages.proposals.generate_proposals"),
     shell:
-        "python -m stages.proposals.generate_proposals --images {input.images} --shard {wildcards.scatteritem} --output {output}"
-        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+        "python -m stages.proposals.generate_proposals --images {input.images:q} --shard {wildcards.scatteritem:q} --output {output:q}"
+        " --source {wildcards.source:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule import_proposals:
@@ -77,16 +79,18 @@ rule import_proposals:
         "results/{dataset}/benchmarks/import_proposals.{split}.{source}.{scatteritem}.tsv"
     wildcard_constraints:
         source=sources_of_kind("mat", "coco_json"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=720,
+        mem_mb=memory(3000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=source_settings,
         code=code_digest("stages.proposals.import_proposals"),
     shell:
-        "python -m stages.proposals.import_proposals --images {input.images} --shard {wildcards.scatteritem} --output {output}"
-        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+        "python -m stages.proposals.import_proposals --images {input.images:q} --shard {wildcards.scatteritem:q} --output {output:q}"
+        " --source {wildcards.source:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule merge_proposals:
@@ -101,11 +105,13 @@ rule merge_proposals:
         "results/{dataset}/logs/merge_proposals.{split}.{source}.log",
     benchmark:
         "results/{dataset}/benchmarks/merge_proposals.{split}.{source}.tsv"
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=10),
     params:
         code=code_digest("stages.proposals.merge_proposals"),
     shell:
-        "python -m stages.proposals.merge_proposals --images {input.images} --shards {input.shards} --output {output} --log {log}"
+        "python -m stages.proposals.merge_proposals --images {input.images:q} --shards {input.shards:q} --output {output:q} --log {log:q}"

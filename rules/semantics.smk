@@ -68,18 +68,20 @@ rule label_pixels:
         "results/{dataset}/benchmarks/label_pixels.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("network"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=720,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=60),
     params:
         settings=lambda wildcards: semantic_sources.labelling(
             project, wildcards.source
         ).canonical(),
         code=code_digest("stages.semantics.label_pixels"),
     shell:
-        "python -m stages.semantics.label_pixels --images {input.images} --cues {input.cues} --output {output}"
-        " --source {wildcards.source} --settings {params.settings:q} --log {log}"
+        "python -m stages.semantics.label_pixels --images {input.images:q} --cues {input.cues:q} --output {output:q}"
+        " --source {wildcards.source:q} --settings {params.settings:q} --log {log:q}"
 
 
 # The same labels as maps of any split.
@@ -112,20 +114,22 @@ rule train_semantics:
         "results/{dataset}/benchmarks/train_semantics.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("network"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=GPUS,
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=memory(16000),
+        runtime=minutes(1440),
     params:
         settings=lambda wildcards: project.semantics[wildcards.source].train.canonical(),
         code=code_digest("stages.semantics.train_semantics"),
     shell:
         LAUNCH
-        + " stages.semantics.train_semantics --images {input.images} --labels {input.labels}"
-        " --backbone-weights {input.backbone_weights} --output-weights {output.weights}"
-        " --output-curves {output.curves} --output-plot {output.plot} --settings {params.settings:q}"
-        f" --device {project.device} --log {{log}}"
+        + " stages.semantics.train_semantics --images {input.images:q} --labels {input.labels:q}"
+        " --backbone-weights {input.backbone_weights:q} --output-weights {output.weights:q}"
+        " --output-curves {output.curves:q} --output-plot {output.plot:q} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log:q}}"
 
 
 rule predict_semantics:
@@ -140,20 +144,22 @@ rule predict_semantics:
         "results/{dataset}/benchmarks/predict_semantics.{split}.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("network"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=120),
     params:
         settings=lambda wildcards: semantic_sources.map_prediction(
             project, wildcards.source
         ).canonical(),
         code=code_digest("stages.semantics.predict_semantics"),
     shell:
-        "python -m stages.semantics.predict_semantics --images {input.images} --weights {input.weights} --output {output}"
-        " --source {wildcards.source}"
-        f" --settings {{params.settings:q}} --device {project.device} --log {{log}}"
+        "python -m stages.semantics.predict_semantics --images {input.images:q} --weights {input.weights:q} --output {output:q}"
+        " --source {wildcards.source:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
 rule import_semantics:
@@ -167,18 +173,20 @@ rule import_semantics:
         "results/{dataset}/benchmarks/import_semantics.{split}.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("png"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
     params:
         settings=lambda wildcards: semantic_sources.imported_maps(
             project, wildcards.source, wildcards.split
         ).canonical(),
         code=code_digest("stages.semantics.import_semantics"),
     shell:
-        "python -m stages.semantics.import_semantics --images {input.images} --output {output} --source {wildcards.source}"
-        " --settings {params.settings:q} --log {log}"
+        "python -m stages.semantics.import_semantics --images {input.images:q} --output {output:q} --source {wildcards.source:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 # Annotations, declared as such: the supervision of all that is made of these maps is "masks" (law 1).
@@ -194,12 +202,14 @@ rule take_annotations:
         "results/{dataset}/benchmarks/take_annotations.{split}.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("oracle"),
+    conda:
+        "../envs/tagmask.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=10),
     params:
         code=code_digest("stages.semantics.take_annotations"),
     shell:
-        "python -m stages.semantics.take_annotations --images {input.images} --annotations {input.annotations}"
-        " --output {output} --source {wildcards.source} --log {log}"
+        "python -m stages.semantics.take_annotations --images {input.images:q} --annotations {input.annotations:q}"
+        " --output {output:q} --source {wildcards.source:q} --log {log:q}"

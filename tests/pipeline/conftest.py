@@ -67,8 +67,9 @@ def graph_of(tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which the toy run is done; tests change it and put it back."""
-    folder = tmp_path_factory.mktemp("project")
+    """A copy of the project in which the toy run is done, at a path that shells dislike; tests change it and put it back."""
+    folder = tmp_path_factory.mktemp("project") / "it's a $HOME [x] {y} Größe"
+    folder.mkdir()
     for name in ("stages", "rules", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml"):
