@@ -35,9 +35,8 @@ def weighted_losses(
             factor=losses.first_branch if branch == 0 else 1.0,
         )  # fmt: skip
         if targets is None:
-            # Connected to the branch, so that its parameters have a gradient in every pass.
-            nothing = 0 * (classification.sum() + integrity.sum())
-            found = dict.fromkeys(weights, nothing)
+            # Not a number where a score is none, so that the training stops there.
+            found = dict.fromkeys(weights, 0 * (classification + integrity).detach().sum())
         else:
             found = refinement_losses(classification, integrity, targets, tags, floor=floor)
         terms |= {f"{name}_{branch + 1}": weight * found[name] for name, weight in weights.items()}

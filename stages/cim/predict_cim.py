@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stages.cim.decoding import by_rank, choose_instances
+from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.network import CimNetwork
-from stages.cim.samples import RegionInputs, check_size, scaled_image
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances

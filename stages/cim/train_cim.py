@@ -4,16 +4,16 @@ import contextlib
 import logging
 from pathlib import Path
 
-from stages.cim.data import CimTask
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimTrainingSettings
+from stages.cim.task import CimTask
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import build_backbone, starting_weights
-from stages.core.training.identity import training_identity
-from stages.core.training.loop import TrainingOutputs, train
+from stages.core.training.loop import TrainingOutputs
+from stages.core.training.run import run_training
 from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
@@ -48,27 +48,15 @@ def train_cim(
         task = CimTask(network, images=listing, proposals=candidates, labels=labels, settings=settings)
         log.info("training on %d of %d images", len(task.usable), len(listing))
         inputs = {"images": listing, "proposals": candidates} | ({} if labels is None else {"cluster_labels": labels})
-        fingerprints = {name: artifact.fingerprint for name, artifact in inputs.items()}
-        metadata = {
-            "step": "train_cim",
-            "settings": settings.model_dump(mode="json"),
-            "inputs": fingerprints,
-            "classes": listing.header["classes"],
-            "supervision": "image tags" if labels is None else labels.header["supervision"],
-        }
-        train(
+        run_training(
             task,
-            settings.training,
-            folder=output_weights.parent / "checkpoint",
-            identity=training_identity(
-                "stages.cim.train_cim",
-                settings,
-                inputs=fingerprints,
-                weights=starting_weights(settings.backbone, classifier=backbone_weights),
-            ),
-            seed=settings.seed,
+            settings,
+            module="stages.cim.train_cim",
+            inputs=inputs,
+            weights={"backbone": starting_weights(settings.backbone, classifier=backbone_weights)},
+            supervision="image tags" if labels is None else labels.header["supervision"],
+            outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
-            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
         )
 
 

@@ -4,13 +4,13 @@ import logging
 from pathlib import Path
 
 from stages.classifier.network import Classifier
-from stages.classifier.samples import ClassifierTask
 from stages.classifier.settings import ClassifierTrainingSettings
+from stages.classifier.task import ClassifierTask
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
-from stages.core.training.identity import training_identity
-from stages.core.training.loop import TrainingOutputs, train
+from stages.core.training.loop import TrainingOutputs
+from stages.core.training.run import run_training
 from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
@@ -40,27 +40,15 @@ def train_classifier(
         task = ClassifierTask(network, images=listing, settings=settings)
         seen = settings.batch * settings.training.accumulate * settings.training.steps
         log.info("training on %d images, %.1f times each", len(task.usable), seen / len(task.usable))
-        inputs = {"images": listing.fingerprint}
-        metadata = {
-            "step": "train_classifier",
-            "settings": settings.model_dump(mode="json"),
-            "inputs": inputs,
-            "classes": listing.header["classes"],
-            "supervision": "image tags",
-        }
-        train(
+        run_training(
             task,
-            settings.training,
-            folder=output_weights.parent / "checkpoint",
-            identity=training_identity(
-                "stages.classifier.train_classifier",
-                settings,
-                inputs=inputs,
-                weights=starting_weights(settings.backbone),
-            ),
-            seed=settings.seed,
+            settings,
+            module="stages.classifier.train_classifier",
+            inputs={"images": listing},
+            weights={"backbone": starting_weights(settings.backbone)},
+            supervision="image tags",
+            outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
-            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
         )
 
 

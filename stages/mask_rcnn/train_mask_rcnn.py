@@ -9,12 +9,12 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import starting_weights
-from stages.core.training.identity import training_identity
-from stages.core.training.loop import TrainingOutputs, train
+from stages.core.training.loop import TrainingOutputs
+from stages.core.training.run import run_training
 from stages.core.workflow import step
-from stages.mask_rcnn.data import MaskRcnnTask
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.settings import MaskRcnnTrainingSettings
+from stages.mask_rcnn.task import MaskRcnnTask
 
 log = logging.getLogger(__name__)
 
@@ -43,28 +43,16 @@ def train_mask_rcnn(
         network = MaskRcnn(settings, class_count=len(listing.header["classes"]), classifier=backbone_weights)
         task = MaskRcnnTask(network, images=listing, pseudo_masks=masks, settings=settings)
         log.info("training on %d of %d images", len(masks), len(listing))
-        fingerprints = {"images": listing.fingerprint, "pseudo_masks": masks.fingerprint}
-        metadata = {
-            "step": "train_mask_rcnn",
-            "settings": settings.model_dump(mode="json"),
-            "inputs": fingerprints,
-            "classes": listing.header["classes"],
-            "supervision": masks.header["supervision"],
-            "method": f"{masks.header['method']} + mask_rcnn",
-        }
-        train(
+        run_training(
             task,
-            settings.training,
-            folder=output_weights.parent / "checkpoint",
-            identity=training_identity(
-                "stages.mask_rcnn.train_mask_rcnn",
-                settings,
-                inputs=fingerprints,
-                weights=starting_weights(settings.backbone.plain, classifier=backbone_weights),
-            ),
-            seed=settings.seed,
+            settings,
+            module="stages.mask_rcnn.train_mask_rcnn",
+            inputs={"images": listing, "pseudo_masks": masks},
+            weights={"backbone": starting_weights(settings.backbone.plain, classifier=backbone_weights)},
+            supervision=masks.header["supervision"],
+            outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
-            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
+            method=f"{masks.header['method']} + mask_rcnn",
         )
 
 

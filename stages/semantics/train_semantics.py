@@ -7,13 +7,13 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
-from stages.core.training.identity import training_identity
-from stages.core.training.loop import TrainingOutputs, train
+from stages.core.training.loop import TrainingOutputs
+from stages.core.training.run import run_training
 from stages.core.workflow import step
-from stages.semantics.data import SegmentationTask
 from stages.semantics.maps import check_maps
 from stages.semantics.network import SegmentationNetwork
 from stages.semantics.settings import SegmentationTrainingSettings
+from stages.semantics.task import SegmentationTask
 
 log = logging.getLogger(__name__)
 
@@ -48,27 +48,15 @@ def train_semantics(
         task = SegmentationTask(network, images=listing, labels=maps, settings=settings)
         seen = settings.data.batch * settings.training.accumulate * settings.training.steps
         log.info("training on %d images, %.1f times each", len(task.usable), seen / len(task.usable))
-        inputs = {"images": listing.fingerprint, "labels": maps.fingerprint}
-        metadata = {
-            "step": "train_semantics",
-            "settings": settings.model_dump(mode="json"),
-            "inputs": inputs,
-            "classes": listing.header["classes"],
-            "supervision": maps.header["supervision"],
-        }
-        train(
+        run_training(
             task,
-            settings.training,
-            folder=output_weights.parent / "checkpoint",
-            identity=training_identity(
-                "stages.semantics.train_semantics",
-                settings,
-                inputs=inputs,
-                weights=starting_weights(settings.backbone, classifier=backbone_weights),
-            ),
-            seed=settings.seed,
+            settings,
+            module="stages.semantics.train_semantics",
+            inputs={"images": listing, "labels": maps},
+            weights={"backbone": starting_weights(settings.backbone, classifier=backbone_weights)},
+            supervision=maps.header["supervision"],
+            outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
-            outputs=TrainingOutputs(weights=output_weights, curves=output_curves, plot=output_plot, metadata=metadata),
         )
 
 

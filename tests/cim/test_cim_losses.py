@@ -206,7 +206,7 @@ def test_terms_are_named_and_those_of_weight_zero_left_out(official):
     assert without == {"bag", "cluster", *(f"{kind}_{k}" for kind in kinds[:2] for k in (1, 2, 3))}
 
 
-def test_a_branch_without_mined_instances_has_terms_of_zero_with_gradients(official):
+def test_a_branch_without_mined_instances_has_terms_of_zero(official):
     settings = official().train
     logits = torch.randn(8, 1, 3, requires_grad=True)
     refined = [(logits[2 + k].softmax(1), logits[5 + k].sigmoid()) for k in range(3)]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
+from stages.cim.inputs import RegionInputs, scaled_image
 from stages.cim.network import CimNetwork, MaskFuse
-from stages.cim.samples import RegionInputs, scaled_image
 from stages.core.networks import roi_align as roi_align_module
 from stages.core.networks.backbones import build_backbone
 from stages.ops.regions import Regions

@@ -8,11 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from stages.cim.data import CimTask, Memory
+from stages.cim.inputs import RegionInputs, scaled_image
 from stages.cim.label_clusters import label_clusters
 from stages.cim.network import CimNetwork
 from stages.cim.predict_cim import Predictor, load_network, predict_cim
-from stages.cim.samples import RegionInputs, scaled_image
+from stages.cim.task import CimTask, Memory
 from stages.cim.train_cim import train_cim
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import ImageRecord

@@ -8,9 +8,9 @@ import torch
 
 from stages.classifier.find_cues import find_cues, mean_responses, respond
 from stages.classifier.network import Response
-from stages.classifier.samples import ClassifierTask, augment
 from stages.classifier.settings import AugmentationSettings, ClassifierTrainingSettings, CuesSettings
 from stages.classifier.take_points import take_points
+from stages.classifier.task import ClassifierTask, augment
 from stages.classifier.train_classifier import train_classifier
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord

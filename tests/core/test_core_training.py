@@ -144,8 +144,9 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
     for path, content in ((weights, b"1"), (same, b"1"), (other, b"2")):
         path.write_bytes(content)
 
-    def identity(*, module="stages.core.workflow.step", changes=None, image="x", weights=weights):
-        return training_identity(module, settings(**(changes or {})), inputs={"images": image}, weights=weights)
+    def identity(*, module="stages.core.workflow.step", changes=None, image="x", weights=weights, part="backbone"):
+        files = {part: weights, "head": None}
+        return training_identity(module, settings(**(changes or {})), inputs={"images": image}, weights=files)
 
     assert identity() == identity(weights=same)  # by content, not by path
     changes = [
@@ -154,6 +155,7 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
         {"image": "y"},
         {"weights": other},
         {"weights": None},
+        {"part": "decoder"},
     ]
     assert len({identity(), *(identity(**change) for change in changes)}) == 1 + len(changes)
 

@@ -10,11 +10,11 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import read_metadata, read_weights, save_weights
-from stages.mask_rcnn.data import MaskRcnnTask
 from stages.mask_rcnn.make_pseudo_masks import make_pseudo_masks
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.predict_mask_rcnn import predict_mask_rcnn
 from stages.mask_rcnn.samples import scaled_target
+from stages.mask_rcnn.task import MaskRcnnTask
 from stages.mask_rcnn.train_mask_rcnn import train_mask_rcnn
 from tests.mask_rcnn.conftest import IMAGES, PREDICTED, SIZE, predictions
 

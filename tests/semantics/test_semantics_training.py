@@ -11,9 +11,9 @@ from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.weights import read_metadata, read_weights, save_weights
 from stages.ops.resize import nearest
-from stages.semantics.data import SegmentationTask, jittered, label_loss, sample
 from stages.semantics.network import SegmentationNetwork
 from stages.semantics.predict_semantics import load_network, mean_probabilities, predict_semantics, predicted_map
+from stages.semantics.task import SegmentationTask, jittered, label_loss, sample
 from stages.semantics.train_semantics import train_semantics
 from tests.semantics.conftest import CLASSES, image_record, maps_in, write
 

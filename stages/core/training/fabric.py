@@ -22,7 +22,7 @@ def make_fabric(device: str, settings: TrainingSettings) -> Fabric:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-        # Parts of a network may have no loss in a pass (no object mined), hence the search for unused parameters.
+        # Outputs that no loss uses are the loop's business; this copes with parameters that no output depends on.
         strategy = DDPStrategy(find_unused_parameters=True)
         fabric = Fabric(
             accelerator=chosen.type, devices=local, num_nodes=world // local, strategy=strategy, precision=precision

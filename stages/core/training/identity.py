@@ -1,4 +1,4 @@
-"""What a trained network depends on, as one digest: a checkpoint of anything else is not gone on from."""
+"""Fingerprint of everything that a training depends on: a killed training resumes only where it matches."""
 
 import hashlib
 import json
@@ -10,15 +10,18 @@ from stages.core.networks.weights import weights_digest
 from stages.core.workflow.digest import code_digest
 
 
-def training_identity(module: str, settings: Section, *, inputs: Mapping[str, str], weights: Path | None) -> str:
+def training_identity(
+    module: str, settings: Section, *, inputs: Mapping[str, str], weights: Mapping[str, Path | None]
+) -> str:
     """Digest of a step's code, its settings, its inputs' fingerprints by name, and the weights that it starts from.
 
-    `weights` is the file that the backbone starts from, taken by content; None where there is none.
+    `weights` are the files that parts of the network start from, by the part's name, taken by content; None where a
+    part starts from no file.
     """
     parts = {
         "code": code_digest(module),
         "settings": settings.canonical(),
         "inputs": dict(inputs),
-        "weights": None if weights is None else weights_digest(weights),
+        "weights": {part: None if path is None else weights_digest(path) for part, path in weights.items()},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -17,6 +17,7 @@ from stages.core.training.batches import made_ahead
 from stages.core.training.checkpoints import find_checkpoint, remove_checkpoint, save_checkpoint
 from stages.core.training.curves import Curves, plot_curves, write_curves
 from stages.core.training.fabric import make_fabric
+from stages.core.training.gradients import JoinedOutputs
 from stages.core.training.parameter_groups import make_optimizer, parameter_groups
 from stages.core.training.schedules import lr_factor, momentum_factor
 from stages.core.training.settings import TrainingSettings
@@ -47,7 +48,10 @@ class Task(Protocol):
         """
 
     def losses(self, batch: Any, generator: np.random.Generator) -> dict[str, Tensor]:
-        """Weighted scalar terms of the loss, at least one; their sum is what is minimised."""
+        """Weighted scalar terms of the loss, at least one; their sum is what is minimised.
+
+        Parts of the network on which no term depends get a gradient of zeros; see `JoinedOutputs`.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +108,7 @@ def train(
     try:
         loop.run()
     finally:
+        loop.joined.remove()
         task.network = network
     loop.load_average(network)
     if fabric.is_global_zero:
@@ -131,6 +136,7 @@ class _Loop:
         self.task, self.settings, self.fabric, self.snapshots = task, settings, fabric, snapshots
         self.folder, self.identity, self.seed = folder, identity, seed
         self.bare = task.network
+        self.joined = JoinedOutputs(self.bare)
         groups = parameter_groups(self.bare, settings)
         for group in groups:
             log.info(
@@ -191,7 +197,7 @@ class _Loop:
             torch.manual_seed(int(stream(self.seed, step, micro, TORCH).generate_state(1, np.uint64)[0]))
             with self.fabric.no_backward_sync(self.network, enabled=micro != own[-1]):
                 losses = self.task.losses(batch, np.random.default_rng(stream(self.seed, step, micro, LOSSES)))
-                self.fabric.backward(sum(losses.values()) * scale)
+                self.fabric.backward(self.joined.total(losses) * scale)
             terms.append({name: value.detach() for name, value in losses.items()})
         self._count(step, terms)
         if settings.clip_gradient_norm is not None:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.losses import Labels
 from stages.cim.mining import Overlaps
 from stages.cim.network import CimNetwork
 from stages.cim.objective import weighted_losses
-from stages.cim.samples import RegionInputs, check_size, scaled_image
 from stages.cim.settings import CimTrainingSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import ImageRecord
