@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 import torch
 
-from stages.bestie.components import Components, class_components, stacked
+from stages.bestie.components import Components, batched, class_components
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets
 from stages.bestie.settings import RefinementSettings
-from stages.bestie.targets import Points, Targets, center_map
+from stages.bestie.targets import Points, Targets, center_heatmap
 from tests.bestie import reference
 
 CROPS, SIDE, CLASSES, SIGMA = 4, 416, 20, 6.0
@@ -71,7 +71,7 @@ class Case:
         """As a trained network gives: Gaussians at the centers, offsets to them, both with some noise."""
         table = torch.tensor(rows)
         points = Points(table[:, 2:], table[:, 0], table[:, 1])
-        heatmap = center_map(points, size=torch.Size((CROPS, CLASSES, SIDE, SIDE)), sigma=SIGMA)
+        heatmap = center_heatmap(points, size=torch.Size((CROPS, CLASSES, SIDE, SIDE)), sigma=SIGMA)
         semantic = torch.zeros(CROPS, CLASSES + 1, SIDE, SIDE)
         semantic.scatter_(1, torch.from_numpy(self.labels.astype(np.int64))[:, None], 5.0)
         noise = [
@@ -91,9 +91,9 @@ class Case:
 
     def components(self, settings: RefinementSettings) -> Components:
         """Connected parts of the tagged classes; the loader finds these while the network runs."""
-        return stacked(
+        return batched(
             [
-                class_components(part, wanted=tags, min_area=settings.min_area)
+                class_components(part, classes=tags, min_area=settings.min_area)
                 for part, tags in zip(self.labels, self.tags, strict=True)
             ]
         )

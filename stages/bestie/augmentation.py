@@ -88,7 +88,7 @@ def _turned(values: np.ndarray, degrees: float) -> np.ndarray:
 def resized(view: View, height: int, width: int) -> View:
     """The view at another size: the image smoothly, maps by nearest pixel centers."""
     factors = np.array([height, width]) / view.labels.shape
-    maps = (resizing.nearest(numbers, height, width) for numbers in (view.labels, view.instances))
+    maps = (resizing.nearest(ids, height, width) for ids in (view.labels, view.instances))
     return View(resizing.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
 
 
@@ -99,17 +99,17 @@ def cropped(view: View, side: int, generator: np.random.Generator) -> View:
     """
     height, width = view.labels.shape
     spare = np.array([side - height, side - width])
-    # Positive spare: where the image lies in the square; negative: where the square lies in the image.
-    places = np.sign(spare) * [generator.integers(abs(int(s)) + 1) for s in spare]
+    # Positive: where the image lies in the square; negative: where the square lies in the image.
+    shift = np.sign(spare) * [generator.integers(abs(int(s)) + 1) for s in spare]
     rgb = np.empty((side, side, 3), np.uint8)
     rgb[:] = MEAN_GREY
     labels, instances = np.zeros((side, side), np.uint8), np.zeros((side, side), np.int32)
-    (top, left), (cut_y, cut_x) = np.maximum(places, 0), np.maximum(-places, 0)
+    (top, left), (cut_y, cut_x) = np.maximum(shift, 0), np.maximum(-shift, 0)
     high, wide = min(height, side), min(width, side)
     to = np.s_[top : top + high, left : left + wide]
     source = np.s_[cut_y : cut_y + high, cut_x : cut_x + wide]
     rgb[to], labels[to], instances[to] = view.rgb[source], view.labels[source], view.instances[source]
-    return View(rgb, labels, instances, view.points + places.astype(np.float32))
+    return View(rgb, labels, instances, view.points + shift.astype(np.float32))
 
 
 def mirrored(view: View) -> View:

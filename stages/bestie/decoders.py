@@ -73,21 +73,21 @@ class Head(nn.Module):
         self.output = nn.Conv2d(hidden, channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, h, w) float32; in 16 bits a center's top would be flat, and all its pixels centers."""
+        """(B, channels, h, w) float32; in 16 bits a peak of the heatmap would be flat, and all its pixels centers."""
         x = self.hidden(x)
         with torch.autocast(x.device.type, enabled=False):
             return self.output(x.float())
 
 
-def initialise(part: nn.Module, *, std: float, momentum: float) -> None:
+def initialise(module: nn.Module, *, std: float, momentum: float) -> None:
     """Convolutions start from N(0, std) without bias (official code), batch norms as identity."""
-    for module in part.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=std)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.momentum = momentum
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = momentum
 
 
 def _block(width: int, channels: int, *, side: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:

@@ -1,6 +1,7 @@
-"""Instances from center maps and offsets (BESTIE equation 1).
+"""Instances from center heatmaps and offsets (BESTIE equation 1).
 
-Every component of every image of a batch is treated at once, each as if it were alone.
+The components of all images of a batch are treated at once, each as if it were alone. `tests/bestie/reference.py` has
+the plain form, one component after the other on full-size maps.
 """
 
 from typing import NamedTuple
@@ -9,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.bestie.centers import Centers, clustered_centers, peak_centers, with_lonely
-from stages.bestie.components import Components, Pixels, offsets_at, pixels_of, values_at
+from stages.bestie.centers import Centers, clustered_centers, peak_centers, with_centroids
+from stages.bestie.components import Components, Pixels, id_map, offsets_at, pixels_of, values_at
 from stages.bestie.settings import GroupingSettings
+from stages.bestie.targets import Points
 
 CLUSTERED_SCORE = 1.0  # that a clustered center has from then on (official code)
-# A flat center map has as many centers as pixels; of one component the first of them, row by row, stay.
+# A flat center heatmap has as many centers as pixels; of one component the first of them, row by row, stay.
 MAX_CENTERS = 1000
 
 
@@ -22,150 +24,128 @@ class Groups(NamedTuple):
     """M instances, none empty, by component; within one by its centers: peaks row by row, then clustered ones.
 
     Attributes:
-        pixels: all pixels of the components, with the component as owner.
-        owners: (P,) int64, instance of each pixel, M for none.
-        components: (M,) int64, the component that the instance is part of.
-        numbers: (M,) int64, place of its center among the component's centers, from 0.
-        images, classes: (M,) int64.
-        centers: (M, 2) int64 (y, x), that its pixels were nearest to.
-        center_scores: (M,) float32, the highest score inside the instance.
-        tops: (M, 2) int64 (y, x), where that is; the first row by row.
+        pixels: all P pixels of the components.
+        instance_id: (P,) int64, instance of each pixel, M for none.
+        component_id: (M,) int64, the component that the instance is part of.
+        rank: (M,) int64, place of its center among the component's centers, from 0.
+        centers: M, that the instance's pixels were nearest to.
+        scores: (M,) float32, the highest score inside the instance.
+        argmax: (M, 2) int64 (y, x), where that is; the first row by row.
         clustered: (M,) bool, whether that score is a clustered center's.
         areas: (M,) int64 pixels.
     """
 
     pixels: Pixels
-    owners: Tensor
-    components: Tensor
-    numbers: Tensor
-    images: Tensor
-    classes: Tensor
-    centers: Tensor
-    center_scores: Tensor
-    tops: Tensor
+    instance_id: Tensor
+    component_id: Tensor
+    rank: Tensor
+    centers: Points
+    scores: Tensor
+    argmax: Tensor
     clustered: Tensor
     areas: Tensor
 
     def ids(self, size: torch.Size) -> Tensor:
         """(B, H, W) int32; 0: none, 1 + i: instance i."""
-        flat = torch.zeros(size.numel(), dtype=torch.int32, device=self.owners.device)
-        numbers = torch.where(self.owners < len(self.areas), self.owners + 1, 0)
-        return flat.scatter_(0, self.pixels.places, numbers.int()).reshape(size)
+        return id_map(self.pixels, self.instance_id, count=len(self.areas), size=size)
 
 
 @torch.no_grad()
 def group(
-    center_maps: Tensor, offsets: Tensor, components: Components, *, settings: GroupingSettings, whole: bool
+    heatmap: Tensor, offsets: Tensor, components: Components, *, settings: GroupingSettings, keep_without_center: bool
 ) -> Groups:
     """Split each component into instances (equation 1).
 
-    Centers are the pixels whose score exceeds the threshold and equals the highest of the component in a window around
-    them; clustered ones are added. A pixel belongs to the center that pixel plus offset is nearest to; of equally near
-    ones to the first.
+        k(p) = argmin_n | c_n - (p + O(p)) |
+
+    p is a pixel, O(p) its offset, and c_n are the centers of p's component: `peak_centers` and, where `clustering` is
+    set, `clustered_centers`. Of equally near centers the first counts. Plainly, for one component with its mask and
+    centers (K, 2), as `split` in tests/bestie/reference.py:
+
+        ends = indices(mask.shape) + offsets  # (2, H, W)
+        distances = ((centers[:, :, None, None] - ends) ** 2).sum(1)  # (K, H, W)
+        ids = where(mask, 1 + distances.argmin(0), 0)
 
     Args:
-        center_maps: (B, C, H, W) center heatmap; any number, no activation. Not a number is never a center.
+        heatmap: (B, C, H, W), center heatmaps; any number, no activation. Not a number is never a center.
         offsets: (B, 2, H, W), (dy, dx) to the center, pixels.
         components: of the batch.
         settings: see `GroupingSettings`.
-        whole: a component without a center is one instance, with its centroid as center; false: it has none.
+        keep_without_center: a component without a center is one instance, with its centroid as center; false: none.
     """
+    # P pixels, N components, K centers
     pixels = pixels_of(components)
-    heatmap = values_at(center_maps, components.classes, pixels)
-    steps = offsets_at(offsets, components, pixels)
     count = len(components.classes)
-    centers = peak_centers(heatmap, pixels, count, settings)
-    clustered = torch.zeros_like(heatmap, dtype=torch.bool)
+    scores = values_at(heatmap, components.classes, pixels)  # (P,)
+    pixel_offsets = offsets_at(offsets, components, pixels)  # dy, dx (P,)
+    centers = peak_centers(scores, pixels, count, settings)
+    clustered = torch.zeros_like(scores, dtype=torch.bool)  # (P,)
     if settings.clustering:
-        added, hit = clustered_centers(heatmap, steps, pixels, components, centers, settings)
-        heatmap[hit], clustered[hit] = CLUSTERED_SCORE, True
+        added, position = clustered_centers(scores, pixel_offsets, pixels, components, centers, settings)
+        scores[position], clustered[position] = CLUSTERED_SCORE, True
         centers = Centers(*(torch.cat(pair) for pair in zip(centers, added, strict=True)))
-    if whole:
-        centers = with_lonely(centers, pixels, count)
+    if keep_without_center:
+        centers = with_centroids(centers, pixels, count)
     centers = centers.by_component()
-    few = centers.among_own() < MAX_CENTERS
-    centers = Centers(centers.owners[few], centers.places[few])
-    owners = nearest(pixels, steps, centers, count)
-    return _measured(pixels, owners, centers, heatmap, clustered, components)
+    first = centers.ranks() < MAX_CENTERS
+    centers = Centers(centers.component_id[first], centers.yx[first])
+    center_id = nearest(pixels, pixel_offsets, centers, count)  # (P,) 0 to K
+    return _measured(pixels, center_id, centers, scores, clustered, components)
 
 
-def nearest(pixels: Pixels, steps: tuple[Tensor, Tensor], centers: Centers, count: int) -> Tensor:
+def nearest(pixels: Pixels, offsets: tuple[Tensor, Tensor], centers: Centers, count: int) -> Tensor:
     """The center of its component that each pixel's offset points nearest to (equation 1), (P,) int64; K without any.
 
+    Rank by rank: the first center of every component, then the second of those that have one, and so on.
+
     Args:
-        pixels: with the component as owner.
-        steps: dy (P,) and dx (P,) float32, the offsets of the pixels.
+        pixels: P of the batch.
+        offsets: dy (P,) and dx (P,) float32, of the pixels.
         centers: K, sorted by component; of equally near ones the first counts.
         count: number of components.
     """
-    counts = torch.bincount(centers.owners, minlength=count)
-    starts = torch.where(counts > 0, counts.cumsum(0) - counts, len(centers.owners))
-    found = starts.index_select(0, pixels.owners)
-    ends = sorted(set(counts.tolist()))  # after how many centers some components have no other
-    if ends and ends[-1] > 1:
-        # Of components with one center or none there is nothing to compare.
-        choices = counts.index_select(0, pixels.owners)
-        chosen = (choices > 1).nonzero()[:, 0] if ends[0] < 2 else None
-        parts = (found, choices, pixels.ys + steps[0], pixels.xs + steps[1])
-        parts = parts if chosen is None else tuple(part.index_select(0, chosen) for part in parts)
-        best = _nearest_of_several(*parts, centers=centers, ends=set(ends))
-        found = best if chosen is None else found.index_copy_(0, chosen, best)
-    return found
-
-
-def _nearest_of_several(
-    first: Tensor, choices: Tensor, ys: Tensor, xs: Tensor, *, centers: Centers, ends: set[int]
-) -> Tensor:
-    """The nearest of the centers `first` to `first + choices - 1` of each of (Q,) places (y, x), (Q,) int64."""
-    center_ys, center_xs = centers.places.float().T.contiguous()
-    found, places = torch.empty_like(first), None
+    counts = torch.bincount(centers.component_id, minlength=count)  # (N,) centers of each component
+    starts = torch.where(counts > 0, counts.cumsum(0) - counts, len(centers.component_id))
+    first, choices = (values.index_select(0, pixels.component_id) for values in (starts, counts))  # (P,)
+    most = int(counts.max()) if count else 0
+    if most < 2:
+        return first
+    ys, xs = pixels.ys + offsets[0], pixels.xs + offsets[1]
+    center_ys, center_xs = functional.pad(centers.yx.float(), (0, 0, 0, 1)).T.contiguous()  # the last stands for none
     best, least = first, torch.full_like(ys, torch.inf)
-    for number in range(max(ends)):
-        candidate = first + number
+    for rank in range(most):
+        candidate = torch.where(rank < choices, first + rank, first)
         distance = (center_ys.index_select(0, candidate) - ys).square_()
         distance += (center_xs.index_select(0, candidate) - xs).square_()
         nearer = distance < least
         best = torch.where(nearer, candidate, best)
         least = torch.where(nearer, distance, least)
-        if number + 1 in ends and number + 1 > 1:  # some have no further center
-            found = best if places is None else found.index_copy_(0, places, best)
-            if number + 1 == max(ends):
-                break
-            more = (choices > number + 1).nonzero()[:, 0]
-            places = more if places is None else places.index_select(0, more)
-            first, choices, ys, xs, best, least = (
-                part.index_select(0, more) for part in (first, choices, ys, xs, best, least)
-            )
-    return found
+    return best
 
 
 def _measured(
-    pixels: Pixels, owners: Tensor, centers: Centers, heatmap: Tensor, clustered: Tensor, components: Components
+    pixels: Pixels, center_id: Tensor, centers: Centers, scores: Tensor, clustered: Tensor, components: Components
 ) -> Groups:
-    """The instances that have pixels."""
-    areas = torch.bincount(owners, minlength=len(centers.owners) + 1)[:-1]
+    """The instances of those centers that have pixels; `center_id`, `scores` and `clustered` are (P,)."""
+    areas = torch.bincount(center_id, minlength=len(centers.component_id) + 1)[:-1]
     kept = areas > 0
     count = int(kept.sum())
-    owners = functional.pad(kept.cumsum(0) - 1, (0, 1), value=count).index_select(0, owners)
-    center_scores = heatmap.new_full((count + 1,), -torch.inf).scatter_reduce_(0, owners, heatmap, "amax")
+    instance_id = functional.pad(kept.cumsum(0) - 1, (0, 1), value=count).index_select(0, center_id)
+    highest = scores.new_full((count + 1,), -torch.inf).scatter_reduce_(0, instance_id, scores, "amax")
     # Where the score is not a number no pixel is the highest: the last one of all stands in.
-    last = max(len(owners) - 1, 0)
-    highest = torch.where(
-        heatmap == center_scores.index_select(0, owners), torch.arange(len(owners), device=heatmap.device), last
-    )
-    tops = owners.new_full((count + 1,), last).scatter_reduce_(0, owners, highest, "amin")[:-1]
-    center_scores = center_scores[:-1]
-    parts = centers.owners[kept]
+    last = max(len(instance_id) - 1, 0)
+    every = torch.arange(len(instance_id), device=scores.device)
+    position = torch.where(scores == highest.index_select(0, instance_id), every, last)
+    argmax = instance_id.new_full((count + 1,), last).scatter_reduce_(0, instance_id, position, "amin")[:-1]
+    highest, component_id = highest[:-1], centers.component_id[kept]
     return Groups(
         pixels=pixels,
-        owners=owners,
-        components=parts,
-        numbers=centers.among_own()[kept],
-        images=components.images[parts],
-        classes=components.classes[parts],
-        centers=centers.places[kept],
-        center_scores=center_scores,
-        tops=torch.stack([pixels.ys[tops], pixels.xs[tops]], 1),
-        clustered=clustered[tops] & (center_scores == CLUSTERED_SCORE),
+        instance_id=instance_id,
+        component_id=component_id,
+        rank=centers.ranks()[kept],
+        centers=Points(centers.yx[kept], components.images[component_id], components.classes[component_id]),
+        scores=highest,
+        argmax=torch.stack([pixels.ys[argmax], pixels.xs[argmax]], 1),
+        clustered=clustered[argmax] & (highest == CLUSTERED_SCORE),
         areas=areas[kept],
     )

@@ -1,4 +1,4 @@
-"""What the steps of BESTIE ask of the artifacts that they read."""
+"""Checks of the artifacts that BESTIE's steps read, and what is read from them in more than one step."""
 
 import numpy as np
 

@@ -30,51 +30,53 @@ def iterate_instances(
     with (
         read(images, ImageRecord) as listing,
         read(semantics, SemanticMaps) as maps,
-        read(instances, Instances) as found,
+        read(instances, Instances) as predictions,
     ):
-        check_classes(listing, maps, found)
+        check_classes(listing, maps, predictions)
         header = {
             "classes": listing.header["classes"],
             "run": run,
-            "cues": f"predictions of {found.header['run']}",
-            "supervision": joint_supervision(maps, found),
+            "cues": f"predictions of {predictions.header['run']}",
+            "supervision": joint_supervision(maps, predictions),
         }
-        inputs = {"images": listing, "semantics": maps, "instances": found}
+        inputs = {"images": listing, "semantics": maps, "instances": predictions}
         accepted = 0
         with create(output, PseudoInstances, header=header, provenance=Provenance(
             "iterate_instances", settings, None, inputs
         )) as writer:  # fmt: skip
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
                 labels = map_of(maps, listing, i)
-                record = iterated(labels, found.find(image), tags=listing.field(i, "tags"), settings=settings)
+                record = iterated(labels, predictions.find(image), tags=listing.field(i, "tags"), settings=settings)
                 accepted += len(record.classes)
                 writer.append(record)
-    log.info("%d instances of %s become pseudo instances", accepted, found.header["run"])
+    log.info("%d instances of %s become pseudo instances", accepted, predictions.header["run"])
 
 
-def iterated(labels: np.ndarray, found: Instances, *, tags: np.ndarray, settings: IterationSettings) -> PseudoInstances:
+def iterated(
+    labels: np.ndarray, predictions: Instances, *, tags: np.ndarray, settings: IterationSettings
+) -> PseudoInstances:
     """The pseudo instances of one image, from its semantic map (H, W) uint8 and an earlier run's instances.
 
     Raises ValueError where the masks have another size than the map.
     """
-    regions = found.regions
+    regions = predictions.regions
     if regions.shape != labels.shape:
         raise ValueError(
-            f"image {found.image!r}: masks are {regions.shape} (height, width), the semantic map is {labels.shape};"
-            " remake both from one list of images"
+            f"image {predictions.image!r}: masks are {regions.shape} (height, width), the semantic map is "
+            f"{labels.shape}; remake both from one list of images"
         )
-    candidates = np.flatnonzero(tags[found.classes] & (found.scores >= settings.score_threshold))
-    best_first = candidates[np.argsort(-found.scores[candidates], kind="stable")]
-    owners = _first_holding(regions.membership[best_first])[regions.atoms]  # position in best_first, -1: none
-    areas = np.bincount(owners[owners >= 0], minlength=len(best_first))
+    candidates = np.flatnonzero(tags[predictions.classes] & (predictions.scores >= settings.score_threshold))
+    best_first = candidates[np.argsort(-predictions.scores[candidates], kind="stable")]
+    instance_id = _first_holding(regions.membership[best_first])[regions.atoms]  # position in best_first, -1: none
+    areas = np.bincount(instance_id[instance_id >= 0], minlength=len(best_first))
     kept = np.flatnonzero(areas >= settings.min_area)
-    numbers = np.zeros(len(best_first) + 1, np.int32)
-    numbers[kept] = np.arange(1, len(kept) + 1)
-    instances = numbers[owners]  # the last entry, 0, is that of pixels without an owner
+    new_id = np.zeros(len(best_first) + 1, np.int32)
+    new_id[kept] = np.arange(1, len(kept) + 1)
+    instances = new_id[instance_id]  # the last entry, 0, is that of pixels in no instance
     centroids = measure_components(instances, len(kept))[2].astype(np.float32)
-    classes = found.classes[best_first[kept]]
+    classes = predictions.classes[best_first[kept]]
     return PseudoInstances(
-        image=found.image,
+        image=predictions.image,
         labels=labels,
         instances=instances,
         candidates=len(best_first),
@@ -82,7 +84,7 @@ def iterated(labels: np.ndarray, found: Instances, *, tags: np.ndarray, settings
         centroids=centroids,
         points=centroids,
         point_classes=classes,
-        point_scores=found.scores[best_first[kept]],
+        point_scores=predictions.scores[best_first[kept]],
     )
 
 

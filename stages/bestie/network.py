@@ -1,4 +1,4 @@
-"""BESTIE's network: semantic map, class-wise center map and offsets from one backbone (section 3.2).
+"""BESTIE's network: semantic map, class-wise center heatmaps and offsets from one backbone (section 3.2).
 
 Two kinds: three heads on the finest branch of HRNet (paper), and Panoptic-DeepLab (Cheng et al., CVPR 2020) on a
 pyramid of features (appendix: ResNet-50). Sizes and initialisation as in the official code.
@@ -23,12 +23,12 @@ class Outputs(NamedTuple):
 
     Attributes:
         semantic: (B, C + 1, H, W) logits, background first.
-        centers: (B, C, H, W), about 1 at the center of an instance of the class and 0 far from any; not limited.
+        heatmap: (B, C, H, W), about 1 at the center of an instance of the class and 0 far from any; not limited.
         offsets: (B, 2, H, W), (dy, dx) from a pixel to the center of its instance, in pixels of the input.
     """
 
     semantic: Tensor
-    centers: Tensor
+    heatmap: Tensor
     offsets: Tensor
 
 
@@ -55,10 +55,10 @@ class BestieNetwork(nn.Module):
             if self.stages != [1]:
                 raise ValueError(f"backbone.stages is {self.stages}; of HRNet the finest branch is used, set [1]")
             keep_finest_branch(self.backbone)
-        low = level_channels(self.backbone, self.stages)
+        stage_channels = level_channels(self.backbone, self.stages)
         network, separable = settings.network, self.kind == "panoptic_deeplab"
-        self.decoders = _decoders(low, network) if separable else nn.ModuleDict()
-        semantic, instance = network.decoder_channels if separable else low * 2
+        self.decoders = _decoders(stage_channels, network) if separable else nn.ModuleDict()
+        semantic, instance = network.decoder_channels if separable else stage_channels * 2
         self.heads = nn.ModuleDict(
             {
                 name: Head(width, hidden, channels, separable=separable)
@@ -68,8 +68,8 @@ class BestieNetwork(nn.Module):
                 )
             }
         )  # fmt: skip
-        for part in (self.decoders, self.heads):
-            initialise(part, std=network.initial_std, momentum=network.norm_momentum)
+        for module in (self.decoders, self.heads):
+            initialise(module, std=network.initial_std, momentum=network.norm_momentum)
 
     def forward(self, images: Tensor, *, size: tuple[int, int] | None = None) -> Outputs:
         """Outputs of images (B, 3, H, W), normalised, at their size or at the given one.
@@ -101,12 +101,12 @@ class BestieNetwork(nn.Module):
 def _decoders(channels: list[int], settings: BestieNetworkSettings) -> nn.ModuleDict:
     """The decoders of Panoptic-DeepLab on stages of these channels."""
     lows = (settings.semantic_low_channels, settings.instance_low_channels)
-    found = nn.ModuleDict()
+    decoders = nn.ModuleDict()
     for name, width, pooled, reduced in zip(
         ("semantic", "instance"), settings.decoder_channels, settings.aspp_channels, lows, strict=True
     ):
-        found[name] = Decoder(
+        decoders[name] = Decoder(
             channels, pooled=pooled, reduced=reduced, channels=width, rates=settings.aspp_rates,
             dropout=settings.aspp_dropout,
         )  # fmt: skip
-    return found
+    return decoders

@@ -3,16 +3,15 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from stages.bestie.components import class_components, class_regions, stacked
-from stages.bestie.decoding import Maps
+from stages.bestie.components import batched, class_components, class_regions, id_map
+from stages.bestie.decoding import InstanceMap, instance_map
 from stages.bestie.inputs import POINTS, check_classes, check_size
+from stages.bestie.maps import Maps, load_network, maps_of
 from stages.bestie.network import BestieNetwork, Outputs
-from stages.bestie.predict_bestie import load_network, maps_of
 from stages.bestie.refinement import instances_at_points, refined_instances
 from stages.bestie.settings import BestieTrainingSettings, MapSettings, RefinementSettings
 from stages.bestie.targets import Points
@@ -31,20 +30,6 @@ from stages.ops.regions import Regions
 log = logging.getLogger(__name__)
 
 
-class Labels(NamedTuple):
-    """N refined instances of one image at one update, best first, NumPy.
-
-    Attributes:
-        ids: (H, W) int32; 0: none, 1 + n: instance n.
-        classes: (N,) int32.
-        scores: (N,) float32.
-    """
-
-    ids: np.ndarray
-    classes: np.ndarray
-    scores: np.ndarray
-
-
 def refine_labels(
     *,
     images: Path,
@@ -55,12 +40,12 @@ def refine_labels(
     settings: MapSettings,
     device: str,
 ) -> None:
-    """Write what a network would teach itself about each image after some updates and at the end.
+    """Write the refined labels of each image by the network after some updates, and by the trained one.
 
-    Whole images, not augmented, in place of the training's crops; otherwise by the rules and settings of training:
-    from the semantic map (and the cues, with point supervision) that stands in `pseudo_instances`, of tagged classes
-    alone. Nothing learns from this: it is made to be looked at, also for splits that are not trained on, whose tags are
-    read for it.
+    They are made of whole images, not augmented, in place of the training's crops; otherwise by the rules and
+    settings of training: from the semantic map (and the cues, with point supervision) in `pseudo_instances`, of tagged
+    classes only. Nothing learns from them: they are made to be looked at, also for splits that are not trained on,
+    whose tags are read for it.
 
     Raises ValueError where the files are of other classes or sizes, or the snapshots of another network; KeyError
     where the pseudo instances lack an image.
@@ -83,22 +68,22 @@ def refine_labels(
                 record = pseudo.find(image.image)
                 check_size(record, (int(image.height), int(image.width)), pseudo)
                 rgb = load_rgb(image, listing.header["root"])
-                found = {}
+                refined = {}
                 for update, network in networks.items():
                     maps = maps_of(network, rgb, settings=settings)
                     by_points = pseudo.header["cues"] == POINTS
-                    found[update] = labels_of(
+                    refined[update] = labels_of(
                         maps, record, tags=image.tags, by_points=by_points, settings=training.refinement
                     )
-                    counts[update] += len(found[update].scores)
-                writer.append(_record(image.image, found))
+                    counts[update] += len(refined[update].scores)
+                writer.append(_record(image.image, refined))
     for update, count in counts.items():
         log.info("after %d updates: %d instances in %d images", update, count, len(listing.ids))
 
 
 def labels_of(
     maps: Maps, record: PseudoInstances, *, tags: np.ndarray, by_points: bool, settings: RefinementSettings
-) -> Labels:
+) -> InstanceMap:
     """Refined instances of one image.
 
     Args:
@@ -110,29 +95,23 @@ def labels_of(
     """
     # The logarithms of probabilities are logits of the same probabilities.
     logits = maps.probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
-    outputs = Outputs(logits[None], maps.centers[None], maps.offsets[None])
+    outputs = Outputs(logits[None], maps.heatmap[None], maps.offsets[None])
     device = logits.device
     if by_points:
-        regions = stacked([class_regions(record.labels, wanted=tags)]).to(device)
+        regions = batched([class_regions(record.labels, classes=tags)]).to(device)
         points = Points(
-            places=torch.from_numpy(np.floor(record.points).astype(np.int64)),
+            yx=torch.from_numpy(np.floor(record.points).astype(np.int64)),
             images=torch.zeros(len(record.points), dtype=torch.int64),
             classes=torch.from_numpy(record.point_classes.astype(np.int64)),
         )
-        found = instances_at_points(outputs, regions, points.to(device))
+        refined = instances_at_points(outputs, regions, points.to(device))
     else:
-        parts = class_components(record.labels, wanted=tags, min_area=settings.min_area)
-        found = refined_instances(outputs, stacked([parts]).to(device), settings=settings)
-    best_first = found.weights.sort(descending=True, stable=True).indices
-    numbers = torch.zeros(len(best_first) + 1, dtype=torch.int32, device=device)
-    numbers[best_first] = torch.arange(1, len(best_first) + 1, dtype=torch.int32, device=device)
-    ids = torch.zeros(record.labels.size, dtype=torch.int32, device=device)
-    ids[found.pixels.places] = numbers[found.owners]
-    return Labels(
-        ids=ids.reshape(record.labels.shape).cpu().numpy(),
-        classes=found.classes[best_first].cpu().numpy().astype(np.int32),
-        scores=found.weights[best_first].cpu().numpy(),
-    )
+        components = class_components(record.labels, classes=tags, min_area=settings.min_area)
+        refined = refined_instances(outputs, batched([components]).to(device), settings=settings)
+    size = torch.Size((1, *record.labels.shape))
+    ids = id_map(refined.pixels, refined.instance_id, count=len(refined.weights), size=size)[0]
+    best_first = refined.weights.sort(descending=True, stable=True).indices
+    return instance_map(ids, refined.centers.classes, refined.weights, chosen=best_first)
 
 
 def load_networks(
@@ -150,13 +129,13 @@ def load_networks(
 
 
 def joined(maps: Sequence[np.ndarray], counts: Sequence[int]) -> Regions:
-    """Instances of several maps (H, W) of numbers as regions of one image, map by map.
+    """Instances of several maps (H, W) of ids as regions of one image, map by map.
 
     In map k 0 is none and 1 + n instance n of `counts[k]`.
     """
     pieces = np.zeros(maps[0].size, np.int64)
     for ids, count in zip(maps, counts, strict=True):
-        # Renumbered each time, so that the numbers stay small.
+        # Numbered anew each time, so that the ids stay small.
         pieces = np.unique(pieces * (count + 1) + ids.reshape(-1), return_inverse=True)[1].reshape(-1)
     first = np.unique(pieces, return_index=True)[1]
     indicator = [
@@ -165,14 +144,14 @@ def joined(maps: Sequence[np.ndarray], counts: Sequence[int]) -> Regions:
     return Regions.from_superpixels(pieces.reshape(maps[0].shape), np.concatenate(indicator))
 
 
-def _record(image: str, found: dict[int, Labels]) -> RefinedLabels:
-    counts = [len(labels.scores) for labels in found.values()]
+def _record(image: str, refined: dict[int, InstanceMap]) -> RefinedLabels:
+    counts = [len(instances.scores) for instances in refined.values()]
     return RefinedLabels(
         image=image,
-        classes=np.concatenate([labels.classes for labels in found.values()]),
-        scores=np.concatenate([labels.scores for labels in found.values()]),
-        updates=np.repeat(np.array(list(found), np.int32), counts),
-        **packed_fields(joined([labels.ids for labels in found.values()], counts)),
+        classes=np.concatenate([instances.classes for instances in refined.values()]),
+        scores=np.concatenate([instances.scores for instances in refined.values()]),
+        updates=np.repeat(np.array(list(refined), np.int32), counts),
+        **packed_fields(joined([instances.ids for instances in refined.values()], counts)),
     )
 
 

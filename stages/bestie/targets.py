@@ -1,4 +1,4 @@
-"""What the network learns: center maps, offsets and weights, and the pseudo labels that they are first made from."""
+"""What the network learns: center heatmaps, offsets and weights, first from pseudo labels."""
 
 from typing import NamedTuple
 
@@ -11,78 +11,62 @@ from stages.bestie.components import Components, Pixels, centroids, class_compon
 
 
 class Targets(NamedTuple):
-    """Wanted maps of a batch (section 3.2) and where they count (section 3.4).
+    """Target maps of a batch (section 3.2) and where they count (section 3.4).
 
     Attributes:
-        centers: (B, C, H, W) float32, 1 at the center of an instance of the class, falling to 0 around it.
+        heatmap: (B, C, H, W) float32, 1 at the center of an instance of the class, falling to 0 around it.
         offsets: (B, 2, H, W) float32, (dy, dx) from a pixel to the center of its instance, in pixels; 0 without one.
         weights: (B, H, W) float32 in [0, 1], how sure a pixel's instance is; 0 without one.
     """
 
-    centers: Tensor
+    heatmap: Tensor
     offsets: Tensor
     weights: Tensor
 
 
-class Transferred(NamedTuple):
-    """Accepted components of one image, fields of `PseudoInstances`; all NumPy."""
-
-    instances: np.ndarray
-    classes: np.ndarray
-    centroids: np.ndarray
-    candidates: int
-
-
 class Points(NamedTuple):
-    """P points of a batch: `places` (P, 2) int64 (y, x), `images` (P,) int64 and `classes` (P,) int64."""
+    """P points of a batch: `yx` (P, 2) int64, the pixel (y, x), `images` (P,) int64 and `classes` (P,) int64."""
 
-    places: Tensor
+    yx: Tensor
     images: Tensor
     classes: Tensor
 
     def to(self, device: torch.device) -> "Points":
         """The same on a device."""
-        return Points(*(part.to(device, non_blocking=True) for part in self))
+        return Points(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
 def transfer(
     labels: np.ndarray, points: np.ndarray, point_classes: np.ndarray, *, tags: np.ndarray, min_area: int
-) -> Transferred:
-    """Semantic knowledge transfer (section 3.3): parts of a tagged class with exactly one cue of it are instances.
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Semantic knowledge transfer (section 3.3): components of a tagged class with exactly one cue are instances.
 
-    Of a whole image or of a crop; where `data.accepted_on` is crop, training asks anew for each crop (official).
+        accepted(K)  <=>  | { cues of K's class that lie in K } | = 1
+
+    K is a connected component of a tagged class in the semantic map. Of a whole image or of a crop; where
+    `data.accepted_on` is crop, training asks anew for each crop (official code).
 
     Args:
         labels: (H, W) uint8 semantic map, 255 uncertain.
         points: (P, 2) (y, x), whole or fractional; a cue lies in the pixel that holds it, one outside lies in none.
         point_classes: (P,) integers.
         tags: (C,) bool.
-        min_area: pixels; smaller parts are no candidates.
+        min_area: pixels; smaller components are no candidates.
 
     Returns:
-        instances (H, W) int32, classes (A,) int32, centroids (A, 2) float32 and the number of candidates.
+        ids (H, W) int32: 0: none, 1 + i: accepted component i; their classes (A,) int32; and the number of candidates.
     """
     if points.shape != (len(point_classes), 2):
         raise ValueError(f"points are {points.shape} for {len(point_classes)} classes, expected (points, 2) as (y, x)")
-    ids, classes = class_components(labels, wanted=tags, min_area=min_area)
-    pixels = np.floor(points).astype(np.int64)
-    inside = ((pixels >= 0) & (pixels < labels.shape)).all(1)
-    owners = ids[tuple(pixels[inside].T)] - 1
-    # classes[-1] of a point in no component: left out by the first condition
-    owners = owners[(owners >= 0) & (np.append(classes, -1)[owners] == point_classes[inside])]
-    accepted = np.bincount(owners, minlength=len(classes)) == 1
-    numbers = np.append(0, np.where(accepted, np.cumsum(accepted), 0)).astype(np.int32)
-    instances = numbers[ids]
-    return Transferred(instances, classes[accepted], _means(instances, int(accepted.sum())), len(classes))
-
-
-def _means(instances: np.ndarray, count: int) -> np.ndarray:
-    """Mean pixel index (y, x) of each of the parts 1 to count, (count, 2) float32."""
-    ys, xs = instances.nonzero()
-    owners = instances[ys, xs] - 1
-    areas = np.bincount(owners, minlength=count)
-    sums = [np.bincount(owners, weights=axis, minlength=count) for axis in (ys, xs)]
-    return (np.stack(sums, 1) / areas[:, None]).astype(np.float32)
+    ids, classes = class_components(labels, classes=tags, min_area=min_area)
+    yx = np.floor(points).astype(np.int64)
+    inside = ((yx >= 0) & (yx < labels.shape)).all(1)
+    component_id = ids[tuple(yx[inside].T)] - 1  # of each cue, -1: in none
+    # classes[-1] of a cue in no component: left out by the first condition
+    counted = (component_id >= 0) & (np.append(classes, -1)[component_id] == point_classes[inside])
+    accepted = np.bincount(component_id[counted], minlength=len(classes)) == 1
+    accepted_id = np.append(0, np.where(accepted, np.cumsum(accepted), 0)).astype(np.int32)
+    return accepted_id[ids], classes[accepted], len(classes)
 
 
 def pseudo_targets(accepted: Components, *, points: Points | None, class_count: int, sigma: float) -> Targets:
@@ -98,62 +82,69 @@ def pseudo_targets(accepted: Components, *, points: Points | None, class_count: 
     """
     pixels = pixels_of(accepted)
     count = len(accepted.classes)
-    middles = centroids(pixels, count)
-    weights = torch.zeros(count, device=middles.device).index_fill_(0, pixels.owners, 1.0)
-    seen = weights > 0
-    drawn = points or Points(middles[seen], accepted.images[seen], accepted.classes[seen])
+    centers = centroids(pixels, count)
+    weights = torch.zeros(count, device=centers.device).index_fill_(0, pixels.component_id, 1.0)
+    visible = weights > 0
+    if points is None:
+        points = Points(centers[visible], accepted.images[visible], accepted.classes[visible])
     size = torch.Size((len(accepted.ids), class_count, *accepted.ids.shape[1:]))
     offsets, weight_map = instance_maps(
-        pixels, pixels.owners, centers=middles, weights=weights, size=accepted.ids.shape
+        pixels, pixels.component_id, centers=centers, weights=weights, size=accepted.ids.shape
     )
-    return Targets(center_map(drawn, size=size, sigma=sigma), offsets, weight_map)
+    return Targets(center_heatmap(points, size=size, sigma=sigma), offsets, weight_map)
 
 
 def instance_maps(
-    pixels: Pixels, owners: Tensor, *, centers: Tensor, weights: Tensor, size: torch.Size
+    pixels: Pixels, instance_id: Tensor, *, centers: Tensor, weights: Tensor, size: torch.Size
 ) -> tuple[Tensor, Tensor]:
     """Offsets (B, 2, H, W) and weights (B, H, W), float32, of M instances; 0 where there is none.
 
+        O(p) = c_n - p,  W(p) = w_n    for the pixels p of instance n
+
     Args:
-        pixels: of the batch.
-        owners: (P,) int64, instance of each pixel; M for none.
+        pixels: P of the batch.
+        instance_id: (P,) int64, instance of each pixel; M for none.
         centers: (M, 2) int64 (y, x), where the offsets of an instance's pixels point.
         weights: (M,) float32.
         size: (B, H, W).
     """
     batch, height, width = size
     area = height * width
-    first = pixels.places + pixels.images * area  # of two planes an image
-    labelled = (owners < len(centers)).float()
+    index = pixels.index + pixels.images * area  # of two planes per image
+    labelled = (instance_id < len(centers)).float()
     offsets = weights.new_zeros(batch * 2 * area)
     for axis, own in enumerate((pixels.ys, pixels.xs)):
-        ends = functional.pad(centers[:, axis], (0, 1)).index_select(0, owners)
-        offsets.scatter_(0, first + axis * area, (ends - own) * labelled)
+        center = functional.pad(centers[:, axis], (0, 1)).index_select(0, instance_id)
+        offsets.scatter_(0, index + axis * area, (center - own) * labelled)
     weight_map = weights.new_zeros(batch * area)
-    weight_map.scatter_(0, pixels.places, functional.pad(weights, (0, 1)).index_select(0, owners))
+    weight_map.scatter_(0, pixels.index, functional.pad(weights, (0, 1)).index_select(0, instance_id))
     return offsets.reshape(batch, 2, height, width), weight_map.reshape(batch, height, width)
 
 
-def center_map(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
+def center_heatmap(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
     """Class-wise Gaussians of height 1 on a map (B, C, H, W) float32, merged by maximum (section 3.2).
+
+        C_k(p) = max_n exp(-|p - c_n|^2 / (2 sigma^2))    over the points c_n of class k
 
     A Gaussian is cut to a square of side 6 sigma + 3 and at the border; one whose center is outside is not drawn
     (official code). For any sigma the square reaches int(3 sigma) + 1 pixels to each side.
+    Plain form: `gaussian_map` in tests/bestie/reference.py.
     """
+    # P points inside, S: side of the square
     _, class_count, height, width = size
-    ys, xs = points.places.unbind(1)
+    ys, xs = points.yx.unbind(1)
     inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
     reach = int(3 * sigma) + 1
     steps = torch.arange(-reach, reach + 1, device=ys.device)
-    profile = (-(steps**2) / (2 * sigma**2)).exp().float()
-    rows, columns = ys[inside, None] + steps, xs[inside, None] + steps  # (P, side)
-    within = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+    profile = (-(steps**2) / (2 * sigma**2)).exp().float()  # (S,)
+    rows, columns = ys[inside, None] + steps, xs[inside, None] + steps  # (P, S)
+    within = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]  # (P, S, S)
     planes = (points.images[inside] * class_count + points.classes[inside])[:, None, None]
-    places = (planes * height + rows[:, :, None]) * width + columns[:, None]
-    values = (profile[:, None] * profile).expand(places.shape)
+    index = (planes * height + rows[:, :, None]) * width + columns[:, None]  # (P, S, S)
+    values = (profile[:, None] * profile).expand(index.shape)
     if ys.is_cuda:
         flat = torch.zeros(size.numel(), device=ys.device)
     else:  # most of these maps stay empty: NumPy's zeros cost nothing until they are read
         flat = torch.from_numpy(np.zeros(size.numel(), np.float32))
-    flat.scatter_reduce_(0, places[within], values[within], "amax")
+    flat.scatter_reduce_(0, index[within], values[within], "amax")
     return flat.reshape(size)

@@ -3,16 +3,16 @@
 import logging
 from pathlib import Path
 
-from stages.bestie.data import BestieTask
 from stages.bestie.inputs import check_anything_accepted, check_classes
 from stages.bestie.network import BestieNetwork
 from stages.bestie.settings import BestieTrainingSettings
+from stages.bestie.task import BestieTask
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import starting_weights
-from stages.core.training.identity import training_identity
-from stages.core.training.loop import TrainingOutputs, train
+from stages.core.training.loop import TrainingOutputs
+from stages.core.training.run import run_training
 from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
@@ -45,33 +45,15 @@ def train_bestie(
         network = BestieNetwork(settings, class_count=len(classes), classifier=backbone_weights)
         task = BestieTask(network, images=listing, pseudo=pseudo, settings=settings)
         log.info("training on %d of %d images", len(task.usable), len(listing))
-        fingerprints = {"images": listing.fingerprint, "pseudo_instances": pseudo.fingerprint}
-        metadata = {
-            "step": "train_bestie",
-            "settings": settings.model_dump(mode="json"),
-            "inputs": fingerprints,
-            "classes": classes,
-            "supervision": pseudo.header["supervision"],
-        }
-        train(
+        run_training(
             task,
-            settings.training,
-            folder=output_weights.parent / "checkpoint",
-            identity=training_identity(
-                "stages.bestie.train_bestie",
-                settings,
-                inputs=fingerprints,
-                weights=starting_weights(settings.backbone.plain, classifier=backbone_weights),
-            ),
-            seed=settings.seed,
+            settings,
+            module="stages.bestie.train_bestie",
+            inputs={"images": listing, "pseudo_instances": pseudo},
+            weights={"backbone": starting_weights(settings.backbone.plain, classifier=backbone_weights)},
+            supervision=pseudo.header["supervision"],
+            outputs=TrainingOutputs(output_weights, output_curves, output_plot, snapshots=output_snapshots),
             device=device,
-            outputs=TrainingOutputs(
-                weights=output_weights,
-                curves=output_curves,
-                plot=output_plot,
-                metadata=metadata,
-                snapshots=output_snapshots,
-            ),
             snapshots=settings.snapshots,
         )
 

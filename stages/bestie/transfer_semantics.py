@@ -15,6 +15,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.workflow import step
+from stages.ops.components import measure_components
 
 log = logging.getLogger(__name__)
 
@@ -24,27 +25,27 @@ def transfer_semantics(
 ) -> None:
     """Write each image's semantic map, the cues that count, and the components that hold exactly one (section 3.3).
 
-    Of tagged classes alone; an image without tags has no candidates. How right the accepted components are is for the
-    evaluation to say.
+    Only tagged classes count; an image without tags has no candidates. The evaluation measures how right the accepted
+    components are.
 
     Raises ValueError where maps or cues are of other classes or sizes, KeyError where they lack an image.
     """
-    with read(images, ImageRecord) as listing, read(semantics, SemanticMaps) as maps, read(cues, Cues) as hints:
-        check_classes(listing, maps, hints)
+    with read(images, ImageRecord) as listing, read(semantics, SemanticMaps) as maps, read(cues, Cues) as peaks:
+        check_classes(listing, maps, peaks)
         header = {
             "classes": listing.header["classes"],
             "run": run,
-            "cues": hints.header["head"],
-            "supervision": joint_supervision(maps, hints),
+            "cues": peaks.header["head"],
+            "supervision": joint_supervision(maps, peaks),
         }
-        inputs = {"images": listing, "semantics": maps, "cues": hints}
+        inputs = {"images": listing, "semantics": maps, "cues": peaks}
         counts = Counter(cues=0, candidates=0, accepted=0)
         with create(output, PseudoInstances, header=header, provenance=Provenance(
             "transfer_semantics", settings, None, inputs
         )) as writer:  # fmt: skip
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
                 labels = map_of(maps, listing, i)
-                record = transferred(labels, hints.find(image), tags=listing.field(i, "tags"), settings=settings)
+                record = transferred(labels, peaks.find(image), tags=listing.field(i, "tags"), settings=settings)
                 counts.update(
                     cues=len(record.points), candidates=record.candidates, accepted=len(record.classes)
                 )  # fmt: skip
@@ -55,17 +56,17 @@ def transfer_semantics(
 def transferred(labels: np.ndarray, cues: Cues, *, tags: np.ndarray, settings: TransferSettings) -> PseudoInstances:
     """The pseudo instances of one image, from its semantic map (H, W) uint8, its cues and its tags (C,) bool."""
     counted = tags[cues.peak_classes] & (cues.peak_scores >= settings.cue_threshold)
-    points, classes = cues.peaks[counted], cues.peak_classes[counted]
-    accepted = transfer(labels, points, classes, tags=tags, min_area=settings.min_area)
+    points, point_classes = cues.peaks[counted], cues.peak_classes[counted]
+    ids, classes, candidates = transfer(labels, points, point_classes, tags=tags, min_area=settings.min_area)
     return PseudoInstances(
         image=cues.image,
         labels=labels,
-        instances=accepted.instances,
-        candidates=accepted.candidates,
-        classes=accepted.classes,
-        centroids=accepted.centroids,
+        instances=ids,
+        candidates=candidates,
+        classes=classes,
+        centroids=measure_components(ids, len(classes))[2].astype(np.float32),
         points=points.astype(np.float32),
-        point_classes=classes,
+        point_classes=point_classes,
         point_scores=cues.peak_scores[counted],
     )
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 @dataclass
 class Instance:
-    """One instance of one component: its pixels (H, W) bool, center (y, x), number from 1 on, and its score."""
+    """One instance of one component: its pixels (H, W) bool, center (y, x), number from 1 on, and its highest score."""
 
     image: int
     component: int
@@ -21,8 +21,8 @@ class Instance:
     number: int
     mask: torch.Tensor
     center: tuple[int, int]
-    heatmap: float
-    top: tuple[int, int]
+    score: float
+    argmax: tuple[int, int]
     clustered: bool
 
 
@@ -79,20 +79,20 @@ def clustered_centers(heatmap, offsets, mask, peaks, settings):
     return added
 
 
-def split(center_map, offsets, mask, settings, whole):
-    """(id map (H, W) from 1 on, centers, score map, clustered centers) of one component; see B7a's description."""
+def split(heatmap, offsets, mask, settings, keep_without_center):
+    """(id map (H, W) from 1 on, centers, heatmap, clustered centers) of one component."""
     mask = torch.as_tensor(mask)
-    heatmap = center_map * mask
-    warm = torch.where(heatmap > settings.center_threshold, heatmap, -1.0)
-    highest = functional.max_pool2d(warm[None], settings.window, stride=1, padding=settings.window // 2)[0]
-    peaks = [tuple(place) for place in ((warm > 0) & (warm == highest)).nonzero().tolist()]
+    heatmap = heatmap * mask
+    above = torch.where(heatmap > settings.center_threshold, heatmap, -1.0)
+    highest = functional.max_pool2d(above[None], settings.window, stride=1, padding=settings.window // 2)[0]
+    peaks = [tuple(yx) for yx in ((above > 0) & (above == highest)).nonzero().tolist()]
     added = clustered_centers(heatmap, offsets, mask, peaks, settings) if settings.clustering else []
     heatmap = heatmap.clone()
     for y, x in added:
         heatmap[y, x] = 1.0
     centers = peaks + added
     if not centers:
-        centers = [centroid(mask.numpy())] if whole else []
+        centers = [centroid(mask.numpy())] if keep_without_center else []
     if not centers:
         return torch.zeros(mask.shape, dtype=torch.long), [], heatmap, []
     height, width = mask.shape
@@ -102,21 +102,21 @@ def split(center_map, offsets, mask, settings, whole):
     return (distances.argmin(0) + 1) * mask, centers, heatmap, added
 
 
-def group(center_maps, offsets, labels, tags, *, min_area, settings, whole):
+def group(heatmaps, offsets, labels, tags, *, min_area, settings, keep_without_center):
     """All instances of a batch, one component after the other."""
     instances, component = [], 0
     for image in range(len(labels)):
         for category in np.flatnonzero(tags[image]):
             for mask in components_of(labels[image], category, min_area):
                 ids, centers, heatmap, added = split(
-                    center_maps[image, category], offsets[image], mask, settings, whole
+                    heatmaps[image, category], offsets[image], mask, settings, keep_without_center
                 )
                 for number, center in enumerate(centers, start=1):
                     own = ids == number
                     if not own.any():
                         continue
                     inside = torch.where(own, heatmap, -torch.inf)
-                    top = divmod(int(inside.argmax()), mask.shape[1])
+                    argmax = divmod(int(inside.argmax()), mask.shape[1])
                     instances.append(
                         Instance(
                             image,
@@ -126,17 +126,17 @@ def group(center_maps, offsets, labels, tags, *, min_area, settings, whole):
                             own,
                             center,
                             float(inside.max()),
-                            top,
-                            top in added,
+                            argmax,
+                            argmax in added,
                         )
                     )
                 component += 1
     return instances
 
 
-def refine(semantic, center_maps, offsets, labels, tags, *, sigma, settings):
-    """Centers (B, C, H, W), offsets (B, 2, H, W) and weights (B, H, W) of refined labels, as NumPy arrays."""
-    batch, class_count, height, width = center_maps.shape
+def refine(semantic, heatmaps, offsets, labels, tags, *, sigma, settings):
+    """Center heatmaps (B, C, H, W), offsets (B, 2, H, W) and weights (B, H, W) of refined labels, as NumPy arrays."""
+    batch, class_count, height, width = heatmaps.shape
     centers = np.zeros((batch, class_count, height, width), np.float32)
     steps, weights = np.zeros((batch, 2, height, width), np.float32), np.zeros((batch, height, width), np.float32)
     probabilities = semantic.softmax(1)
@@ -144,7 +144,7 @@ def refine(semantic, center_maps, offsets, labels, tags, *, sigma, settings):
         for category in np.flatnonzero(tags[image]):
             for mask in components_of(labels[image], category, settings.min_area):
                 ids, _, heatmap, _ = split(
-                    center_maps[image, category], offsets[image], mask, settings.grouping, whole=False
+                    heatmaps[image, category], offsets[image], mask, settings.grouping, keep_without_center=False
                 )
                 if settings.max_instances is not None and int(ids.max()) > settings.max_instances:
                     continue

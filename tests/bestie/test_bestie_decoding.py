@@ -5,25 +5,25 @@ import pytest
 import torch
 from torch import nn
 
-from stages.bestie.decoding import Maps, decode, predict_maps
+from stages.bestie.decoding import decode
+from stages.bestie.maps import Maps, predict_maps, with_crf
 from stages.bestie.network import BestieNetwork, Outputs
-from stages.bestie.predict_bestie import with_crf
 from tests.bestie import reference
 from tests.bestie.test_bestie_grouping import random_case
 
 SIZE = (20, 30)
 
 
-def maps_of(labels, center_scores=(), *, sure=0.8, class_count=2, offsets=None):
-    """Maps of an image: `sure` for each pixel's label, center scores as (class, y, x, score)."""
+def maps_of(labels, scores=(), *, sure=0.8, class_count=2, offsets=None):
+    """Maps of an image: `sure` for each pixel's label, heatmap as (class, y, x, score)."""
     labels = np.asarray(labels)
     probabilities = torch.full((class_count + 1, *labels.shape), (1 - sure) / class_count)
     probabilities.scatter_(0, torch.as_tensor(labels, dtype=torch.int64)[None], sure)
-    centers = torch.zeros(class_count, *labels.shape)
-    for category, y, x, heatmap in center_scores:
-        centers[category, y, x] = heatmap
+    heatmap = torch.zeros(class_count, *labels.shape)
+    for category, y, x, score in scores:
+        heatmap[category, y, x] = score
     offsets = torch.full((2, *labels.shape), 3.0) if offsets is None else offsets
-    return Maps(probabilities, centers, offsets)
+    return Maps(probabilities, heatmap, offsets)
 
 
 def blocks():
@@ -48,7 +48,7 @@ def listed(found):
     ]
 
 
-def test_scores_are_score_times_mean_probability_best_first(settings):
+def test_scores_are_the_centers_score_times_mean_probability_best_first(settings):
     """Official code; components below 50 pixels are left out."""
     maps = maps_of(blocks(), [(0, 3, 3, 0.5), (1, 4, 20, 0.9), (1, 15, 5, 0.9)])
     found = decode(maps, tags=None, settings=settings())
@@ -68,7 +68,7 @@ def test_a_clustered_center_scores_the_square_of_the_probability(settings):
     """Official code: its score of 1 is replaced."""
     maps = maps_of(blocks(), [(0, 4, 4, 0.09)])
     maps.offsets[:, 2:7, 2:6], maps.offsets[:, 2, 6] = 0, 0  # 21 pixels, centroid (3.9, 3.6)
-    maps.centers[0, 3, 3] = 0.09
+    maps.heatmap[0, 3, 3] = 0.09
     found = decode(maps, tags=None, settings=settings(whole_components=False))
     assert listed(found) == [(0, 0.64, 60)]
     found = decode(maps, tags=None, settings=settings(whole_components=False, score="class"))
@@ -76,18 +76,18 @@ def test_a_clustered_center_scores_the_square_of_the_probability(settings):
 
 
 @pytest.mark.parametrize(
-    ("heatmap", "whole", "expected"),
+    ("score", "kept", "expected"),
     [
-        pytest.param(0.1, True, [(0, 0.08, 60)], id="at the threshold, whole"),
+        pytest.param(0.1, True, [(0, 0.08, 60)], id="at the threshold, kept"),
         pytest.param(0.1, False, [], id="at the threshold, left out"),
         pytest.param(0.2, False, [(0, 0.16, 60)], id="above the threshold"),
-        pytest.param(-0.5, True, [(0, 0.0, 60)], id="cold"),
+        pytest.param(-0.5, True, [(0, 0.0, 60)], id="below zero"),
     ],
 )
-def test_a_component_without_a_center_is_whole_or_left_out(settings, heatmap, whole, expected):
+def test_a_component_without_a_center_is_one_instance_or_left_out(settings, score, kept, expected):
     labels = np.where(blocks() == 1, 1, 0)
-    maps = maps_of(labels, [(0, 3, 3, heatmap)])
-    assert listed(decode(maps, tags=None, settings=settings(whole_components=whole))) == expected
+    maps = maps_of(labels, [(0, 3, 3, score)])
+    assert listed(decode(maps, tags=None, settings=settings(whole_components=kept))) == expected
 
 
 def test_tags_rule_out_other_classes_before_the_most_probable_is_taken(settings):
@@ -129,7 +129,7 @@ def test_a_crf_moves_a_contour_to_the_edge_of_the_colours(settings):
     crf = {"iterations": 5, "colour_sxy": 20.0, "colour_srgb": 10.0}
     sharp = with_crf(maps, rgb, settings=settings(crf=crf).crf)
     torch.testing.assert_close(sharp.probabilities.sum(0), torch.ones(SIZE))
-    assert sharp.centers is maps.centers
+    assert sharp.heatmap is maps.heatmap
     wanted = np.zeros(SIZE, bool)
     wanted[4:16, 5:19] = True
     assert (decode(sharp, tags=None, settings=settings()).regions.masks() == wanted).all()
@@ -141,12 +141,18 @@ def test_decoding_equals_plain_loops(settings, seed):
     chosen = settings(min_area=12, grouping={"window": 11, "cluster_tolerance": 12, "cluster_distance": 9.0})
     labels, _, heatmap, offsets = random_case(seed, batch=1)
     labels[labels == 255] = 0
-    maps = maps_of(labels[0], class_count=3, offsets=offsets[0])._replace(centers=heatmap[0])
+    maps = maps_of(labels[0], class_count=3, offsets=offsets[0])._replace(heatmap=heatmap[0])
     found = decode(maps, tags=None, settings=chosen)
     plain = reference.group(
-        heatmap, offsets, labels, np.ones((1, 3), bool), min_area=12, settings=chosen.grouping, whole=True
+        heatmap,
+        offsets,
+        labels,
+        np.ones((1, 3), bool),
+        min_area=12,
+        settings=chosen.grouping,
+        keep_without_center=True,
     )
-    scores = [0.64 if i.clustered and i.heatmap == 1 else 0.8 * i.heatmap for i in plain]
+    scores = [0.64 if i.clustered and i.score == 1 else 0.8 * i.score for i in plain]
     order = sorted(range(len(plain)), key=lambda i: -scores[i])
     assert found.scores.tolist() == pytest.approx([scores[i] for i in order], abs=1e-6)
     found_by_mask = {mask.tobytes(): int(c) for mask, c in zip(found.regions.masks(), found.classes, strict=True)}
@@ -184,9 +190,9 @@ def test_mirrored_maps_are_the_mean_of_both(official):
     torch.testing.assert_close(
         found.probabilities, (one.semantic.softmax(1) + other.semantic.softmax(1).flip(-1))[0] / 2
     )
-    torch.testing.assert_close(found.centers, (one.centers + other.centers.flip(-1))[0] / 2)
+    torch.testing.assert_close(found.heatmap, (one.heatmap + other.heatmap.flip(-1))[0] / 2)
     assert torch.equal(found.offsets, one.offsets[0])
-    assert (one.centers - other.centers.flip(-1)).abs().max() > 1e-6
+    assert (one.heatmap - other.heatmap.flip(-1)).abs().max() > 1e-6
 
 
 def test_offsets_are_rescaled_only_where_asked(settings):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import class_components, stacked
+from stages.bestie.components import batched, class_components
 from stages.bestie.grouping import MAX_CENTERS, group
 from tests.bestie import reference
 
@@ -12,19 +12,19 @@ CLASS_COUNT = 3
 
 
 def batch_of(labels, tags, min_area=1):
-    return stacked(
-        [class_components(part, wanted=own, min_area=min_area) for part, own in zip(labels, tags, strict=True)]
+    return batched(
+        [class_components(part, classes=own, min_area=min_area) for part, own in zip(labels, tags, strict=True)]
     )
 
 
 def smooth(rng, shape, cells=6):
-    """Random maps without sharp edges, so that tops and short offsets form patches."""
+    """Random maps without sharp edges, so that peaks and short offsets form patches."""
     coarse = torch.from_numpy(rng.normal(size=(1, *shape[:-2], cells, cells))).float().flatten(1, -3)
     return torch.nn.functional.interpolate(coarse, shape[-2:], mode="bicubic").reshape(shape)
 
 
 def random_case(seed, *, batch=2, size=(48, 56), scale=6.0):
-    """Blobs of all classes that touch one another, score and offsets."""
+    """Blobs of all classes that touch one another, center heatmaps and offsets."""
     rng = np.random.default_rng(seed)
     fields = smooth(rng, (batch, CLASS_COUNT + 1, *size), cells=5 + seed % 5).numpy()
     labels = fields.argmax(1).astype(np.uint8)
@@ -37,12 +37,12 @@ def random_case(seed, *, batch=2, size=(48, 56), scale=6.0):
 
 
 def as_set(instances):
-    return [(i.image, i.component, i.category, i.number, i.center, i.top, i.clustered) for i in instances]
+    return [(i.image, i.component, i.category, i.number, i.center, i.argmax, i.clustered) for i in instances]
 
 
 def flattened(groups):
     lists = (
-        groups.images, groups.components, groups.classes, groups.numbers + 1, groups.centers, groups.tops,
+        groups.centers.images, groups.component_id, groups.centers.classes, groups.rank + 1, groups.centers.yx, groups.argmax,
         groups.clustered,
     )  # fmt: skip
     return [
@@ -60,17 +60,17 @@ CASES = [
 
 @pytest.mark.parametrize("seed", range(9))
 @pytest.mark.parametrize("changes", CASES)
-@pytest.mark.parametrize("whole", [False, True])
-def test_grouping_equals_plain_loops(official, seed, changes, whole):
+@pytest.mark.parametrize("kept", [False, True])
+def test_grouping_equals_plain_loops(official, seed, changes, kept):
     settings = official().train.refinement.grouping.model_copy(update=changes)
     labels, tags, heatmap, offsets = random_case(seed)
-    expected = reference.group(heatmap, offsets, labels, tags, min_area=12, settings=settings, whole=whole)
-    found = group(heatmap, offsets, batch_of(labels, tags, 12), settings=settings, whole=whole)
+    expected = reference.group(heatmap, offsets, labels, tags, min_area=12, settings=settings, keep_without_center=kept)
+    found = group(heatmap, offsets, batch_of(labels, tags, 12), settings=settings, keep_without_center=kept)
     assert flattened(found) == as_set(expected)
     ids = found.ids(torch.Size(labels.shape))
     for number, instance in enumerate(expected):
         assert torch.equal(ids[instance.image] == number + 1, instance.mask)
-        assert found.center_scores[number] == instance.heatmap
+        assert found.scores[number] == instance.score
         assert found.areas[number] == instance.mask.sum()
     assert sum(int((part > 0).sum()) for part in ids) == sum(int(i.mask.sum()) for i in expected)
 
@@ -79,19 +79,19 @@ def test_the_random_cases_hold_what_they_are_to_test(official):
     """Clusters, several centers in a component, and components of one class within one window."""
     settings = official().train.refinement.grouping.model_copy(update=CASES[2].values[0])
     groups = [
-        group(heatmap, offsets, batch_of(labels, tags, 12), settings=settings, whole=False)
+        group(heatmap, offsets, batch_of(labels, tags, 12), settings=settings, keep_without_center=False)
         for labels, tags, heatmap, offsets in map(random_case, range(9))
     ]
     assert sum(int(found.clustered.sum()) for found in groups) >= 5
-    assert max(int(found.numbers.max()) for found in groups) >= 3
+    assert max(int(found.rank.max()) for found in groups) >= 3
 
 
-def one(labels, heatmap, offsets, settings, whole=False):
+def one(labels, heatmap, offsets, settings, kept=False):
     """Grouping of one image of class 0."""
     maps = torch.zeros(1, 1, *labels.shape)
     maps[0, 0] = torch.as_tensor(heatmap)
     parts = batch_of([labels], [np.array([True])])
-    return group(maps, torch.as_tensor(offsets)[None].float(), parts, settings=settings, whole=whole)
+    return group(maps, torch.as_tensor(offsets)[None].float(), parts, settings=settings, keep_without_center=kept)
 
 
 def canvas(height=60, width=60):
@@ -99,7 +99,7 @@ def canvas(height=60, width=60):
 
 
 @pytest.mark.parametrize(
-    ("center_scores", "centers"),
+    ("scores", "centers"),
     [
         pytest.param({(5, 5): 0.3}, [], id="at the threshold"),
         pytest.param({(5, 5): 0.31}, [(5, 5)], id="above"),
@@ -109,20 +109,20 @@ def canvas(height=60, width=60):
         pytest.param({(9, 30): 0.5, (8, 40): 0.5}, [(8, 40), (9, 30)], id="equal: both, row by row"),
     ],
 )
-def test_a_center_is_the_highest_of_its_window_and_above_the_threshold(official, center_scores, centers):
+def test_a_center_is_the_highest_of_its_window_and_above_the_threshold(official, scores, centers):
     """Section 3.2: equal before and after max-pooling; official: window 41, score above 0.3."""
     labels, heatmap, offsets = canvas()
-    for place, value in center_scores.items():
-        heatmap[place] = value
+    for yx, value in scores.items():
+        heatmap[yx] = value
     settings = official().train.refinement.grouping
     ys, xs = np.indices(labels.shape)
     # every pixel points to the nearest of the centers, so none of them is left without pixels
     if centers:
-        places = np.array(centers)[:, :, None, None]
-        nearest = ((places - np.stack([ys, xs])) ** 2).sum(1).argmin(0)
+        yx = np.array(centers)[:, :, None, None]
+        nearest = ((yx - np.stack([ys, xs])) ** 2).sum(1).argmin(0)
         offsets = np.array(centers)[nearest].transpose(2, 0, 1) - np.stack([ys, xs])
     found = one(labels, heatmap, offsets, settings.model_copy(update={"clustering": False}))
-    assert [tuple(place) for place in found.centers.tolist()] == centers
+    assert [tuple(yx) for yx in found.centers.yx.tolist()] == centers
 
 
 def test_two_components_of_a_class_within_one_window_do_not_see_each_other(official):
@@ -130,8 +130,8 @@ def test_two_components_of_a_class_within_one_window_do_not_see_each_other(offic
     labels[:, 20] = 0
     heatmap[5, 18], heatmap[5, 22] = 0.9, 0.5
     found = one(labels, heatmap, offsets, official().train.refinement.grouping)
-    assert found.centers.tolist() == [[5, 18], [5, 22]]
-    assert found.components.tolist() == [0, 1]
+    assert found.centers.yx.tolist() == [[5, 18], [5, 22]]
+    assert found.component_id.tolist() == [0, 1]
 
 
 def test_a_pixel_belongs_to_the_center_that_its_offset_points_to_and_to_the_first_of_equally_near_ones(official):
@@ -169,7 +169,7 @@ def test_a_cluster_has_the_right_area(official, area, exclusive, found):
     labels, heatmap, offsets = canvas()
     heatmap[:] = 0.1
     settings = official().train.refinement.grouping.model_copy(update={"cluster_exclusive": exclusive})
-    assert len(one(labels, heatmap, patch(offsets, 10, 10, area), settings).centers) == found
+    assert len(one(labels, heatmap, patch(offsets, 10, 10, area), settings).centers.yx) == found
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_offset_is_short_below_the_magnitude(official, length, found):
     heatmap[:] = 0.1
     patch(offsets, 10, 10, 21)
     offsets[1][offsets[1] == 0] = length
-    assert len(one(labels, heatmap, offsets, official().train.refinement.grouping).centers) == found
+    assert len(one(labels, heatmap, offsets, official().train.refinement.grouping).centers.yx) == found
 
 
 def test_corners_do_not_connect_a_cluster(official):
@@ -189,21 +189,19 @@ def test_corners_do_not_connect_a_cluster(official):
     patch(offsets, 10, 10, 20)  # rows 10 to 13, columns 10 to 14
     offsets[:, 14, 15] = 0
     offsets[:, 14, 16:40] = 0  # with it the set would have 45 pixels
-    assert len(one(labels, heatmap, offsets, official().train.refinement.grouping).centers) == 1
+    assert len(one(labels, heatmap, offsets, official().train.refinement.grouping).centers.yx) == 1
 
 
 @pytest.mark.parametrize(
-    ("score_there", "found"), [pytest.param(0.05, 0, id="0.05 itself"), pytest.param(0.06, 1, id="above")]
+    ("score", "found"), [pytest.param(0.05, 0, id="0.05 itself"), pytest.param(0.06, 1, id="above")]
 )
-def test_a_cluster_needs_some_score_at_its_truncated_centroid_and_has_score_one_from_then_on(
-    official, score_there, found
-):
+def test_a_cluster_needs_a_least_score_at_its_truncated_centroid_and_has_score_one_from_then_on(official, score, found):
     labels, heatmap, offsets = canvas()
     patch(offsets, 10, 10, 21)  # centroid (11.71, 11.9)
-    heatmap[11, 11] = score_there
+    heatmap[11, 11] = score
     groups = one(labels, heatmap, offsets, official().train.refinement.grouping)
-    assert groups.centers.tolist() == [[11, 11]] * found
-    assert groups.center_scores.tolist() == [1.0] * found
+    assert groups.centers.yx.tolist() == [[11, 11]] * found
+    assert groups.scores.tolist() == [1.0] * found
     assert groups.clustered.tolist() == [True] * found
 
 
@@ -223,31 +221,37 @@ def test_a_cluster_is_added_far_from_every_peak(official, peak, distance, center
     heatmap[peak] = 0.9
     settings = official().train.refinement.grouping.model_copy(update={"cluster_distance": distance})
     offsets[:, 12:, 60:] = 0
-    assert one(labels, heatmap, offsets, settings).centers.tolist() == centers
+    assert one(labels, heatmap, offsets, settings).centers.yx.tolist() == centers
 
 
-def test_a_component_without_a_center_is_nothing_or_whole(official):
+def test_a_component_without_a_center_is_nothing_or_one_instance(official):
     labels, heatmap, offsets = canvas(5, 8)
     heatmap[1, 2] = 0.25
     settings = official().train.refinement.grouping
     assert len(one(labels, heatmap, offsets, settings).areas) == 0
-    found = one(labels, heatmap, offsets, settings, whole=True)
+    found = one(labels, heatmap, offsets, settings, kept=True)
     assert found.areas.tolist() == [40]
-    assert found.centers.tolist() == [[2, 3]]
-    assert found.center_scores.tolist() == [0.25]
-    assert found.tops.tolist() == [[1, 2]]
+    assert found.centers.yx.tolist() == [[2, 3]]
+    assert found.scores.tolist() == [0.25]
+    assert found.argmax.tolist() == [[1, 2]]
 
 
 def test_a_batch_gives_what_its_images_give(official):
     settings = official().train.refinement.grouping.model_copy(update={"window": 11})
     labels, tags, heatmap, offsets = random_case(4, batch=3)
-    both = group(heatmap, offsets, batch_of(labels, tags), settings=settings, whole=True)
+    both = group(heatmap, offsets, batch_of(labels, tags), settings=settings, keep_without_center=True)
     count = 0
     for image in range(3):
         rows = slice(image, image + 1)
-        alone = group(heatmap[rows], offsets[rows], batch_of(labels[rows], tags[rows]), settings=settings, whole=True)
-        own = both.images == image
-        assert torch.equal(both.centers[own], alone.centers)
+        alone = group(
+            heatmap[rows],
+            offsets[rows],
+            batch_of(labels[rows], tags[rows]),
+            settings=settings,
+            keep_without_center=True,
+        )
+        own = both.centers.images == image
+        assert torch.equal(both.centers.yx[own], alone.centers.yx)
         ids = both.ids(torch.Size(labels.shape))[image]
         assert torch.equal(torch.where(ids > 0, ids - count, 0), alone.ids(torch.Size((1, *labels.shape[1:])))[0])
         count += len(alone.areas)
@@ -260,7 +264,7 @@ def test_nothing_to_group_gives_no_instance(official, label, size):
     tags = np.array([[True, False]] * 2)
     found = group(
         torch.ones(2, 2, *size), torch.zeros(2, 2, *size), batch_of(labels, tags),
-        settings=official().train.refinement.grouping, whole=True,
+        settings=official().train.refinement.grouping, keep_without_center=True,
     )  # fmt: skip
     assert len(found.areas) == 0
     assert not found.ids(torch.Size(labels.shape)).any()
@@ -278,11 +282,11 @@ def test_numbers_that_are_none_make_no_center(official):
     assert len(one(labels, heatmap, offsets, settings).areas) == 0
     heatmap[:] = 0.0
     heatmap[30, 30], heatmap[5, 5] = 0.8, np.nan
-    assert one(labels, heatmap, offsets, settings).centers.tolist() == [[30, 30]]
+    assert one(labels, heatmap, offsets, settings).centers.yx.tolist() == [[30, 30]]
 
 
 def test_a_flat_center_map_does_not_take_forever(official):
     labels, heatmap, offsets = canvas(100, 100)
     heatmap[:] = 0.7
     found = one(labels, heatmap, np.zeros_like(offsets), official().train.refinement.grouping)
-    assert int(found.numbers.max()) + 1 == MAX_CENTERS
+    assert int(found.rank.max()) + 1 == MAX_CENTERS

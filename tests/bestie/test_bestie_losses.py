@@ -43,18 +43,18 @@ def test_only_uncertain_pixels_cost_nothing():
 
 def test_errors_are_divided_by_the_number_of_labelled_pixels_of_the_batch():
     """Equations 3 and 4: not by the weights, the classes, the axes or each image by itself."""
-    centers, offsets = torch.zeros(2, 3, 2, 2), torch.zeros(2, 2, 2, 2)
+    heatmap, offsets = torch.zeros(2, 3, 2, 2), torch.zeros(2, 2, 2, 2)
     weights = torch.tensor([[[1.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.25, 0.0]]])
-    centers[0, 0, 0, 0], centers[0, 2, 0, 0] = 3.0, 1.0  # 10
-    centers[0, 1, 0, 1] = 2.0  # 4, weight 0.5
-    centers[1, 0, 1, 1] = 100.0  # not labelled
-    assert center_loss(centers, torch.zeros_like(centers), weights).item() == pytest.approx(12 / 3)
+    heatmap[0, 0, 0, 0], heatmap[0, 2, 0, 0] = 3.0, 1.0  # 10
+    heatmap[0, 1, 0, 1] = 2.0  # 4, weight 0.5
+    heatmap[1, 0, 1, 1] = 100.0  # not labelled
+    assert center_loss(heatmap, torch.zeros_like(heatmap), weights).item() == pytest.approx(12 / 3)
     offsets[0, :, 0, 0] = torch.tensor([-3.0, 4.0])  # 7
     offsets[1, 1, 1, 0] = -8.0  # 8, weight 0.25
     offsets[1, 0, 0, 0] = 50.0  # not labelled
-    wanted = torch.zeros_like(offsets)
-    wanted[0, 1, 0, 1] = 2.0  # 2, weight 0.5
-    assert offset_loss(offsets, wanted, weights).item() == pytest.approx(10 / 3)
+    target = torch.zeros_like(offsets)
+    target[0, 1, 0, 1] = 2.0  # 2, weight 0.5
+    assert offset_loss(offsets, target, weights).item() == pytest.approx(10 / 3)
 
 
 @pytest.mark.parametrize("term", [center_loss, offset_loss])
@@ -93,9 +93,9 @@ def test_terms_have_their_weights_and_shares(official):
     terms = weighted_losses(outputs, labels, pseudo=pseudo, refined=refined, point_supervision=False, settings=settings)
     expected = {
         "semantic": semantic_loss(outputs.semantic, labels, share=0.2),
-        "center": 100 * center_loss(outputs.centers, pseudo.centers, pseudo.weights),
+        "center": 100 * center_loss(outputs.heatmap, pseudo.heatmap, pseudo.weights),
         "offset": 0.005 * offset_loss(outputs.offsets, pseudo.offsets, pseudo.weights),
-        "refined_center": 50 * center_loss(outputs.centers, refined.centers, refined.weights),
+        "refined_center": 50 * center_loss(outputs.heatmap, refined.heatmap, refined.weights),
         "refined_offset": 0.0025 * offset_loss(outputs.offsets, refined.offsets, refined.weights),
     }
     assert terms.keys() == expected.keys()
@@ -116,7 +116,7 @@ def test_without_refined_labels_there_are_no_such_terms(official):
 def test_with_points_the_refined_center_term_is_that_of_the_pseudo_labels(official):
     """Official code: c2 = c1; the offsets have their own labels."""
     outputs, labels, pseudo, refined = case()
-    refined = refined._replace(centers=pseudo.centers, weights=torch.ones(2, 4, 4))
+    refined = refined._replace(heatmap=pseudo.heatmap, weights=torch.ones(2, 4, 4))
     terms = weighted_losses(
         outputs, labels, pseudo=pseudo, refined=refined, point_supervision=True, settings=official().train.losses
     )
@@ -130,5 +130,5 @@ def test_without_guidance_background_is_learnt_as_background(official):
     empty = Targets(*(torch.zeros_like(part) for part in pseudo))
     settings = official(train={"losses": {"guidance": False}}).train.losses
     terms = weighted_losses(outputs, labels, pseudo=empty, refined=None, point_supervision=False, settings=settings)
-    assert terms["center"].item() == pytest.approx(100 * outputs.centers.square().sum(1).mean().item(), rel=1e-5)
+    assert terms["center"].item() == pytest.approx(100 * outputs.heatmap.square().sum(1).mean().item(), rel=1e-5)
     assert terms["offset"].item() == pytest.approx(0.005 * outputs.offsets.abs().sum(1).mean().item(), rel=1e-5)

@@ -174,7 +174,7 @@ def test_sides_that_32_does_not_divide_are_refused(build, size):
 
 def test_frozen_stages_of_hrnet_are_not_trained(build):
     network = build(**{**HIGH, "backbone": {**HIGH["backbone"], "frozen_stages": 2, "norm": "frozen"}}).train()
-    network(torch.randn(1, 3, 32, 32)).centers.sum().backward()
+    network(torch.randn(1, 3, 32, 32)).heatmap.sum().backward()
     trained = {name.split(".")[0] for name, p in network.backbone.network.named_parameters() if p.grad is not None}
     assert trained == {"transition2", "stage3", "transition3", "stage4"}
     assert not any(module.training for module in network.backbone.modules() if isinstance(module, nn.BatchNorm2d))

@@ -47,6 +47,10 @@ def test_components_with_exactly_one_cue_are_instances(transfer, toy):
     assert {image: record.candidates for image, record in found.items()} == {"p0": 2, "p1": 1, "p2": 1, "p3": 0}
     assert (found["p0"].instances == rectangles((5, 30, 8, 30))[0]).all()
     assert found["p0"].centroids.tolist() == [[17.0, 18.5]]
+    for record in found.values():
+        assert record.centroids.dtype == np.float32
+        for number, centroid in enumerate(record.centroids, start=1):
+            np.testing.assert_allclose(centroid, np.argwhere(record.instances == number).mean(0), rtol=1e-6)
     assert (found["p0"].labels == toy.labels(0)).all()
     assert found["p1"].points.tolist() == [[10.0, 10.0], [41.0, 51.0]]
     assert not len(found["p2"].points)
@@ -77,8 +81,8 @@ def test_settings_of_the_transfer(transfer, settings, accepted):
 )
 def test_supervision_says_all_that_people_have_given(transfer, toy, tmp_path, maps, cues, wanted):
     semantics = toy.maps(tmp_path / "maps.h5", supervision=maps)
-    hints = toy.cue_file(tmp_path / "cues.h5", supervision=cues)
-    assert transfer(semantics=semantics, cues=hints)[0]["supervision"] == wanted
+    cues = toy.cue_file(tmp_path / "cues.h5", supervision=cues)
+    assert transfer(semantics=semantics, cues=cues)[0]["supervision"] == wanted
 
 
 def test_maps_of_another_size_are_refused(transfer, toy, tmp_path):

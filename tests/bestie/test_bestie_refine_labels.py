@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import class_components, stacked
+from stages.bestie.components import batched, class_components
 from stages.bestie.decoding import Maps
+from stages.bestie.maps import small_maps
 from stages.bestie.network import Outputs
-from stages.bestie.predict_bestie import predict_bestie, small_maps
+from stages.bestie.predict_bestie import predict_bestie
 from stages.bestie.refine_labels import joined, labels_of, refine_labels
 from stages.bestie.refinement import refined_targets
 from stages.bestie.train_bestie import train_bestie
@@ -121,13 +122,13 @@ def test_labels_are_those_that_training_learns_from(official, seed):
     labels, tags, heatmap, offsets = random_case(seed, size=(32, 40))
     logits = torch.randn(1, heatmap.shape[1] + 1, 32, 40, generator=torch.Generator().manual_seed(seed))
     tag, label = np.asarray(tags[0]), np.asarray(labels[0])
-    parts = stacked([class_components(label, wanted=tag, min_area=12)])
-    wanted = refined_targets(Outputs(logits, heatmap[:1], offsets[:1]), parts, sigma=2.0, settings=settings)
+    parts = batched([class_components(label, classes=tag, min_area=12)])
+    expected = refined_targets(Outputs(logits, heatmap[:1], offsets[:1]), parts, sigma=2.0, settings=settings)
     maps = Maps(logits[0].softmax(0), heatmap[0], offsets[0])
     found = labels_of(maps, record_of(label), tags=tag, by_points=False, settings=settings)
     assert len(found.scores) > 0
     weights = np.append(0, found.scores)[found.ids]
-    assert np.allclose(weights, wanted.weights[0], atol=1e-6)
+    assert np.allclose(weights, expected.weights[0], atol=1e-6)
 
 
 def test_a_point_has_the_pixels_whose_offsets_lead_to_it():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import class_components, class_regions, stacked
+from stages.bestie.components import batched, class_components, class_regions
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.targets import Points, Targets
@@ -53,17 +53,17 @@ def uniform_logits(size, *, class_count=1):
     return torch.zeros(1, class_count + 1, *size)
 
 
-def two_tops(official, *, tops, changes=None, weight="center_and_class", logits=None, steps=None):
-    """A map of one class, 8 x 60, with the given center scores; offsets point to the nearest column of a top."""
+def two_peaks(official, *, peaks, changes=None, weight="center_and_class", logits=None, steps=None):
+    """A map of one class, 8 x 60, with the given scores; offsets point to the nearest column of a peak."""
     heatmap = torch.zeros(1, 1, 8, 60)
-    for (y, x), value in tops.items():
+    for (y, x), value in peaks.items():
         heatmap[0, 0, y, x] = value
     columns = torch.arange(60)
     offsets = torch.zeros(1, 2, 8, 60)
-    if tops:
-        places = torch.tensor(list(tops))
-        nearest = (places[:, 1, None] - columns).abs().argmin(0)
-        offsets[0, 1] = (places[nearest, 1] - columns).float()
+    if peaks:
+        yx = torch.tensor(list(peaks))
+        nearest = (yx[:, 1, None] - columns).abs().argmin(0)
+        offsets[0, 1] = (yx[nearest, 1] - columns).float()
     if steps is not None:
         offsets = steps
     settings = official(train={"refinement": {"weight": weight, "grouping": {"clustering": False}}}).train.refinement
@@ -73,26 +73,26 @@ def two_tops(official, *, tops, changes=None, weight="center_and_class", logits=
     return refined_targets(outputs, parts, sigma=1.0, settings=settings)
 
 
-def test_weights_are_score_times_mean_probability(official):
+def test_weights_are_the_centers_score_times_mean_probability(official):
     """Official code: the mean of the class's probability over the instance; all of equal logits is 1/2."""
-    found = two_tops(official, tops={(3, 5): 0.8, (4, 45): 0.6})
+    found = two_peaks(official, peaks={(3, 5): 0.8, (4, 45): 0.6})
     assert found.weights[0, 0, 0].item() == pytest.approx(0.4)
     assert found.weights[0, 7, 59].item() == pytest.approx(0.3)
     assert found.offsets[0, :, 0, 0].tolist() == [3, 5]
     assert found.offsets[0, :, 7, 59].tolist() == [-3, -14]
-    assert (found.centers[0, 0] == 1).nonzero().tolist() == [[3, 5], [4, 45]]
+    assert (found.heatmap[0, 0] == 1).nonzero().tolist() == [[3, 5], [4, 45]]
 
 
 def test_weights_are_the_centers_score(official):
     """Equation 2."""
-    found = two_tops(official, tops={(3, 5): 0.8, (4, 45): 0.6}, weight="center")
+    found = two_peaks(official, peaks={(3, 5): 0.8, (4, 45): 0.6}, weight="center")
     assert found.weights[0, [0, 7], [0, 59]].tolist() == pytest.approx([0.8, 0.6])
 
 
 @pytest.mark.parametrize("weight", ["center", "center_and_class"])
 def test_weights_are_at_most_one(official, weight):
     logits = torch.tensor([0.0, 50.0])[None, :, None, None].expand(1, 2, 8, 60)
-    found = two_tops(official, tops={(3, 5): 1.7}, weight=weight, logits=logits)
+    found = two_peaks(official, peaks={(3, 5): 1.7}, weight=weight, logits=logits)
     assert found.weights.unique().tolist() == [1.0]
 
 
@@ -104,24 +104,24 @@ def test_an_instance_without_its_peak_points_to_the_centroid_of_its_component(of
     steps[0, 1, :, 45] = -40.0  # the peak's own column belongs to the other center
     heatmap = {(3, 5): 0.4, (4, 45): 0.6, (1, 7): 0.25}
     steps[0, 1, :, 5] = 0.0
-    found = two_tops(official, tops=heatmap, steps=steps, weight=weight[0])
+    found = two_peaks(official, peaks=heatmap, steps=steps, weight=weight[0])
     assert found.weights[0, 0, 0].item() == pytest.approx(weight[1])
     assert found.offsets[0, :, 0, 0].tolist() == [3, 29]  # centroid (3.5, 29.5), truncated
-    assert found.centers[0, 0, 3, 29] == 1
+    assert found.heatmap[0, 0, 3, 29] == 1
     # the left center's instance holds both peaks, the right one's is the highest
     assert found.offsets[0, :, 0, 5].tolist() == [4, 40]
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(2, True), (1, False), (None, True)])
 def test_a_component_of_too_many_instances_is_left_out(official, limit, kept):
-    found = two_tops(official, tops={(3, 5): 0.8, (4, 45): 0.6}, changes={"max_instances": limit})
+    found = two_peaks(official, peaks={(3, 5): 0.8, (4, 45): 0.6}, changes={"max_instances": limit})
     assert bool(found.weights.any()) == kept
-    assert bool(found.centers.any()) == kept
+    assert bool(found.heatmap.any()) == kept
     assert bool(found.offsets.any()) == kept
 
 
 def test_nothing_is_learnt_where_no_center_is_found(official):
-    assert not any(part.any() for part in two_tops(official, tops={(3, 5): 0.29}))
+    assert not any(part.any() for part in two_peaks(official, peaks={(3, 5): 0.29}))
 
 
 def test_labels_carry_no_gradient(official):
@@ -144,13 +144,13 @@ def test_a_batch_without_components_is_empty(official, size):
 def point_case(labels, rows, offsets):
     """Refined labels of one image of two classes, both tagged, from points (class, y, x)."""
     size = labels.shape
-    parts = stacked([class_regions(labels, wanted=np.array([True, True]))])
+    parts = batched([class_regions(labels, classes=np.array([True, True]))])
     table = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
     points = Points(table[:, 1:], torch.zeros(len(rows), dtype=torch.int64), table[:, 0])
     pseudo = Targets(torch.rand(1, 2, *size), torch.zeros(1, 2, *size), torch.zeros(1, *size))
     outputs = Outputs(torch.zeros(1, 3, *size), torch.zeros(1, 2, *size), offsets)
     found = refined_targets_from_points(outputs, parts, points, pseudo=pseudo)
-    assert torch.equal(found.centers, pseudo.centers)
+    assert torch.equal(found.heatmap, pseudo.heatmap)
     return found
 
 
@@ -178,7 +178,7 @@ def test_with_points_a_class_without_one_is_not_labelled():
 
 def test_parts_of_one_image_are_numbered_on_in_the_next():
     labels = np.array([[[1, 0, 1, 2]], [[2, 0, 0, 1]]], np.uint8)
-    parts = stacked([class_components(one, wanted=np.array([True, True]), min_area=1) for one in labels])
+    parts = batched([class_components(one, classes=np.array([True, True]), min_area=1) for one in labels])
     assert parts.ids.tolist() == [[[1, 0, 2, 3]], [[5, 0, 0, 4]]]
     assert parts.images.tolist() == [0, 0, 0, 1, 1]
     assert parts.classes.tolist() == [0, 0, 1, 0, 1]

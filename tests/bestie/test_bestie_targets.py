@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import class_components, class_regions, stacked
-from stages.bestie.targets import Points, center_map, pseudo_targets, transfer
+from stages.bestie.components import batched, class_components, class_regions
+from stages.bestie.targets import Points, center_heatmap, pseudo_targets, transfer
 from tests.bestie import reference
 
 TAGS = np.array([True, True, False])
@@ -19,7 +19,7 @@ def points_of(*rows):
 
 def test_a_gaussian_is_one_at_its_center_and_cut_to_a_square():
     """Section 3.2; official: sigma 6, side 6 sigma + 3 = 39."""
-    found = center_map(points_of((0, 0, 40, 30)), size=torch.Size((1, 1, 90, 80)), sigma=6.0)[0, 0]
+    found = center_heatmap(points_of((0, 0, 40, 30)), size=torch.Size((1, 1, 90, 80)), sigma=6.0)[0, 0]
     assert found[40, 30] == 1
     assert found[40, 36].item() == pytest.approx(np.exp(-0.5), rel=1e-6)
     assert found[43, 34].item() == pytest.approx(np.exp(-25 / 72), rel=1e-6)
@@ -33,7 +33,7 @@ def test_gaussians_equal_plain_loops(seed):
     rng = np.random.default_rng(seed)
     rows = [(*rng.integers(0, (2, 3)), *rng.integers(-6, 40, 2)) for _ in range(9)]
     sigma = (1.0, 2.5, 6.0, 0.4)[seed]
-    found = center_map(points_of(*rows), size=torch.Size((2, 3, 30, 34)), sigma=sigma)
+    found = center_heatmap(points_of(*rows), size=torch.Size((2, 3, 30, 34)), sigma=sigma)
     for image in range(2):
         for category in range(3):
             own = [row[2:] for row in rows if row[:2] == (image, category)]
@@ -43,12 +43,12 @@ def test_gaussians_equal_plain_loops(seed):
 
 def test_gaussians_merge_by_maximum_and_one_outside_is_not_drawn():
     size = torch.Size((1, 1, 20, 20))
-    both = center_map(points_of((0, 0, 5, 5), (0, 0, 5, 9)), size=size, sigma=2.0)
-    each = [center_map(points_of((0, 0, 5, x)), size=size, sigma=2.0) for x in (5, 9)]
+    both = center_heatmap(points_of((0, 0, 5, 5), (0, 0, 5, 9)), size=size, sigma=2.0)
+    each = [center_heatmap(points_of((0, 0, 5, x)), size=size, sigma=2.0) for x in (5, 9)]
     assert torch.equal(both, torch.maximum(*each))
     for place in ((-1, 5), (5, -1), (20, 5), (5, 20)):
-        assert not center_map(points_of((0, 0, *place)), size=size, sigma=2.0).any()
-    assert not center_map(points_of(), size=size, sigma=2.0).any()
+        assert not center_heatmap(points_of((0, 0, *place)), size=size, sigma=2.0).any()
+    assert not center_heatmap(points_of(), size=size, sigma=2.0).any()
 
 
 MAP = np.array(
@@ -81,15 +81,13 @@ MAP = np.array(
 )
 def test_a_component_with_exactly_one_cue_is_an_instance(points, classes, accepted):
     """Section 3.3, second condition."""
-    found = transfer(
+    ids, found, candidates = transfer(
         MAP, np.array(points, np.float32).reshape(-1, 2), np.array(classes, np.int32), tags=TAGS, min_area=3
     )
-    assert [(c, int((found.instances == 1 + i).sum())) for i, c in enumerate(found.classes)] == accepted
-    assert found.instances.max(initial=0) == len(accepted)
-    assert found.candidates == 3
-    assert found.instances.dtype == found.classes.dtype == np.int32
-    for number, middle in enumerate(found.centroids, start=1):
-        np.testing.assert_allclose(middle, np.argwhere(found.instances == number).mean(0), rtol=1e-6)
+    assert [(c, int((ids == 1 + i).sum())) for i, c in enumerate(found)] == accepted
+    assert ids.max(initial=0) == len(accepted)
+    assert candidates == 3
+    assert ids.dtype == found.dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,7 @@ def accepted_parts():
     first = transfer(MAP, np.array([(0, 0), (1, 4)]), np.array([0, 1]), tags=TAGS, min_area=3)
     empty = transfer(MAP, np.zeros((0, 2)), np.zeros(0, np.int32), tags=TAGS, min_area=3)
     third = transfer(MAP[::-1].copy(), np.array([(0, 0)]), np.array([1]), tags=TAGS, min_area=3)
-    return stacked([(part.instances, part.classes) for part in (first, empty, third)])
+    return batched([accepted[:2] for accepted in (first, empty, third)])
 
 
 def test_pseudo_labels_point_to_the_truncated_centroid():
@@ -127,28 +125,28 @@ def test_pseudo_labels_point_to_the_truncated_centroid():
     assert found.offsets[2, :, 1, 0].tolist() == [-1, 0]
     assert not found.offsets[:, 0][found.weights == 0].any()
     for image, category, y, x in ((0, 0, 0, 0), (0, 1, 0, 4), (2, 1, 0, 0)):
-        assert found.centers[image, category, y, x] == 1
-    assert (found.centers == 1).sum() == 3
-    assert not found.centers[:, 2].any()
+        assert found.heatmap[image, category, y, x] == 1
+    assert (found.heatmap == 1).sum() == 3
+    assert not found.heatmap[:, 2].any()
 
 
 def test_with_points_gaussians_are_at_all_points_and_offsets_still_go_to_the_centroid():
     """Point supervision (official code)."""
     given = points_of((0, 0, 1, 1), (0, 1, 5, 5), (1, 0, 3, 3))
     found = pseudo_targets(accepted_parts(), points=given, class_count=3, sigma=2.0)
-    assert (found.centers == 1).nonzero().tolist() == [[0, 0, 1, 1], [0, 1, 5, 5], [1, 0, 3, 3]]
+    assert (found.heatmap == 1).nonzero().tolist() == [[0, 0, 1, 1], [0, 1, 5, 5], [1, 0, 3, 3]]
     plain = pseudo_targets(accepted_parts(), points=None, class_count=3, sigma=2.0)
     assert torch.equal(found.offsets, plain.offsets)
     assert torch.equal(found.weights, plain.weights)
 
 
 def test_a_part_that_the_crop_cut_off_leaves_no_trace_and_one_cut_in_half_has_its_own_centroid():
-    """`accepted_on: image`: numbers of the whole image, pixels of the crop."""
+    """`accepted_on: image`: ids of the whole image, pixels of the crop."""
     instances = np.zeros((4, 6), np.int32)
     instances[1:3, 0:4] = 3
-    parts = stacked([(instances, np.array([0, 0, 1, 2], np.int32))])
+    parts = batched([(instances, np.array([0, 0, 1, 2], np.int32))])
     found = pseudo_targets(parts, points=None, class_count=3, sigma=1.0)
-    assert (found.centers == 1).nonzero().tolist() == [[0, 1, 1, 1]]
+    assert (found.heatmap == 1).nonzero().tolist() == [[0, 1, 1, 1]]
     assert found.weights.sum() == 8
 
 
@@ -156,7 +154,7 @@ def test_a_part_that_the_crop_cut_off_leaves_no_trace_and_one_cut_in_half_has_it
 def test_components_and_their_order_equal_plain_code(seed):
     rng = np.random.default_rng(seed)
     labels = rng.choice(np.array([0, 1, 1, 2, 3, 255], np.uint8), (20, 24))
-    ids, classes = class_components(labels, wanted=TAGS, min_area=3)
+    ids, classes = class_components(labels, classes=TAGS, min_area=3)
     expected = [(c, mask) for c in (0, 1) for mask in reference.components_of(labels, c, 3)]
     assert classes.tolist() == [c for c, _ in expected]
     for number, (_, mask) in enumerate(expected, start=1):
@@ -165,6 +163,6 @@ def test_components_and_their_order_equal_plain_code(seed):
 
 
 def test_a_region_is_all_of_a_class():
-    ids, classes = class_regions(MAP, wanted=TAGS)
+    ids, classes = class_regions(MAP, classes=TAGS)
     assert classes.tolist() == [0, 1]
     assert np.array_equal(ids, np.select([MAP == 1, MAP == 2], [1, 2], 0))

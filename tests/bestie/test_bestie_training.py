@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie import data
-from stages.bestie.data import BestieTask
+from stages.bestie import task as training_task
+from stages.bestie.maps import input_size
 from stages.bestie.network import BestieNetwork
-from stages.bestie.predict_bestie import input_size, predict_bestie
+from stages.bestie.predict_bestie import predict_bestie
+from stages.bestie.task import BestieTask
 from stages.bestie.train_bestie import train_bestie
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.images import ImageRecord
@@ -128,7 +129,7 @@ def test_a_batch_holds_accepted_components_and_candidates(task_of, where):
     assert candidates == {"p0": [(0, 550), (0, 625)], "p1": [(1, 784)], "p2": [(2, 1200)]}
     assert batch.images.shape == (3, 3, 96, 96)
     assert batch.labels.shape == (3, 96, 96)
-    assert len(batch.points.places) == 3 + 2 + 0
+    assert len(batch.points.yx) == 3 + 2 + 0
 
 
 def test_a_crop_that_leaves_one_cue_inside_makes_an_instance_where_crops_decide(task_of):
@@ -163,18 +164,20 @@ def test_refinement_starts_when_it_should(task_of):
     }
 
 
-def test_points_teach_their_own_centers_and_whole_regions(task_of, monkeypatch):
+def test_points_teach_their_own_centers_and_all_of_a_class(task_of, monkeypatch):
     task = task_of(tiny(train={"data": PLAIN}), head="points")
     _, _, candidates = parts(task)
     assert candidates == {"p0": [(0, 550 + 625)], "p1": [(0, 9), (1, 784)], "p2": [(2, 1200)]}
     drawn = []
-    original = data.pseudo_targets
+    original = training_task.pseudo_targets
     monkeypatch.setattr(
-        data, "pseudo_targets", lambda *args, **kwargs: (drawn.append(kwargs["points"]), original(*args, **kwargs))[1]
+        training_task,
+        "pseudo_targets",
+        lambda *args, **kwargs: (drawn.append(kwargs["points"]), original(*args, **kwargs))[1],
     )
     losses = task.losses(task.batch(0, 0, np.random.default_rng(0)), np.random.default_rng(0))
     assert {"refined_center", "refined_offset"} <= set(losses)
-    assert len(drawn[0].places) == 5
+    assert len(drawn[0].yx) == 5
 
 
 @pytest.mark.parametrize("kind", ["panoptic_deeplab", "high_resolution"])
@@ -266,7 +269,7 @@ def test_a_crf_is_applied_to_each_image_where_it_has_iterations(train, predict, 
         seen.append((rgb.shape, probabilities.shape[1:], settings["iterations"]))
         return np.eye(len(probabilities), dtype=np.float32)[0][:, None, None] + 0 * probabilities
 
-    monkeypatch.setattr("stages.bestie.predict_bestie.dense_crf", only_background)
+    monkeypatch.setattr("stages.bestie.maps.dense_crf", only_background)
     _, records = predict(weights, tiny(predict={"min_area": 1}))
     assert not seen
     assert any(len(record.scores) for record in records.values())

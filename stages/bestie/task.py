@@ -1,4 +1,4 @@
-"""Training of BESTIE as a task: which crops a pass sees, and what it is asked for."""
+"""BESTIE's training task: sampling, augmentation, losses."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stages.bestie.augmentation import View, augmented
-from stages.bestie.components import Components, class_components, class_regions, stacked
+from stages.bestie.components import Components, batched, class_components, class_regions
 from stages.bestie.inputs import POINTS, check_size
 from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
@@ -28,8 +28,8 @@ class Batch(NamedTuple):
         step: number of the update, from 0.
         images: (B, 3, s, s) float32, normalised.
         labels: (B, s, s) uint8, semantic maps.
-        accepted: parts that pseudo labels say are instances.
-        candidates: what refined labels are made for: parts of tagged classes; with points all of a class as one.
+        accepted: components that the pseudo labels take for instances.
+        candidates: what refined labels are made for: components of tagged classes; with points all of a class as one.
         points: the cues inside the crops.
     """
 
@@ -63,19 +63,18 @@ class BestieTask:
         """The crops of forward pass `micro` of update `step`."""
         size = self.settings.data.batch
         first = (step * self.settings.training.accumulate + micro) * size
-        samples = [self._sample(self.entry(first + place), generator) for place in range(size)]
-        views, accepted, candidates, classes = zip(*samples, strict=True)
-        counts = [len(part) for part in classes]
+        samples = [self._sample(self.entry(first + i), generator) for i in range(size)]
+        views, accepted, candidates, point_classes = zip(*samples, strict=True)
         return Batch(
             step=step,
             images=torch.from_numpy(np.stack([normalise(view.rgb) for view in views])),
             labels=torch.from_numpy(np.stack([view.labels for view in views])),
-            accepted=stacked(accepted),
-            candidates=stacked(candidates),
+            accepted=batched(accepted),
+            candidates=batched(candidates),
             points=Points(
-                places=torch.from_numpy(np.concatenate([view.points for view in views]).astype(np.int64)),
-                images=torch.from_numpy(np.repeat(np.arange(size), counts)),
-                classes=torch.from_numpy(np.concatenate(classes).astype(np.int64)),
+                yx=torch.from_numpy(np.concatenate([view.points for view in views]).astype(np.int64)),
+                images=torch.from_numpy(np.repeat(np.arange(size), [len(view.points) for view in views])),
+                classes=torch.from_numpy(np.concatenate(point_classes).astype(np.int64)),
             ),
         )
 
@@ -83,8 +82,8 @@ class BestieTask:
         """The weighted terms of one batch."""
         settings = self.settings
         outputs = self.network(batch.images)
-        drawn = {"class_count": self.class_count, "sigma": settings.data.sigma}
-        pseudo = pseudo_targets(batch.accepted, points=batch.points if self.by_points else None, **drawn)
+        points = batch.points if self.by_points else None
+        pseudo = pseudo_targets(batch.accepted, points=points, class_count=self.class_count, sigma=settings.data.sigma)
         refined = None
         if settings.refinement.enabled and batch.step >= settings.refinement.first_step:
             refined = self._refined(outputs, batch, pseudo)
@@ -104,7 +103,7 @@ class BestieTask:
         return self.usable[self.order(number)]
 
     def _sample(self, i: int, generator: np.random.Generator) -> tuple[View, tuple, tuple, np.ndarray]:
-        """A crop, its accepted parts, its candidates, and the classes of the cues inside it."""
+        """A crop, its accepted components, its candidates, and the classes of the cues inside it."""
         data, record = self.settings.data, self.pseudo.find(self.images.ids[i])
         rgb = load_rgb(self.images[i], self.images.header["root"])
         check_size(record, rgb.shape[:2], self.pseudo)
@@ -113,9 +112,9 @@ class BestieTask:
         tags = self.images.field(i, "tags")
         accepted = view.instances, record.classes
         if data.accepted_on == "crop":
-            found = transfer(view.labels, view.points, classes, tags=tags, min_area=self.settings.min_area)
-            accepted = found.instances, found.classes
+            area = self.settings.min_area
+            accepted = transfer(view.labels, view.points, classes, tags=tags, min_area=area)[:2]
         if self.by_points:
-            return view, accepted, class_regions(view.labels, wanted=tags), classes
+            return view, accepted, class_regions(view.labels, classes=tags), classes
         area = self.settings.refinement.min_area
-        return view, accepted, class_components(view.labels, wanted=tags, min_area=area), classes
+        return view, accepted, class_components(view.labels, classes=tags, min_area=area), classes
