@@ -21,7 +21,7 @@ from stages.cim.losses import Labels
 from stages.cim.mining import Overlaps
 from stages.cim.network import Scores
 from stages.cim.objective import weighted_losses
-from stages.cim.settings import AgplSettings, CimLossSettings, CimMiningSettings
+from stages.cim.settings import AgplSettings, CimTrainingSettings
 from stages.ops.regions import Regions
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
@@ -50,17 +50,20 @@ def measure(count: int, cells: int, config: dict) -> tuple[int, float, float]:
         lambda: assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=settings)
     )
     labels = Labels(*(torch.from_numpy(part.astype(np.int64)) for part in found))
-    mining = CimMiningSettings.model_validate(config["train"]["mining"])
-    losses = CimLossSettings.model_validate(config["train"]["losses"])
+    train = CimTrainingSettings.model_validate(config["train"])
     membership, sizes = (torch.from_numpy(part) for part in (regions.membership, regions.sizes))
     scores, tags = smooth_scores(regions, generator), torch.arange(CLASSES) < PRESENT
 
     def mine() -> None:
-        overlaps = Overlaps(membership, sizes, half_precision=mining.half_precision_maps)
+        overlaps = Overlaps(membership, sizes, half_precision=train.mining.half_precision_maps)
         weighted_losses(
-            scores, tags=tags, labels=labels, overlaps=overlaps, generator=np.random.default_rng(0), mining=mining,
-            losses=losses,
-        )  # fmt: skip
+            scores,
+            tags=tags,
+            labels=labels,
+            overlaps=overlaps,
+            generator=np.random.default_rng(0),
+            settings=train,
+        )
 
     return len(regions.sizes), labelling, fastest(mine)[0]
 

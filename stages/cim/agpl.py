@@ -1,15 +1,20 @@
 """Attention-guided pseudo labelling (AGPL; Ou et al., Sensors 2021): clusters of proposals from a classifier's peaks.
 
-CIM section 3.2, equations 1 and 2, in the region algebra: a support mask is a set of atoms.
+CIM section 3.2, with N proposals R_n, peak i of class c at pixel p_i, and V_i = {n: p_i in R_n} the proposals that hold
+it:
+
+    S_i(q)    = [ 1 / |V_i| sum_{n in V_i} R_n(q) > 0.7 ]    support mask of the peak, q a pixel           (1)
+    y^0_{n,c} = 1    if IoU(R_n, S_i) > 0.5                  pre-computed pseudo label of proposal n       (2)
+
+In the region algebra a support mask is a set of atoms.
 """
 
 import cv2
 import numpy as np
 
+from stages.cim.columns import BACKGROUND
 from stages.cim.settings import AgplSettings
 from stages.ops.regions import Regions
-
-BACKGROUND = -1
 
 
 def choose_peaks(classes: np.ndarray, scores: np.ndarray, *, tags: np.ndarray, ordered: bool) -> np.ndarray:
@@ -40,14 +45,14 @@ def cast_votes(
         return holding
     if not responses.shape[1]:
         raise ValueError("votes of AGPL are set to 'response', but these cues have no response maps; set votes: equal")
-    seen, row = np.unique(classes, return_inverse=True)
-    areas = response_areas(responses[seen], regions.shape, share=settings.response_share)
+    present, row = np.unique(classes, return_inverse=True)
+    areas = response_areas(responses[present], regions.shape, share=settings.response_share)
     agreement = Regions.from_masks(areas).iou(regions).astype(np.float64)
     return holding * agreement[row] ** settings.response_power
 
 
 def response_areas(responses: np.ndarray, shape: tuple[int, int], *, share: float) -> np.ndarray:
-    """Where classes are seen, (K, H, W) bool: response maps (K, h, w), enlarged, above `share` of their maximum.
+    """Where classes respond, (K, H, W) bool: response maps (K, h, w), enlarged, above `share` of their maximum.
 
     A map without a positive value counts from its minimum.
     """
@@ -62,8 +67,8 @@ def assign_clusters(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cluster id and class of each proposal from votes (P, N) for points of classes (P,), applied in order.
 
-    Returns clusters (N,) int32 and cluster classes (N,) int32. Point i makes cluster i + 1 of the proposals whose IoU
-    with its support mask is above the threshold; a later point takes proposals from an earlier one. Proposals that
+    Returns clusters (N,) int32 and cluster classes (N,) int32. Point i makes cluster i + 1 of the proposals with
+    IoU(R_n, S_i) above the threshold (equation 2); a later point takes proposals from an earlier one. Proposals that
     touch a support mask but are in no cluster are background (class -1) and share the id P + 1. The others are ignored
     (id 0, class -1). Without a tag every proposal is background, id 1, as in the official code.
     """

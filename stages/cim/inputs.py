@@ -60,9 +60,9 @@ def check_size(
 ) -> None:
     """Raise ValueError unless proposals of `shape` (height, width) have the size of their image."""
     i = images.index(image)
-    wanted = int(images.field(i, "height")), int(images.field(i, "width"))
-    if shape != wanted:
+    expected = int(images.field(i, "height")), int(images.field(i, "width"))
+    if shape != expected:
         raise ValueError(
-            f"{proposals.path}: {image!r} has proposals of {shape} (height, width), {images.path} says {wanted};"
+            f"{proposals.path}: {image!r} has proposals of {shape} (height, width), {images.path} says {expected};"
             " remake the proposals from this list of images"
         )

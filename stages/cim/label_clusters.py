@@ -25,18 +25,18 @@ def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, s
     Images without tags, proposals or peaks get what `assign_clusters` says and are counted in the log.
     Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks an image.
     """
-    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
-        check_classes(listing, seen)
-        inputs = {"images": listing, "proposals": candidates, "cues": seen}
-        header = {"classes": listing.header["classes"], "supervision": seen.header["supervision"]}
+    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as peaks:
+        check_classes(listing, peaks)
+        inputs = {"images": listing, "proposals": candidates, "cues": peaks}
+        header = {"classes": listing.header["classes"], "supervision": peaks.header["supervision"]}
         provenance = Provenance("label_clusters", settings, None, inputs)
         counts: Counter[str] = Counter()
         with create(output, ClusterLabels, header=header, provenance=provenance) as labels:
             for image in step.progress(listing.ids, total=len(listing), label="images"):
                 tags = listing.field(listing.index(image), "tags")
                 record = label_image(
-                    candidates.find(image), seen.find(image), tags=tags,
-                    ordered=seen.header["supervision"] == "points", settings=settings,
+                    candidates.find(image), peaks.find(image), tags=tags,
+                    ordered=peaks.header["supervision"] == "points", settings=settings,
                 )  # fmt: skip
                 labels.append(record)
                 counts.update(_summary(record, tags))
@@ -55,11 +55,11 @@ def label_image(
     return ClusterLabels(image=proposals.image, clusters=clusters, cluster_classes=cluster_classes)
 
 
-def check_classes(images: Artifact[ImageRecord], seen: Artifact[Cues]) -> None:
+def check_classes(images: Artifact[ImageRecord], cues: Artifact[Cues]) -> None:
     """Raise ValueError unless both artifacts hold the same classes in the same order."""
-    wanted, found = images.header["classes"], seen.header["classes"]
-    if found != wanted:
-        raise ValueError(f"{seen.path} holds classes {found}, {images.path} holds {wanted}; remake the cues")
+    expected, found = images.header["classes"], cues.header["classes"]
+    if found != expected:
+        raise ValueError(f"{cues.path} holds classes {found}, {images.path} holds {expected}; remake the cues")
 
 
 def _summary(record: ClusterLabels, tags: np.ndarray) -> list[str]:

@@ -1,7 +1,13 @@
-"""Complete Instances Mining: which proposals are taken for whole instances of a tagged class.
+"""Complete Instances Mining: which proposals become pseudo ground truth, as complete instances of a tagged class.
 
 CIM (Li et al., IJCAI 2023) sections 3.5 and 3.6, algorithm 1; MIST (Ren et al., CVPR 2020) for the ablation of table 4.
-Everything works on the device of its inputs, without a loop over proposals, seeds or classes, and without gradient.
+For refinement branch k and each tagged class c, from the class scores y and integrity scores t of the branch before:
+
+    seeds  = NMS(the ceil(p_seed N) proposals of highest y_{.,c}, mask IoU < tau_nms + (k - 1) tau_cas)     (step 1)
+    M_{ij} = |R_i and R_j| / |R_j|                       how much of R_j lies in R_i
+    P_c    = { argmax_i [M_{ij} > tau_con] t_{i,c} : seeds j }                                              (step 2)
+
+Everything works on the device of its inputs, without a loop over proposals or seeds, and without gradient.
 """
 
 import math
@@ -59,10 +65,11 @@ class Overlaps:
         most = torch.zeros_like(self._areas, dtype=torch.bool)
         if not len(self):
             return most
-        # A proposal can contain those alone that are not much larger; the margin covers the rounding.
-        wanted = max(1, math.ceil(share * len(self)))
-        least = 0.99 * threshold * self._areas.sort().values[wanted - 1]
-        large = (self._areas >= least).nonzero()[:, 0]
+        # R_i contains R_j only if area_i > threshold * area_j. So only proposals of at least 0.99 * threshold * area_k
+        # can contain k of them, where area_k is the k-th smallest area; skip the rest. 0.99 covers the rounding.
+        k = max(1, math.ceil(share * len(self)))
+        min_area = 0.99 * threshold * self._areas.sort().values[k - 1]
+        large = (self._areas >= min_area).nonzero()[:, 0]
         every = torch.arange(len(self), device=large.device)
         contained = (self.containment(large, every) > self.threshold(threshold)).sum(1)
         most[large] = contained >= share * len(self)
@@ -104,36 +111,41 @@ def mine(
     if not len(products) or not len(classes):
         return PseudoGroundTruth(classes[:0], classes[:0], products.new_zeros(0))
     ranking = products if settings.strategy == "mist" else classification
-    label, found = _seeds(ranking[:, classes], overlaps=overlaps, settings=settings, branch=branch)
+    label, proposal = _seeds(ranking[:, classes], overlaps=overlaps, settings=settings, branch=branch)
     if settings.strategy == "cim":
-        label, found = _complete(label, found, integrity[:, classes], overlaps=overlaps, settings=settings)
+        label, proposal = _complete(label, proposal, integrity[:, classes], overlaps=overlaps, settings=settings)
     mined = torch.zeros_like(products[:, classes], dtype=torch.bool)
-    mined[found, label] = True
+    mined[proposal, label] = True
     return _one_class_each(mined, products[:, classes], classes)
 
 
-def sample(pseudo_gt: PseudoGroundTruth, uniforms: Tensor) -> PseudoGroundTruth:
+def anti_noise_sample(pseudo_gt: PseudoGroundTruth, uniforms: Tensor) -> PseudoGroundTruth:
     """Anti-noise sampling (section 3.6): each class draws as many proposals as it has, with replacement, by weight.
+
+        P(g) = w_g / sum of the weights w of g's class
+
+    Plainly, for one class with n weights: `unique(choice(n, n, replace=True, p=weights / weights.sum()))`.
 
     `uniforms` (G,) float64 in [0, 1) are used class by class, ascending. Proposals never drawn are left out, so noisy
     ones, whose weights tend to be low, are rarer. The draws are those of `numpy.random.choice` on the same numbers.
     """
     if not len(pseudo_gt):
         return pseudo_gt
-    order = pseudo_gt.classes.argsort(stable=True)
+    # G pseudo ground truths, sorted by class; K classes
+    order = pseudo_gt.classes.argsort(stable=True)  # (G,)
     classes = pseudo_gt.classes[order]
     weights = pseudo_gt.weights[order].double().clamp(min=torch.finfo(torch.float32).tiny)  # all may have vanished
-    _, group, counts = classes.unique_consecutive(return_inverse=True, return_counts=True)
+    _, group, counts = classes.unique_consecutive(return_inverse=True, return_counts=True)  # (G,) 0 to K - 1, (K,)
     ends = counts.cumsum(0)
     starts = ends - counts
     totals = torch.zeros(len(counts), dtype=torch.float64, device=weights.device).index_add_(0, group, weights)
     # One running sum over all classes; a class's share of it has length one.
     running = (weights / totals[group]).cumsum(0)
     before = torch.cat([running.new_zeros(1), running])[starts]
-    drawn = torch.searchsorted(running, before[group] + uniforms, right=True)
-    drawn = drawn.clamp(min=starts[group], max=ends[group] - 1)  # rounding at the border of two classes
+    draws = torch.searchsorted(running, before[group] + uniforms, right=True)  # (G,)
+    draws = draws.clamp(min=starts[group], max=ends[group] - 1)  # rounding at the border of two classes
     kept = torch.zeros_like(order, dtype=torch.bool)
-    kept[order[drawn]] = True
+    kept[order[draws]] = True
     return PseudoGroundTruth(pseudo_gt.indices[kept], pseudo_gt.classes[kept], pseudo_gt.weights[kept])
 
 
@@ -169,8 +181,8 @@ def _complete(
     if settings.big_share is not None:
         contained &= ~overlaps.contain_most(settings.big_share, threshold=threshold)
     best = torch.where(contained, integrity.T[label], -1.0).max(dim=1)
-    found = best.values >= 0
-    return label[found], best.indices[found]
+    is_contained = best.values >= 0
+    return label[is_contained], best.indices[is_contained]
 
 
 def _one_class_each(mined: Tensor, products: Tensor, classes: Tensor) -> PseudoGroundTruth:

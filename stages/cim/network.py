@@ -28,8 +28,10 @@ class Scores(NamedTuple):
 class MaskFuse(nn.Module):
     """A feature vector per proposal from its box and its mask (section 3.3).
 
-    The box's features and the same times the mask are joined by a 3x3 convolution that halves the channels, and by
-    fully connected layers.
+        x = FC(... FC(relu(conv3x3([B, R * B]))))
+
+    B (D, s, s) are the box's features by RoIAlign, R (s, s) is the mask cut to the box, * multiplies each channel. The
+    convolution halves the 2 D channels; each of the fully connected layers FC ends with ReLU.
     """
 
     def __init__(self, channels: int, *, stride: int, settings: CimNetworkSettings) -> None:
@@ -80,9 +82,9 @@ class CimNetwork(nn.Module):
         logits = self.heads(self.mask_fuse(features, boxes, crops)).float().unflatten(1, (-1, self.columns))
         first, last = 2, 2 + self.branches
         classes = logits[:, first:last].softmax(2).unbind(1)
-        whole = logits[:, last:].sigmoid().unbind(1) or tuple(torch.ones_like(values) for values in classes)
+        integrity = logits[:, last:].sigmoid().unbind(1) or tuple(torch.ones_like(values) for values in classes)
         return Scores(
             classifier=logits[:, 0].softmax(1),
             detector=logits[:, 1].softmax(0),
-            refined=list(zip(classes, whole, strict=True)),
+            refined=list(zip(classes, integrity, strict=True)),
         )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.cim.columns import without_background
 from stages.cim.decoding import by_rank, choose_instances
 from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.network import CimNetwork
@@ -90,9 +91,11 @@ class Predictor:
 
     @torch.no_grad()
     def scores(self, rgb: np.ndarray, regions: Regions) -> np.ndarray:
-        """Scores (N, C) float32 of at least one proposal: the mean over scales, mirror images and branches.
+        """Scores (N, C) float32 of at least one proposal: means over scales, mirror images and branches (section 4.2).
 
-        A branch's score is the product of class probability and integrity (section 4.2).
+            score_{n,c} = mean over passes and branches k of y^k_{n,c} t^k_{n,c}
+
+        y^k are the class probabilities and t^k the integrities of refinement branch k.
         """
         inputs = self.trained.inputs
         candidates = RegionInputs.of(regions, crop_size=self.trained.network.crop_size, settings=inputs)
@@ -100,20 +103,22 @@ class Predictor:
         for side in self.settings.longer_sides:
             for flip in (False, True) if self.settings.flip else (False,):
                 image = torch.from_numpy(scaled_image(rgb, side, flip=flip, settings=inputs)).to(self.device)
-                seen = candidates.flip(inputs) if flip else candidates
-                passes.append(self._score_pass(image, seen, scale=side / max(rgb.shape[:2])))
+                inputs_of_pass = candidates.flip(inputs) if flip else candidates
+                passes.append(self._score_pass(image, inputs_of_pass, scale=side / max(rgb.shape[:2])))
         return torch.stack(passes).mean(0).cpu().numpy()
 
     def _score_pass(self, image: Tensor, regions: RegionInputs, *, scale: float) -> Tensor:
         features = self.network.features(image)
         boxes = torch.from_numpy(regions.boxes * np.float32(scale)).to(self.device)
         crops = torch.from_numpy(np.ascontiguousarray(regions.crops)).to(self.device)
-        parts = []
+        scores = []
         for start in range(0, len(boxes), self.settings.proposal_chunk):
             chunk = slice(start, start + self.settings.proposal_chunk)
             refined = self.network.score(features, boxes[chunk], crops[chunk]).refined
-            parts.append(torch.stack([classes * whole for classes, whole in refined]).mean(0)[:, 1:])
-        return torch.cat(parts)
+            scores.append(
+                without_background(torch.stack([classes * integrity for classes, integrity in refined]).mean(0))
+            )
+        return torch.cat(scores)
 
 
 def load_network(

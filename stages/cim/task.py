@@ -1,4 +1,4 @@
-"""Training of CIM as a task: which image a pass sees, how, and what it is asked for."""
+"""CIM's training task: sampling, augmentation, losses."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ T = TypeVar("T", bound=tuple)
 STORED = torch.bfloat16  # of kept features: the range of float32, so nothing overflows
 
 
-class Sample(NamedTuple):
+class Batch(NamedTuple):
     """One image and N of its proposals.
 
     Attributes:
@@ -78,8 +78,8 @@ class CimTask:
         self.copies = 2 if settings.data.flip else 1
         self.order = EpochOrder(self.copies * len(self.usable), seed=settings.seed)
 
-    def batch(self, step: int, micro: int, generator: np.random.Generator) -> Sample:
-        """The sample of forward pass `micro` of update `step`."""
+    def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
+        """The image of forward pass `micro` of update `step`."""
         data = self.settings.data
         i, flip = self.entry(step * self.settings.training.accumulate + micro)
         side = data.longer_sides[generator.integers(len(data.longer_sides))]
@@ -94,7 +94,7 @@ class CimTask:
         scale = side / max(width, int(self.images.field(i, "height")))
         atoms = len(candidates.atom_sizes)
         labels = None if self.labels is None else self.labels.find(image)
-        return Sample(
+        return Batch(
             inputs=inputs,
             boxes=torch.from_numpy(regions.boxes * np.float32(scale)),
             crops=torch.from_numpy(np.ascontiguousarray(regions.crops)),
@@ -105,8 +105,8 @@ class CimTask:
             cluster_classes=None if labels is None else _of(labels.cluster_classes, chosen),
         )
 
-    def losses(self, batch: Sample, generator: np.random.Generator) -> dict[str, Tensor]:
-        """The weighted terms of one sample."""
+    def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
+        """The weighted terms of one image."""
         settings = self.settings
         scores = self.network(batch.inputs.float(), batch.boxes, batch.crops, from_prefix=self.from_prefix)
         half = settings.mining.half_precision_maps
@@ -116,8 +116,7 @@ class CimTask:
             labels=None if batch.clusters is None else Labels(batch.clusters, batch.cluster_classes),
             overlaps=Overlaps(batch.membership, batch.atom_sizes, half_precision=half),
             generator=generator,
-            mining=settings.mining,
-            losses=settings.losses,
+            settings=settings,
         )
 
     def entry(self, number: int) -> tuple[int, bool]:

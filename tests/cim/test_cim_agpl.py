@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from stages.cim.agpl import BACKGROUND, assign_clusters, cast_votes, choose_peaks, response_areas
+from stages.cim.agpl import assign_clusters, cast_votes, choose_peaks, response_areas
+from stages.cim.columns import BACKGROUND
 from stages.cim.settings import AgplSettings
 from stages.ops.regions import Regions
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from stages.cim import objective
-from stages.cim.losses import Labels, bag_loss, cluster_loss, refinement_losses
-from stages.cim.mining import Overlaps, sample
+from stages.cim.losses import Labels, cluster_loss, mil_loss, refinement_losses
+from stages.cim.mining import Overlaps, anti_noise_sample
 from stages.cim.network import Scores
 from stages.cim.objective import weighted_losses
 from stages.cim.targets import Targets
@@ -25,7 +25,7 @@ def cross_entropy(p, t):
     return -t * clamped(p).log() - (1 - t) * (1 - clamped(p)).log()
 
 
-def plain_bag(classifier, detector, tags):
+def plain_mil(classifier, detector, tags):
     terms = []
     for c, present in enumerate([True, *tags.tolist()]):
         terms.append(
@@ -85,9 +85,9 @@ def case(seed):
     y[rng.integers(count)] = 1  # a mined branch has a foreground proposal
     w = torch.from_numpy(rng.random(count).astype(np.float32)) * torch.from_numpy(y >= 0)
     t = torch.from_numpy(rng.random(count) < 0.5)
-    wanted = torch.zeros(count, classes + 1, dtype=torch.bool)
-    wanted[np.flatnonzero(y >= 0), y[y >= 0]] = True
-    return logits, probabilities, tags, labels, (y, t, w), Targets(wanted, t[:, None].expand(-1, classes), w)
+    class_target = torch.zeros(count, classes + 1, dtype=torch.bool)
+    class_target[np.flatnonzero(y >= 0), y[y >= 0]] = True
+    return logits, probabilities, tags, labels, (y, t, w), Targets(class_target, t[:, None].expand(-1, classes), w)
 
 
 def same_value_and_gradient(ours, plain, logits):
@@ -97,10 +97,10 @@ def same_value_and_gradient(ours, plain, logits):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_bag_loss_is_the_plain_definition_equation_7(seed):
+def test_mil_loss_is_the_plain_definition_equation_7(seed):
     logits, (classifier, detector, *_), tags, *_ = case(seed)
     same_value_and_gradient(
-        bag_loss(classifier, detector, tags, floor=FLOOR), plain_bag(classifier, detector, tags), logits
+        mil_loss(classifier, detector, tags, floor=FLOOR), plain_mil(classifier, detector, tags), logits
     )
 
 
@@ -145,8 +145,8 @@ def test_cluster_loss_by_hand_in_both_forms(official):
 
 def test_a_present_class_without_a_labelled_proposal_counts_as_zero_with_the_first_weight():
     cls, integrity = torch.full((2, 3), 0.5, requires_grad=True), torch.ones(2, 3)
-    wanted = torch.tensor([[False, True, False], [False, True, False]])
-    targets = Targets(wanted, wanted[:, 1:], torch.tensor([0.25, 0.75]))
+    class_target = torch.tensor([[False, True, False], [False, True, False]])
+    targets = Targets(class_target, class_target[:, 1:], torch.tensor([0.25, 0.75]))
     terms = refinement_losses(cls, integrity, targets, torch.tensor([True, False]), floor=FLOOR)
     background, present, absent = -math.log(1e-6) * 0.25, -math.log(0.5) * 0.25, -math.log(0.5)
     assert terms["refinement_bag"].item() == pytest.approx((background + present + absent) / 3, rel=1e-4)
@@ -174,7 +174,7 @@ def scene(official, *, sampling=True, teach=None, **losses):
     return weighted_losses(
         scores, tags=torch.tensor([True, False]), labels=labels,
         overlaps=Overlaps(regions.membership, regions.sizes, half_precision=True),
-        generator=np.random.default_rng(0), mining=settings.mining, losses=settings.losses,
+        generator=np.random.default_rng(0), settings=settings,
     )  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def test_a_branch_without_mined_instances_has_terms_of_zero(official):
     alone = Overlaps(torch.ones(1, 1, dtype=torch.bool), torch.ones(1), half_precision=False)
     found = weighted_losses(
         scores, tags=torch.tensor([True, False]), labels=None, overlaps=alone,
-        generator=np.random.default_rng(0), mining=settings.mining, losses=settings.losses,
+        generator=np.random.default_rng(0), settings=settings,
     )  # fmt: skip
     assert "cluster" not in found
     assert {name for name, value in found.items() if value.item() != 0} == {"bag"}
@@ -238,9 +238,9 @@ def test_pseudo_ground_truth_is_sampled_where_the_setting_says_so_table_6(offici
 
     def counted(pseudo_gt, uniforms):
         calls.append(len(pseudo_gt))
-        return sample(pseudo_gt, uniforms)
+        return anti_noise_sample(pseudo_gt, uniforms)
 
-    monkeypatch.setattr(objective, "sample", counted)
+    monkeypatch.setattr(objective, "anti_noise_sample", counted)
     scene(official, sampling=False)
     assert calls == []
     scene(official, sampling=True)

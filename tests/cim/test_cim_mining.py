@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.cim.mining import Overlaps, PseudoGroundTruth, mine, sample
+from stages.cim.mining import Overlaps, PseudoGroundTruth, anti_noise_sample, mine
 from stages.cim.targets import assign
 from stages.ops.regions import Regions
 
@@ -59,7 +59,7 @@ def plain_targets(masks, pseudo_gt, settings, branch):
     """Assignment: class (-1 ignored, 0 background, else class + 1), weight and integrity of each proposal."""
     iou, _ = plain_maps(masks, settings.half_precision_maps)
     kind = iou.dtype.type
-    labels, weights, whole = [], [], []
+    labels, weights, integrity = [], [], []
     chosen = sorted(pseudo_gt)
     for n in range(len(masks)):
         nearest = max(chosen, key=lambda g: (iou[n, g], -g))
@@ -68,8 +68,8 @@ def plain_targets(masks, pseudo_gt, settings, branch):
         if overlap >= kind(settings.class_threshold + settings.cascade_step * branch):
             labels[-1] = pseudo_gt[nearest][0] + 1
         weights.append(pseudo_gt[nearest][1] if overlap > 0 else 0)
-        whole.append(overlap > kind(settings.integrity_threshold + settings.cascade_step * branch))
-    return np.array(labels), np.array(weights, np.float32), np.array(whole)
+        integrity.append(overlap > kind(settings.integrity_threshold + settings.cascade_step * branch))
+    return np.array(labels), np.array(weights, np.float32), np.array(integrity)
 
 
 def overlaps_of(masks, *, half=True):
@@ -122,13 +122,13 @@ def test_mining_and_targets_are_those_of_plain_loops(masks_of, official, strateg
     if not plain:
         return
     targets = assign(pseudo_gt, overlaps, class_count=CLASS_COUNT, settings=settings, branch=branch)
-    labels, weights, whole = plain_targets(masks, plain, settings, branch)
+    labels, weights, integrity = plain_targets(masks, plain, settings, branch)
     np.testing.assert_array_equal(targets.classes.any(1), labels >= 0)
     np.testing.assert_array_equal(targets.classes.byte().argmax(1)[labels >= 0], labels[labels >= 0])
     assert targets.classes.sum(1).max() <= 1
     np.testing.assert_array_equal(targets.weights, weights)
     foreground = labels > 0
-    np.testing.assert_array_equal(targets.whole[foreground, labels[foreground] - 1], whole[foreground])
+    np.testing.assert_array_equal(targets.integrity_target[foreground, labels[foreground] - 1], integrity[foreground])
 
 
 def bars(*spans):
@@ -215,7 +215,7 @@ def test_no_proposals_or_no_tags_give_no_pseudo_ground_truth(official, count, ta
         scores, scores, tags=torch.tensor(tags), overlaps=overlaps, settings=official().train.mining, branch=0
     )
     assert len(pseudo_gt) == 0
-    assert sample(pseudo_gt, torch.rand(0, dtype=torch.float64)) is pseudo_gt
+    assert anti_noise_sample(pseudo_gt, torch.rand(0, dtype=torch.float64)) is pseudo_gt
 
 
 def test_one_proposal_is_big_and_thus_no_pseudo_ground_truth_unless_the_rule_is_off(official):
@@ -238,7 +238,7 @@ def test_sampling_draws_as_numpy_choice_class_by_class_section_3_6(seed):
         kept += np.unique(legacy.choice(members, size=len(members), p=share / share.sum())).tolist()
     uniforms = np.random.RandomState(seed).random_sample(count)
     pseudo_gt = PseudoGroundTruth(torch.arange(count), torch.from_numpy(classes), torch.from_numpy(weights))
-    found = sample(pseudo_gt, torch.from_numpy(uniforms))
+    found = anti_noise_sample(pseudo_gt, torch.from_numpy(uniforms))
     assert found.indices.tolist() == sorted(kept)
     assert found.classes.tolist() == classes[sorted(kept)].tolist()
     assert found.weights.tolist() == weights[sorted(kept)].tolist()
@@ -246,7 +246,7 @@ def test_sampling_draws_as_numpy_choice_class_by_class_section_3_6(seed):
 
 def test_sampling_keeps_every_class_even_when_all_weights_vanish():
     pseudo_gt = PseudoGroundTruth(torch.arange(4), torch.tensor([0, 2, 0, 2]), torch.zeros(4))
-    found = sample(pseudo_gt, torch.tensor([0.0, 0.3, 0.999999, 0.5], dtype=torch.float64))
+    found = anti_noise_sample(pseudo_gt, torch.tensor([0.0, 0.3, 0.999999, 0.5], dtype=torch.float64))
     assert set(found.classes.tolist()) == {0, 2}
 
 
@@ -262,7 +262,12 @@ def test_background_overlaps_below_tau_cls_and_ignored_proposals_not_at_all(offi
     targets = target_case(official, [(0, 8), (7, 8), (12, 16), (0, 4)], [(0, 1, 0.6)])
     assert targets.classes.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1]]
     assert targets.weights.tolist() == pytest.approx([0.6, 0.6, 0, 0.6])
-    assert targets.whole[:, 1].tolist() == [True, False, False, False]  # 1/2 is not above tau_iou, equation 5
+    assert targets.integrity_target[:, 1].tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]  # 1/2 is not above tau_iou, equation 5
 
 
 @pytest.mark.parametrize(("at_threshold", "foreground"), [(True, True), (False, False)])
@@ -274,15 +279,15 @@ def test_an_overlap_of_exactly_tau_cls_is_foreground_in_the_official_code_alone_
     assert bool(targets.classes[1, 0]) is not foreground
 
 
-@pytest.mark.parametrize(("branch", "foreground", "whole"), [(0, 1, 1), (1, 1, 0), (2, 0, 0)])
-def test_thresholds_rise_with_the_branch_section_3_5(official, branch, foreground, whole):
+@pytest.mark.parametrize(("branch", "foreground", "integrity"), [(0, 1, 1), (1, 1, 0), (2, 0, 0)])
+def test_thresholds_rise_with_the_branch_section_3_5(official, branch, foreground, integrity):
     # IoU of (0, 8) and (0, 3) is .375: above .25 and .35, below .45; of (0, 8) and (3, 8) .625: above .53, below .63.
     targets = target_case(official, [(0, 8), (0, 3)], [(0, 0, 0.5)], branch=branch)
     assert int(targets.classes[1, 1]) == foreground
     targets = target_case(
         official, [(0, 8), (3, 8)], [(0, 0, 0.5)], branch=branch, integrity_threshold=0.53, class_threshold=0.1
     )
-    assert int(targets.whole[1, 0]) == whole
+    assert int(targets.integrity_target[1, 0]) == integrity
 
 
 def test_a_proposal_has_the_class_of_its_best_pseudo_ground_truth_or_each_class_decides_equations_4_to_6(official):
@@ -292,7 +297,7 @@ def test_a_proposal_has_the_class_of_its_best_pseudo_ground_truth_or_each_class_
     assert one.classes[1].tolist() == [False, False, True]
     each = target_case(official, spans, pseudo_gt, one_class=False)
     assert each.classes[1].tolist() == [False, True, True]
-    assert each.whole[1].tolist() == [False, True]
+    assert each.integrity_target[1].tolist() == [False, True]
     assert one.weights[1] == each.weights[1] == pytest.approx(0.4)
 
 

@@ -52,12 +52,12 @@ def test_scores_are_probabilities_over_the_right_axis(build, inputs):
     for values in (scores.classifier, *(classes for classes, _ in scores.refined)):
         torch.testing.assert_close(values.sum(1), torch.ones(3))
     torch.testing.assert_close(scores.detector.sum(0), torch.ones(4))
-    assert all(((whole > 0) & (whole < 1)).all() for _, whole in scores.refined)
+    assert all(((integrity > 0) & (integrity < 1)).all() for _, integrity in scores.refined)
 
 
 def test_without_integrity_heads_every_integrity_is_one_table_4(build, inputs):
     network = build(integrity_heads=False)
-    assert all((whole == 1).all() for _, whole in network(*inputs).refined)
+    assert all((integrity == 1).all() for _, integrity in network(*inputs).refined)
     assert network.heads.weight.shape[0] == 5 * 4
 
 
@@ -68,9 +68,9 @@ def test_heads_are_one_layer_each_of_the_branches(build, inputs):
     scores = network(*inputs)
     # Head order: classifier 0, detector 1, classes 2 to 4, integrities 5 to 7.
     assert scores.classifier[0].tolist() == pytest.approx([0.25] * 4)
-    for k, (classes, whole) in enumerate(scores.refined):
+    for k, (classes, integrity) in enumerate(scores.refined):
         torch.testing.assert_close(classes[0], torch.tensor([0.0, 2.0 + k, 0, 0]).softmax(0))
-        torch.testing.assert_close(whole[0], torch.tensor([0.0, 5.0 + k, 0, 0]).sigmoid())
+        torch.testing.assert_close(integrity[0], torch.tensor([0.0, 5.0 + k, 0, 0]).sigmoid())
 
 
 def test_reduction_narrows_what_regions_are_cut_from(build, inputs):

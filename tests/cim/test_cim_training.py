@@ -74,7 +74,7 @@ def task_of(toy, labels):
         yield task
 
 
-def same_samples(a, b):
+def same_batches(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
@@ -94,7 +94,7 @@ def test_images_without_tags_or_proposals_are_listed_and_left_out(task_of, offic
     assert "1 of 6 images without proposals are not trained on: p2" in caplog.text
 
 
-def test_a_sample_holds_one_image_as_it_is_or_mirrored(task_of, toy, labels, official):
+def test_a_batch_holds_one_image_as_it_is_or_mirrored(task_of, toy, labels, official):
     settings = official(
         train={"data": {"longer_sides": [56]}, "inputs": {"inclusive_clip": False, "inclusive_flip": False}}
     )
@@ -123,7 +123,7 @@ def test_no_more_proposals_than_allowed(task_of, official, choice):
     assert len(task.batch(numbers[3] // 2, numbers[3] % 2, np.random.default_rng(0)).boxes) == 1
     few, again, other = (task.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(seed)) for seed in (1, 1, 2))
     whole = full.batch(numbers[0] // 2, numbers[0] % 2, np.random.default_rng(1))
-    assert same_samples(few, again)
+    assert same_batches(few, again)
     assert len(few.boxes) == len(few.crops) == len(few.membership) == len(few.clusters) == 4
     if choice == "best":
         torch.testing.assert_close(few.boxes, whole.boxes[:4])
@@ -306,8 +306,8 @@ def test_a_score_is_the_mean_of_scales_mirror_images_and_branches_of_class_times
             with torch.no_grad():
                 boxes = torch.from_numpy(seen.boxes * np.float32(side / 56))
                 found = predictor.network(image, boxes, torch.from_numpy(seen.crops))
-            for classes, whole in found.refined:
-                expected.append((classes * whole)[:, 1:].numpy())
+            for classes, integrity in found.refined:
+                expected.append((classes * integrity)[:, 1:].numpy())
     scores = predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0]))
     np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-4)
 
