@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from benchmarks.regions import fastest, proposals
 from stages.cim.agpl import assign_clusters
@@ -21,8 +20,9 @@ from stages.cim.losses import Labels
 from stages.cim.mining import Overlaps
 from stages.cim.network import Scores
 from stages.cim.objective import weighted_losses
-from stages.cim.settings import AgplSettings, CimTrainingSettings
+from stages.cim.settings import CimSettings
 from stages.ops.regions import Regions
+from stages.project.project import load_files
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 ASSIGNMENT_TARGET, MINING_TARGET = 0.02, 0.05  # seconds per image
@@ -39,30 +39,28 @@ def smooth_scores(regions: Regions, generator: np.random.Generator) -> Scores:
     return Scores(layers[0].softmax(1), layers[1].softmax(0), refined)
 
 
-def measure(count: int, cells: int, config: dict) -> tuple[int, float, float]:
+def measure(count: int, cells: int, cim: CimSettings) -> tuple[int, float, float]:
     """Atoms, seconds of AGPL's assignment, and seconds of overlaps, mining, targets and losses of one image."""
     generator = np.random.default_rng(0)
     regions = Regions.from_superpixels(*proposals(count, cells, generator))
     points = np.stack([generator.integers(0, side, PEAKS) for side in regions.shape], 1)
     classes = generator.integers(0, PRESENT, PEAKS)
-    settings = AgplSettings.model_validate(config["agpl"])
     labelling, found = fastest(
-        lambda: assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=settings)
+        lambda: assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=cim.agpl)
     )
     labels = Labels(*(torch.from_numpy(part.astype(np.int64)) for part in found))
-    train = CimTrainingSettings.model_validate(config["train"])
     membership, sizes = (torch.from_numpy(part) for part in (regions.membership, regions.sizes))
     scores, tags = smooth_scores(regions, generator), torch.arange(CLASSES) < PRESENT
 
     def mine() -> None:
-        overlaps = Overlaps(membership, sizes, half_precision=train.mining.half_precision_maps)
+        overlaps = Overlaps(membership, sizes, half_precision=cim.train.mining.half_precision_maps)
         weighted_losses(
             scores,
             tags=tags,
             labels=labels,
             overlaps=overlaps,
             generator=np.random.default_rng(0),
-            settings=train,
+            settings=cim.train,
         )
 
     return len(regions.sizes), labelling, fastest(mine)[0]
@@ -72,7 +70,7 @@ def main() -> None:
     """Measure, print a markdown table, and exit with 1 where a target is missed."""
     parser = argparse.ArgumentParser(description="Speed of AGPL and of mining.")
     parser.add_argument("--config", type=Path, default=CONFIG)
-    config = yaml.safe_load(parser.parse_args().config.read_text())["cim"]
+    cim = load_files(parser.parse_args().config).runs["cim"].settings
     torch.set_num_threads(1)
     print(
         f"one core, {PEAKS} peaks, {PRESENT} of {CLASSES} classes, targets {ASSIGNMENT_TARGET} and {MINING_TARGET} s\n"
@@ -80,7 +78,7 @@ def main() -> None:
     print("| proposals | atoms | AGPL assignment, s | overlaps, mining and losses, s |\n|---|---|---|---|")
     missed = False
     for count, cells in ((400, 500), (1000, 500)):
-        atoms, labelling, mining = measure(count, cells, config)
+        atoms, labelling, mining = measure(count, cells, cim)
         print(f"| {count} | {atoms} | {labelling:.4f} | {mining:.4f} |")
         missed |= labelling > ASSIGNMENT_TARGET or mining > MINING_TARGET
     if missed:
