@@ -61,7 +61,7 @@ class AverageHead(nn.Module):
 
 
 class PeakHead(AverageHead):
-    """PRM: scores are means of the values at the peaks of the enlarged maps (equation 2)."""
+    """PRM: scores are means of the values at the peaks of the enlarged maps (equation 2, see `peak_scores`)."""
 
     settings: PeakHeadSettings
 
@@ -101,7 +101,9 @@ HEADS = {"prm": PeakHead, "cam": AverageHead, "pam": AttentionHead}
 
 
 def peak_attention(features: Tensor, alpha: float) -> Tensor:
-    """ReLU, then 0 below `alpha` times the maximum of the channel in its image (BESTIE, equation 1).
+    """PAM's peak attention (BESTIE section 3.3): ReLU, then 0 where a value is below a share of the channel's maximum.
+
+        x = relu(features),    PAM(x)(p) = x(p) if x(p) >= alpha max_q x(q), else 0    per channel and image
 
     Args:
         features: (B, channels, h, w).
@@ -112,10 +114,13 @@ def peak_attention(features: Tensor, alpha: float) -> Tensor:
 
 
 def peak_scores(maps: Tensor, settings: PeakHeadSettings) -> Tensor:
-    """Mean (B, C) of the values at the peaks of (B, C, H, W) maps (PRM, equation 2); each map has at least one.
+    """Mean (B, C) of the values at the peaks of (B, C, H, W) maps (PRM, equations 2 and 3); each map has at least one.
+
+        s_c = 1 / K_c sum_k M_c(p_k)    score of class c, with the peaks p_1 ... p_K of its map M_c            (2)
+        dL / dM_c(p_k) = 1 / K_c dL / ds_c    its gradient; 0 elsewhere                                         (3)
 
     Differs from the paper, as the official code does, where `divide_gradient` is false: the value is the mean, but the
-    gradient is that of the sum, so it is not divided by the number of peaks (equation 3 divides it).
+    gradient is that of the sum, dL / ds_c, not divided by the number of peaks.
     """
     peaks = window_peaks(maps, window=settings.window)
     total = (maps * peaks).sum((2, 3))

@@ -29,6 +29,9 @@ class Peaks(NamedTuple):
 def find_window_peaks(maps: Tensor, wanted: np.ndarray, size: tuple[int, int], settings: WindowPeaksSettings) -> Peaks:
     """Peaks above the threshold; of a class without one its single best peak (official CIM, PRM's rule).
 
+        peaks of class c = { p : M_c(p) = max M_c over the window around p, M_c(p) >= median M_c, M_c(p) > threshold }
+
+    M_c is the enlarged response map.
     Differs from the official code: a relative threshold, where it is set, is a share of the class's largest response;
     a class whose responses are all negative then keeps its best peak alone.
 
@@ -62,6 +65,11 @@ def find_pooled_peaks(
     passes: list[Tensor], wanted: np.ndarray, size: tuple[int, int], settings: PooledPeaksSettings
 ) -> Peaks:
     """Peaks of the smoothed, normalised map at the image's size, the highest of each class (official BESTIE).
+
+        m_c = mean over the passes of relu(M_c) / (max relu(M_c) + 1e-5),    smooth = mean of m_c over a small square
+        peaks of class c = { p : smooth(p) = max smooth over the window around p, smooth(p) >= threshold }
+
+    M_c is the response map at the image's size.
 
     Args:
         passes: response maps (C, h, w) of the image and its mirror image (mirrored back), or of several sizes.

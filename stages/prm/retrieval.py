@@ -25,8 +25,9 @@ class Retrieved:
 def retrieve_instances(regions: Regions, cues: Cues, *, settings: PrmSettings) -> Retrieved:
     """The best proposal of each peak of each predicted class, after suppression within a class.
 
-    A peak's score is its share of its class's best peak times the class's probability. No tags are used. Peaks to which
-    no proposal of allowed size exists give nothing.
+    Peak k of class c takes argmax_n fit(R_k, S_n) (equation 5, `proposal_fit`). Its score is its share of its class's
+    best peak times the class's probability. No tags are used. Peaks to which no proposal of allowed size exists give
+    nothing.
     """
     peaks, scores = predicted_peaks(cues, settings=settings)
     if not len(peaks) or not len(regions):
@@ -43,7 +44,10 @@ def retrieve_instances(regions: Regions, cues: Cues, *, settings: PrmSettings) -
 
 
 def predicted_peaks(cues: Cues, *, settings: PrmSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (P,) of the peaks that count, in the cues' order, and their scores (P,) float32 in [0, 1]."""
+    """Indices (P,) of the peaks that count, in the cues' order, and their scores (P,) float32 in [0, 1].
+
+    score_k = v_k / max_j v_j * sigmoid(s_c)    with v_k the values of the peaks of class c, and s_c its logit
+    """
     best = np.full(len(cues.class_scores), -np.inf, np.float32)
     np.maximum.at(best, cues.peak_classes, cues.peak_scores)
     best_of_class = best[cues.peak_classes]
@@ -58,8 +62,12 @@ def predicted_peaks(cues: Cues, *, settings: PrmSettings) -> tuple[np.ndarray, n
 def proposal_fit(regions: Regions, cues: Cues, peaks: np.ndarray, *, settings: PrmSettings) -> np.ndarray:
     """How well each proposal fits each peak, (P, N) float32; -inf for proposals too small or too large.
 
-    alpha R * S + contour_weight R * contour(S) - beta Q * S, with S the proposal, R the peak's response, which sums to
-    1, and Q the class's background, as a share of the image. A peak without a response of its own fits nothing.
+        fit(R, S) = alpha R * S + gamma R * contour(S) - beta Q * S,    A * B = sum_p A(p) B(p)                   (5)
+
+    S is the proposal's mask and contour(S) its border, R the peak's response, which sums to 1, and Q the background of
+    the class, as a share of the image: where its response is below `background_factor` times the mean. alpha, gamma and
+    beta are `response_weight`, `contour_weight` and `background_weight`. A peak without a response of its own
+    fits nothing.
 
     Differs from the paper: R is the class's response within the peak's basin (watershed) instead of the response
     that is propagated back from the peak through the network.

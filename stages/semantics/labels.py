@@ -14,7 +14,12 @@ def pixel_labels(rgb: np.ndarray, responses: np.ndarray, classes: np.ndarray, se
     """Labels (H, W) uint8 of an image: 0 background, 1 + k class k, 255 uncertain (IRNet, cam_to_ir_label.py).
 
     A pixel has a class where this wins against a high background threshold; else it is background where that wins
-    against a low threshold; else it is uncertain. Both contests end with a dense CRF.
+    against a low threshold; else it is uncertain. Both contests end with a dense CRF:
+
+        w_t(p)   = argmax CRF(argmax(t, m_1(p), ..., m_n(p)))    winner against background of the value t, 0 to n
+        label(p) = w_fg(p) where it is a class;  0 where w_fg(p) = w_bg(p) = 0;  else 255
+
+    m_k = relu(M_k) / max relu(M_k) are the normalised responses, fg and bg the two thresholds.
 
     Differs from the official code: where a class has no positive response, nothing is background, as its pixels are
     somewhere; and a map of a smaller `longer_side` becomes the image's by interpolating probabilities.
