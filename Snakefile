@@ -142,8 +142,9 @@ rule settings:
 
 rule explain_settings:
     input:
-        base=Path(workflow.basedir) / "config.yaml",
-        files=workflow.overwrite_configfiles,
+        # Functions, since braces in these paths would be wildcards.
+        base=lambda _: Path(workflow.basedir) / "config.yaml",
+        files=lambda _: workflow.overwrite_configfiles,
     output:
         "results/{dataset}/{run}/settings.yaml",
     log:
