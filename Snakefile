@@ -140,11 +140,8 @@ rule settings:
     localrule: True
 
 
+# Without inputs, since braces in the paths of configuration files would be wildcards: `settings` holds what they say.
 rule explain_settings:
-    input:
-        # Functions, since braces in these paths would be wildcards.
-        base=lambda _: Path(workflow.basedir) / "config.yaml",
-        files=lambda _: workflow.overwrite_configfiles,
     output:
         "results/{dataset}/{run}/settings.yaml",
     log:
@@ -155,12 +152,14 @@ rule explain_settings:
     conda:
         "envs/tagmask.yaml"
     params:
+        settings=json.dumps(config, sort_keys=True),
+        files=[str(path) for path in workflow.overwrite_configfiles],
         config=[
             f"{key}={json.dumps(value)}"
             for key, value in workflow.config_settings.config.items()
         ],
     shell:
-        "python -m stages.project.explain_settings --run {wildcards.run:q} --configfile {input.files:q}"
+        "python -m stages.project.explain_settings --run {wildcards.run:q} --configfile {params.files:q}"
         " --config {params.config:q} 2> {log:q} | tee {output:q}"
 
 

@@ -1,8 +1,5 @@
 # Everything that compares with annotations: metrics of instances, proposals, cues and pseudo labels.
 
-# A function names it as an input, since braces in the path of a checkout would be wildcards.
-COMPARISON_PAGE = workflow.source_path("../stages/evaluation/comparison.html.jinja")
-
 
 def labels_to_report(wildcards):
     """Artifacts with the masks that a run is trained on: those that they continue, then their own."""
@@ -203,8 +200,6 @@ rule compare_runs:
             run=project.measured,
             split=project.splits.evaluate,
         ),
-        # Not read through an import, so the digest of the code does not see it.
-        template=lambda _: COMPARISON_PAGE,
     output:
         markdown="results/{dataset}/comparison.md",
         html="results/{dataset}/comparison.html",

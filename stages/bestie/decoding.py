@@ -70,7 +70,7 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
         maps.offsets[None],
         components,
         settings=settings.grouping,
-        keep_without_center=settings.whole_components,
+        keep_without_center=settings.keep_without_center,
     )
     scores = _scores(maps, groups, components.classes, settings)
     best_first = scores.sort(descending=True, stable=True).indices[: settings.top_k]

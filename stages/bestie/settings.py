@@ -248,7 +248,7 @@ class BestiePredictionSettings(MapSettings):
     """From the network's outputs to scored instances."""
 
     min_area: Count = Field(description="pixels; smaller components of a class are left out (official code: 50)")
-    whole_components: bool = Field(
+    keep_without_center: bool = Field(
         description="a component without a center is one instance; false: none (official code: true)"
     )
     score: Literal["center_and_class", "class"] = Field(

@@ -77,10 +77,10 @@ def cluster_loss(classifier: Tensor, labels: Labels, *, settings: CimLossSetting
 def refinement_losses(
     classification: Tensor, integrity: Tensor, targets: Targets, tags: Tensor, *, floor: float
 ) -> dict[str, Tensor]:
-    """The terms `classification`, `integrity` (equation 3) and `refinement_bag` of one branch, unweighted.
+    """The terms `classification`, `integrity` (equation 3) and `refinement_mil` of one branch, unweighted.
 
     Both scores are (N, C + 1).
-    Differs from the paper: `refinement_bag` is an image-level (MIL) loss that the official code alone has. With
+    Differs from the paper: `refinement_mil` is an image-level (MIL) loss that the official code alone has. With
     p_n = y_n t_n and, for each c, b the proposal of highest p among those labelled with c where Y_c = 1, among all
     where Y_c = 0:
 
@@ -97,7 +97,7 @@ def refinement_losses(
     return {
         "classification": by_class,
         "integrity": by_integrity,
-        "refinement_bag": _refinement_mil(classification * integrity, targets, _present(tags), floor),
+        "refinement_mil": _refinement_mil(classification * integrity, targets, _present(tags), floor),
     }
 
 

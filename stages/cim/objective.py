@@ -23,19 +23,19 @@ def weighted_losses(
 ) -> dict[str, Tensor]:
     """The weighted terms of one image; their sum is what is minimised.
 
-    Terms: `bag`, `cluster` (with labels), and for each refinement branch k = 1, 2, ... `classification_k`,
-    `integrity_k` and `refinement_bag_k`. Terms of weight 0 are left out. A branch for which nothing was mined has
+    Terms: `mil`, `cluster` (with labels), and for each refinement branch k = 1, 2, ... `classification_k`,
+    `integrity_k` and `refinement_mil_k`. Terms of weight 0 are left out. A branch for which nothing was mined has
     terms of 0.
     """
     losses = settings.losses
     floor = losses.probability_floor
-    terms = {"bag": (losses.bag, mil_loss(scores.classifier, scores.detector, tags, floor=floor))}
+    terms = {"mil": (losses.mil, mil_loss(scores.classifier, scores.detector, tags, floor=floor))}
     if labels is not None:
         terms["cluster"] = (losses.cluster, cluster_loss(scores.classifier, labels, settings=losses))
     weights = {
         "classification": losses.classification,
         "integrity": losses.integrity,
-        "refinement_bag": losses.refinement_bag,
+        "refinement_mil": losses.refinement_mil,
     }
     teachers = [(scores.classifier, scores.detector), *scores.refined[:-1]]
     for branch, (teacher, (classification, integrity)) in enumerate(zip(teachers, scores.refined, strict=True)):

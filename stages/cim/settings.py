@@ -110,13 +110,13 @@ class CimMiningSettings(Section):
 class CimLossSettings(Section):
     """Weights and forms of the loss terms (equations 3, 7 and 8)."""
 
-    bag: Weight = Field(description="weight of the image-level term of the anti-noise branch (equation 7: 1)")
+    mil: Weight = Field(description="weight of the image-level term of the anti-noise branch (equation 7: 1)")
     cluster: Weight = Field(description="weight alpha of the cluster term (equation 7: 12)")
     classification: Weight = Field(description="weight of the class term of the refinement branches (equation 3: 1)")
     integrity: Weight = Field(
         description="weight of the integrity term of the refinement branches (paper: 1, official code: 3)"
     )
-    refinement_bag: Weight = Field(
+    refinement_mil: Weight = Field(
         description="weight of an image-level term of each refinement branch (paper: 0, official code: 1)"
     )
     first_branch: Weight = Field(

@@ -4,6 +4,7 @@
 RENAMED: dict[str, str] = {
     "average_decay": "ema_decay",
     "background_bar": "bg_threshold",
+    "bag": "mil",
     "bias_rate_factor": "bias_lr_mult",
     "centre": "center",
     "centre_threshold": "center_threshold",
@@ -24,9 +25,11 @@ RENAMED: dict[str, str] = {
     "pictures": "images",
     "rate_factors": "lr_mult",
     "refinement": "retrain",
+    "refinement_bag": "refinement_mil",
     "rim": "border",
     "rim_pull": "border_pull",
     "smallest": "min_area",
     "smallest_area": "min_area",
     "smallest_radius": "min_radius",
+    "whole_components": "keep_without_center",
 }

@@ -1,5 +1,6 @@
 """One run of the project: a method with its settings, what it takes from upstream, and what is trained on top of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -108,6 +109,10 @@ class RunBase(Section):
         for name in ON_TOP:
             if self.brought(name) and self.retrain != name:
                 yield f".trained.{name} is set, but retrain is not {name}; set both"
+        for part in (NETWORK, *ON_TOP):
+            if re.search(r"[{}]", getattr(self.trained, part) or ""):
+                path = getattr(self.trained, part)
+                yield f".trained.{part} is {path!r}: Snakemake reads braces as wildcards; rename the file or its folder"
         trained_here = [method.name] * self.trains + [self.retrain] * self.retrains
         for one in map(METHODS.__getitem__, trained_here):
             if self.cues == POINTS and _starts_from_classifier(one, self):

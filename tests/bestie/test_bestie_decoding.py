@@ -61,7 +61,7 @@ def test_scores_are_the_centers_score_times_mean_probability_best_first(settings
 def test_the_probability_is_the_mean_over_the_instance(settings):
     maps = maps_of(blocks(), [(0, 3, 3, 0.5)])
     maps.probabilities[1, 2:5, 2:12] = 0.6
-    assert listed(decode(maps, tags=None, settings=settings(whole_components=False))) == [(0, 0.5 * 0.7, 60)]
+    assert listed(decode(maps, tags=None, settings=settings(keep_without_center=False))) == [(0, 0.5 * 0.7, 60)]
 
 
 def test_a_clustered_center_scores_the_square_of_the_probability(settings):
@@ -69,9 +69,9 @@ def test_a_clustered_center_scores_the_square_of_the_probability(settings):
     maps = maps_of(blocks(), [(0, 4, 4, 0.09)])
     maps.offsets[:, 2:7, 2:6], maps.offsets[:, 2, 6] = 0, 0  # 21 pixels, centroid (3.9, 3.6)
     maps.heatmap[0, 3, 3] = 0.09
-    found = decode(maps, tags=None, settings=settings(whole_components=False))
+    found = decode(maps, tags=None, settings=settings(keep_without_center=False))
     assert listed(found) == [(0, 0.64, 60)]
-    found = decode(maps, tags=None, settings=settings(whole_components=False, score="class"))
+    found = decode(maps, tags=None, settings=settings(keep_without_center=False, score="class"))
     assert listed(found) == [(0, 0.8, 60)]
 
 
@@ -87,7 +87,7 @@ def test_a_clustered_center_scores_the_square_of_the_probability(settings):
 def test_a_component_without_a_center_is_one_instance_or_left_out(settings, score, kept, expected):
     labels = np.where(blocks() == 1, 1, 0)
     maps = maps_of(labels, [(0, 3, 3, score)])
-    assert listed(decode(maps, tags=None, settings=settings(whole_components=kept))) == expected
+    assert listed(decode(maps, tags=None, settings=settings(keep_without_center=kept))) == expected
 
 
 def test_tags_rule_out_other_classes_before_the_most_probable_is_taken(settings):

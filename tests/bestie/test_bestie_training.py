@@ -184,7 +184,7 @@ def test_points_teach_their_own_centers_and_all_of_a_class(task_of, monkeypatch)
 def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, toy, kind):
     stages = {"backbone": {"stages": [1]}} if kind == "high_resolution" else {}
     settings = tiny(
-        train={"network": {"kind": kind}, **stages}, predict={"whole_components": True, "min_area": 1, "top_k": 9}
+        train={"network": {"kind": kind}, **stages}, predict={"keep_without_center": True, "min_area": 1, "top_k": 9}
     )
     weights = train(settings)
     assert read_metadata(weights)["step"] == "train_bestie"

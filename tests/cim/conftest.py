@@ -39,7 +39,7 @@ OFFICIAL: dict[str, Any] = {
             "sampling": True, "foreground_at_threshold": True, "one_class": True, "half_precision_maps": True,
         },
         "losses": {
-            "bag": 1.0, "cluster": 12.0, "classification": 1.0, "integrity": 3.0, "refinement_bag": 1.0,
+            "mil": 1.0, "cluster": 12.0, "classification": 1.0, "integrity": 3.0, "refinement_mil": 1.0,
             "first_branch": 3.0, "cluster_form": "full_bce", "probability_floor": 1e-6,
         },
         "data": {

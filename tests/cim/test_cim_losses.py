@@ -62,13 +62,13 @@ def plain_refinement(cls, integrity, y, t, w, tags):
         error = (integrity[n, y[n]] - float(t[n])).abs()
         by_integrity += w[n] * (0.5 * error**2 if error < 1 else error - 0.5)
     by_integrity = by_integrity / len(foreground)
-    product, bag = cls * integrity, 0.0
+    product, mil = cls * integrity, 0.0
     for c, present in enumerate([True, *tags.tolist()]):
         members = [n for n in range(count) if y[n] == c] if present else list(range(count))
         best = max(members, key=lambda n: (product[n, c].item(), -n)) if members else 0
         score = product[best, c] if members else torch.tensor(0.0)
-        bag += cross_entropy(score, float(present)) * (w[best] if present else 1.0)
-    return {"classification": by_class, "integrity": by_integrity, "refinement_bag": bag / columns}
+        mil += cross_entropy(score, float(present)) * (w[best] if present else 1.0)
+    return {"classification": by_class, "integrity": by_integrity, "refinement_mil": mil / columns}
 
 
 def case(seed):
@@ -149,8 +149,8 @@ def test_a_present_class_without_a_labelled_proposal_counts_as_zero_with_the_fir
     targets = Targets(class_target, class_target[:, 1:], torch.tensor([0.25, 0.75]))
     terms = refinement_losses(cls, integrity, targets, torch.tensor([True, False]), floor=FLOOR)
     background, present, absent = -math.log(1e-6) * 0.25, -math.log(0.5) * 0.25, -math.log(0.5)
-    assert terms["refinement_bag"].item() == pytest.approx((background + present + absent) / 3, rel=1e-4)
-    gradient = torch.autograd.grad(terms["refinement_bag"], cls)[0]
+    assert terms["refinement_mil"].item() == pytest.approx((background + present + absent) / 3, rel=1e-4)
+    gradient = torch.autograd.grad(terms["refinement_mil"], cls)[0]
     assert gradient[:, 0].tolist() == [0, 0]
 
 
@@ -187,23 +187,23 @@ BASE = {"cluster": 1.0, "integrity": 1.0, "first_branch": 1.0}
         pytest.param({"cluster": 12.0}, {"cluster": 12}, id="alpha is 12, equation 7"),
         pytest.param({"integrity": 3.0}, {f"integrity_{k}": 3 for k in (1, 2, 3)}, id="official code: 3 x integrity"),
         pytest.param({"first_branch": 3.0}, {"classification_1": 3, "integrity_1": 3}, id="official code: lambda 3"),
-        pytest.param({"bag": 2.0}, {"bag": 2}, id="bag"),
+        pytest.param({"mil": 2.0}, {"mil": 2}, id="mil"),
         pytest.param({"classification": 0.5}, {f"classification_{k}": 0.5 for k in (1, 2, 3)}, id="classification"),
     ],
 )
 def test_weights_multiply_their_terms(official, weights, changed):
     base, found = scene(official, **BASE), scene(official, **{**BASE, **weights})
     for name, value in base.items():
-        if name == "refinement_bag_1" and "first_branch" in weights:
+        if name == "refinement_mil_1" and "first_branch" in weights:
             continue  # only the present classes' part is multiplied
         assert found[name].item() == pytest.approx(value.item() * changed.get(name, 1), rel=1e-5), name
 
 
 def test_terms_are_named_and_those_of_weight_zero_left_out(official):
-    kinds = ("classification", "integrity", "refinement_bag")
-    assert set(scene(official)) == {"bag", "cluster", *(f"{kind}_{k}" for kind in kinds for k in (1, 2, 3))}
-    without = set(scene(official, refinement_bag=0.0))
-    assert without == {"bag", "cluster", *(f"{kind}_{k}" for kind in kinds[:2] for k in (1, 2, 3))}
+    kinds = ("classification", "integrity", "refinement_mil")
+    assert set(scene(official)) == {"mil", "cluster", *(f"{kind}_{k}" for kind in kinds for k in (1, 2, 3))}
+    without = set(scene(official, refinement_mil=0.0))
+    assert without == {"mil", "cluster", *(f"{kind}_{k}" for kind in kinds[:2] for k in (1, 2, 3))}
 
 
 def test_a_branch_without_mined_instances_has_terms_of_zero(official):
@@ -217,7 +217,7 @@ def test_a_branch_without_mined_instances_has_terms_of_zero(official):
         generator=np.random.default_rng(0), settings=settings,
     )  # fmt: skip
     assert "cluster" not in found
-    assert {name for name, value in found.items() if value.item() != 0} == {"bag"}
+    assert {name for name, value in found.items() if value.item() != 0} == {"mil"}
     gradient = torch.autograd.grad(sum(found.values()), logits)[0]
     assert torch.isfinite(gradient).all()
 

@@ -221,7 +221,7 @@ def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, offici
 def test_training_learns_without_labels_with_mist_and_paper_settings(train, official):
     settings = official(train={
         "pseudo_labels": "none", "mining": {"strategy": "mist", "one_class": False, "big_share": None},
-        "losses": {"refinement_bag": 0.0}, "training": {"steps": 2}, "data": {"cache_features": True, "memory_gb": 0.1},
+        "losses": {"refinement_mil": 0.0}, "training": {"steps": 2}, "data": {"cache_features": True, "memory_gb": 0.1},
     })  # fmt: skip
     train(settings, cluster_labels=None)
 

@@ -142,3 +142,11 @@ def test_a_step_that_does_not_exist_is_named(tree):
 def test_the_digest_of_a_step_is_that_of_the_project():
     module = "stages.prm.retrieve_prm"
     assert digest.code_digest(module) == digest.Sources(digest.read_project).digest(module)
+
+
+def test_the_template_of_a_page_counts_for_those_that_name_it(tree):
+    (tree / "make.py").write_text((tree / "make.py").read_text() + '\nPAGE = "page.html.jinja"\n')
+    (tree / "page.html.jinja").write_text("<p>")
+    before = digests()
+    (tree / "page.html.jinja").write_text("<b>")
+    assert changed(before) == {"make"}

@@ -99,7 +99,7 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
         pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
         pytest.param("inspection: {images: 3}", {"build_gallery"}, id="inspection"),
         pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
-        pytest.param("cim: {train: {losses: {bag: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
+        pytest.param("cim: {train: {losses: {mil: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
         pytest.param("cim: {agpl: {support_threshold: 0.6}}", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
         pytest.param(
             "bestie: {predict: {top_k: 7}}", DOWNSTREAM_OF_PREDICTION | {"predict_bestie"}, id="bestie's prediction"

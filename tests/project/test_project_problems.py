@@ -26,7 +26,7 @@ def said(overlay):
 @pytest.mark.parametrize(
     ("overlay", "sentence"),
     [
-        ("cim: {train: {losses: {bagg: 1.0}}}", "cim.train.losses.bagg: unknown key; did you mean `bag`?"),
+        ("cim: {train: {losses: {mill: 1.0}}}", "cim.train.losses.mill: unknown key; did you mean `mil`?"),
         ("clasifier: {}", "clasifier: unknown key; did you mean `classifier`?"),
         ("classifier: {prm: {train: {head: {wndow: 3}}}}", "classifier.prm.train.head.wndow: unknown key; did you mean `window`?"),
         ("semantics: {cam: {labels: {crf: {itertions: 3}}}}", "semantics.cam.labels.crf.itertions: unknown key; did you mean `iterations`?"),
@@ -52,12 +52,12 @@ def test_the_kind_of_a_block_is_answered_with_the_nearest_one():
 
 
 def test_a_former_key_is_answered_with_its_present_name(monkeypatch):
-    monkeypatch.setattr(problems, "RENAMED", {"bag_weight": "bag", "colour": "color"})
-    assert said("cim: {train: {losses: {bag_weight: 1.0}}}") == [
-        "cim.train.losses.bag_weight: the key is now called `bag`; rename it"
+    monkeypatch.setattr(problems, "RENAMED", {"mil_weight": "mil", "colour": "color"})
+    assert said("cim: {train: {losses: {mil_weight: 1.0}}}") == [
+        "cim.train.losses.mil_weight: the key is now called `mil`; rename it"
     ]
-    assert said("runs: {cim: {cim: {train: {losses: {bag_weight: 1.0}}}}}") == [
-        "runs.cim.cim.train.losses.bag_weight: the key is now called `bag`; rename it"
+    assert said("runs: {cim: {cim: {train: {losses: {mil_weight: 1.0}}}}}") == [
+        "runs.cim.cim.train.losses.mil_weight: the key is now called `mil`; rename it"
     ]
 
 
@@ -83,16 +83,16 @@ def test_every_former_name_has_a_name_that_is_a_key():
 
 
 def test_a_former_name_of_another_block_is_a_misspelt_key(monkeypatch):
-    monkeypatch.setattr(problems, "RENAMED", {"bagg": "elsewhere"})
-    assert said("cim: {train: {losses: {bagg: 1.0}}}") == ["cim.train.losses.bagg: unknown key; did you mean `bag`?"]
+    monkeypatch.setattr(problems, "RENAMED", {"mill": "elsewhere"})
+    assert said("cim: {train: {losses: {mill: 1.0}}}") == ["cim.train.losses.mill: unknown key; did you mean `mil`?"]
 
 
 @pytest.mark.parametrize(
     ("word", "known", "end"),
     [
-        ("Bag", ["bag"], "; did you mean `bag`?"),
-        ("lonesome", ["bag"], ""),
-        (7, ["bag"], ""),
+        ("Mil", ["mil"], "; did you mean `mil`?"),
+        ("lonesome", ["mil"], ""),
+        (7, ["mil"], ""),
         ("points", [None, "point"], "; did you mean `point`?"),
     ],
 )

@@ -46,7 +46,7 @@ def data_folder(monkeypatch):
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [
-        pytest.param("cim: {train: {losses: {bagg: 1.0}}}", "cim.train.losses.bagg: unknown key", id="typo"),
+        pytest.param("cim: {train: {losses: {mill: 1.0}}}", "cim.train.losses.mill: unknown key", id="typo"),
         pytest.param("colour: red", "colour: unknown key", id="unknown section"),
         pytest.param("cim: {train: {training: {steps: 0}}}", "cim.train.training.steps: .*greater than or equal to 1, found 0", id="impossible"),
         pytest.param("cim: {train: {training: {steps: many}}}", "cim.train.training.steps: .*found 'many'", id="type"),
@@ -65,6 +65,7 @@ def data_folder(monkeypatch):
         pytest.param("runs: {cim: {cues: points, cim: {train: {backbone: {weights: none}}}}}", "cues are points, so mask_rcnn.train.backbone", id="classifier's weights of points, retrained"),
         pytest.param("runs: {cim: {trained: {netwrk: a}}}", "runs.cim.trained.netwrk: unknown key", id="typo in trained"),
         pytest.param("runs: {cim: {trained: {network: 3}}}", "runs.cim.trained.network: .*found 3", id="weights are no path"),
+        pytest.param("runs: {cim: {trained: {network: 'a{b}.safetensors'}}}", "runs.cim.trained.network is 'a{b}.safetensors': Snakemake reads braces", id="braces in a path of weights"),
         pytest.param("runs: {cim: {trained: {network: ''}}}", "runs.cim.trained.network: .*at least 1", id="empty path of weights"),
         pytest.param("runs: {prm: {trained: {network: a}}}", "runs.prm.trained.network: method prm has no network", id="weights for prm"),
         pytest.param("runs: {prm: {trained: {mask_rcnn: a}}}", "runs.prm.trained.mask_rcnn is set, but retrain", id="weights of no Mask R-CNN"),
@@ -178,7 +179,7 @@ def test_paper_and_official_code_differ_in_settings_of_the_same_sections_alone()
     differing = {path[-1] for path in one if one[path] != other[path]}
     assert differing == {
         "truncated_resize", "inclusive_clip", "inclusive_flip", "big_share", "foreground_at_threshold", "one_class",
-        "half_precision_maps", "integrity", "refinement_bag", "first_branch", "cluster_form",
+        "half_precision_maps", "integrity", "refinement_mil", "first_branch", "cluster_form",
         "scale_momentum_at_drops", "nms_inclusive",
     }  # fmt: skip
 
