@@ -46,6 +46,11 @@ OWN_PYTHON = not workflow.deployment_settings.deployment_method
 shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
 
 
+def software(wildcards):
+    """The software of every rule, where Snakemake is told to deploy it; else jobs run in this environment."""
+    return None if OWN_PYTHON else f"{workflow.basedir}/envs/tagmask.yaml"
+
+
 scattergather:
     shards=project.shards,
 
@@ -150,7 +155,7 @@ rule explain_settings:
         run=one_of(project.runs),
     localrule: True
     conda:
-        "envs/tagmask.yaml"
+        software
     params:
         settings=json.dumps(config, sort_keys=True),
         files=[str(path) for path in workflow.overwrite_configfiles],

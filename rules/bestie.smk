@@ -49,7 +49,7 @@ rule transfer_semantics:
     wildcard_constraints:
         run=one_of(sorted(set(trained_here("bestie")) - set(iterating()))),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -78,7 +78,7 @@ rule iterate_instances:
     wildcard_constraints:
         run=one_of(iterating()),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -111,7 +111,7 @@ rule train_bestie:
     wildcard_constraints:
         run=one_of(trained_here("bestie")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -144,7 +144,7 @@ rule refine_labels:
     wildcard_constraints:
         run=one_of(refining()),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
@@ -177,7 +177,7 @@ rule predict_bestie:
     wildcard_constraints:
         run=one_of(predicted_here("bestie")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

@@ -38,7 +38,7 @@ rule label_clusters:
     wildcard_constraints:
         run=one_of(trained_here("cim")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -68,7 +68,7 @@ rule train_cim:
     wildcard_constraints:
         run=one_of(trained_here("cim")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -101,7 +101,7 @@ rule predict_cim:
     wildcard_constraints:
         run=one_of(predicted_here("cim")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

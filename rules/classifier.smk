@@ -54,7 +54,7 @@ rule train_classifier:
     benchmark:
         "results/{dataset}/benchmarks/train_classifier.{classifier}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -85,7 +85,7 @@ rule find_cues:
     wildcard_constraints:
         classifier=r"(?!points\.)[\w-]+",
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
@@ -113,7 +113,7 @@ rule take_points:
     benchmark:
         "results/{dataset}/benchmarks/take_points.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

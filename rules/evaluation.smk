@@ -38,7 +38,7 @@ rule evaluate_instances:
     benchmark:
         "results/{dataset}/benchmarks/{run}/evaluate_instances.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(8000, per_image=0.05),
@@ -63,7 +63,7 @@ rule report_proposals:
     benchmark:
         "results/{dataset}/benchmarks/report_proposals.{split}.{source}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -88,7 +88,7 @@ rule report_cues:
     benchmark:
         "results/{dataset}/benchmarks/report_cues.{split}.{classifier}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -111,7 +111,7 @@ rule report_semantics:
     benchmark:
         "results/{dataset}/benchmarks/report_semantics.{split}.{source}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -150,7 +150,7 @@ rule report_cluster_labels:
     wildcard_constraints:
         run=one_of(graph.reported_by(project, "cluster_labels")[0]),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -180,7 +180,7 @@ rule report_masks:
         run=one_of(graph.reported_by(project, "masks")[0]),
         labels=one_of(graph.reported_by(project, "masks")[1]),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -207,7 +207,7 @@ rule compare_runs:
     log:
         "results/{dataset}/logs/compare_runs.log",
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(1000),

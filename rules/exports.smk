@@ -76,7 +76,7 @@ rule export_coco:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_coco.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -118,7 +118,7 @@ rule export_results:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_results.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -142,7 +142,7 @@ rule export_voc:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_voc.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -184,7 +184,7 @@ rule export_ids:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_ids.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -208,7 +208,7 @@ rule export_overlays:
     benchmark:
         "results/{dataset}/benchmarks/{run}/export_overlays.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -244,7 +244,7 @@ rule pack_model:
     wildcard_constraints:
         run=one_of(project.packed),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

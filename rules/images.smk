@@ -21,7 +21,7 @@ rule list_images:
     benchmark:
         "results/{dataset}/benchmarks/list_images.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 4
     resources:
         mem_mb=memory(4000),
@@ -46,7 +46,7 @@ rule annotate_semantics:
     benchmark:
         "results/{dataset}/benchmarks/annotate_semantics.{split}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

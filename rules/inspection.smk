@@ -38,7 +38,7 @@ rule build_gallery:
     wildcard_constraints:
         run=one_of(runs_to_show()),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

@@ -25,7 +25,7 @@ rule make_pseudo_masks:
     wildcard_constraints:
         run=one_of(project.retrained_here("mask_rcnn")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -56,7 +56,7 @@ rule train_mask_rcnn:
     wildcard_constraints:
         run=one_of(project.retrained_here("mask_rcnn")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -91,7 +91,7 @@ rule predict_mask_rcnn:
     wildcard_constraints:
         run=one_of(project.retrained("mask_rcnn")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),

@@ -26,7 +26,7 @@ rule retrieve_prm:
     wildcard_constraints:
         run=one_of(predicted_here("prm")),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

@@ -55,7 +55,7 @@ rule generate_proposals:
     wildcard_constraints:
         source=sources_of_kind("heg"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(3000),
@@ -80,7 +80,7 @@ rule import_proposals:
     wildcard_constraints:
         source=sources_of_kind("mat", "coco_json"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(3000),
@@ -106,7 +106,7 @@ rule merge_proposals:
     benchmark:
         "results/{dataset}/benchmarks/merge_proposals.{split}.{source}.tsv"
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

@@ -69,7 +69,7 @@ rule label_pixels:
     wildcard_constraints:
         source=semantics_of_kind("network"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -115,7 +115,7 @@ rule train_semantics:
     wildcard_constraints:
         source=semantics_of_kind("network"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=GPUS,
@@ -145,7 +145,7 @@ rule predict_semantics:
     wildcard_constraints:
         source=semantics_of_kind("network"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: project.threads
     resources:
         gpu=min(GPUS, 1),
@@ -174,7 +174,7 @@ rule import_semantics:
     wildcard_constraints:
         source=semantics_of_kind("png"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),
@@ -203,7 +203,7 @@ rule take_annotations:
     wildcard_constraints:
         source=semantics_of_kind("oracle"),
     conda:
-        "../envs/tagmask.yaml"
+        software
     threads: 1
     resources:
         mem_mb=memory(2000),

@@ -75,7 +75,7 @@ def test_logs_benchmarks_and_resources_follow_one_pattern(stem, name, text):
     resources = text.partition("    resources:\n")[2]
     assert re.search(r"mem_mb=memory\(", resources)
     assert re.search(r"runtime=minutes\(", resources)
-    assert 'conda:\n        "../envs/tagmask.yaml"' in text
+    assert "    conda:\n        software\n" in text
 
 
 def test_memory_and_time_grow_with_images_and_attempts(tmp_path):

@@ -23,12 +23,16 @@ rule train_mean_colour:
         "results/{dataset}/benchmarks/{run}/train_mean_colour.tsv"
     wildcard_constraints:
         run=one_of(trained_here("mean_colour")),
+    conda:
+        software
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
-        settings=lambda wildcards: project.runs[wildcards.run].mean_colour.train.canonical(),
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].mean_colour.train.canonical(),
         code=code_digest("stages.mean_colour.train_mean_colour"),
     shell:
         "python -m stages.mean_colour.train_mean_colour --images {input.images:q} --output-weights {output:q}"
@@ -38,7 +42,9 @@ rule train_mean_colour:
 rule predict_mean_colour:
     input:
         images="results/{dataset}/{split}/images.h5",
-        weights=weights_of("network", "results/{dataset}/{run}/network/weights.safetensors"),
+        weights=weights_of(
+            "network", "results/{dataset}/{run}/network/weights.safetensors"
+        ),
     output:
         instances="results/{dataset}/{run}/{split}/instances.h5",
         wide="results/{dataset}/{run}/wide/{split}/instances.h5",
@@ -48,12 +54,16 @@ rule predict_mean_colour:
         "results/{dataset}/benchmarks/{run}/predict_mean_colour.{split}.tsv"
     wildcard_constraints:
         run=one_of(predicted_here("mean_colour")),
+    conda:
+        software
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
-        settings=lambda wildcards: project.runs[wildcards.run].mean_colour.predict.canonical(),
+        settings=lambda wildcards: project.runs[
+            wildcards.run
+        ].mean_colour.predict.canonical(),
         code=code_digest("stages.mean_colour.predict_mean_colour"),
     shell:
         "python -m stages.mean_colour.predict_mean_colour --images {input.images:q} --weights {input.weights:q}"
