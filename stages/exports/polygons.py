@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 NO_PARENT = -1  # in the hierarchy of cv2.findContours: an outline that is no hole
 LEAST_CORNERS = 3
@@ -63,6 +62,8 @@ def _with_holes(ring: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     """One ring that goes around the holes too, each entered from the nearest corner of the outline."""
     if not holes:
         return ring
+    from scipy.spatial import cKDTree
+
     corners = cKDTree(ring)
     detours: dict[int, list[np.ndarray]] = {}
     for hole in holes:

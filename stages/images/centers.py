@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from stages.images.dataset import Annotations, PointFiles
 
@@ -23,6 +22,8 @@ def mask_centers(ground_truth: Annotations) -> Labels:
 
 def innermost(mask: np.ndarray) -> tuple[int, int]:
     """(y, x) of the pixel of a non-empty mask (H, W) bool that is farthest from its border (the image's included)."""
+    from scipy.ndimage import distance_transform_edt
+
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     crop = mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
     # OpenCV's precise transform differs in the last bit from call to call, so that ties fell on other pixels.

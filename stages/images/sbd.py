@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from stages.images.index_maps import check_size
 
@@ -61,6 +60,8 @@ class Sbd:
         return self._folder / "inst" / f"{image}.mat"
 
     def _read(self, image: str) -> Any:
+        import scipy.io
+
         path = self._path(image)
         try:
             ground_truth = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)["GTinst"]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from skimage.segmentation import watershed
 
 from stages.core.artifacts.cues import Cues
 from stages.ops.nms import greedy
@@ -93,6 +92,8 @@ def _peak_maps(
     cues: Cues, peaks: np.ndarray, *, shape: tuple[int, int], image: tuple[int, int], settings: PrmSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Response of each peak (P, h, w), which sums to 1, and background of its class (P, h, w), both float32."""
+    from skimage.segmentation import watershed
+
     responses = np.zeros((len(peaks), *shape), np.float32)
     backgrounds = np.zeros_like(responses)
     places = cues.peaks[peaks] * np.array(shape) // np.array(image)

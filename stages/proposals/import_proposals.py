@@ -11,7 +11,6 @@ from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.workflow import step
 from stages.proposals.coco_json import JsonOfManyImages, read_image_json
 from stages.proposals.imported import MaskList, SuperpixelList, find_file, ranked
-from stages.proposals.mat_files import read_mat
 from stages.proposals.settings import ImportSettings
 from stages.proposals.shards import in_shard
 
@@ -69,6 +68,8 @@ def _reader(settings: ImportSettings, mine: list[str], ids: list[str]) -> Reader
     suffix = ".mat" if settings.kind == "mat" else ".json"
     files = {i: find_file(path, i, prefixes=settings.prefixes, suffix=suffix) for i in mine}
     if settings.kind == "mat":
+        from stages.proposals.mat_files import read_mat  # loads SciPy
+
         return lambda image: read_mat(files[image.image])
     return lambda image: read_image_json(files[image.image], image)
 

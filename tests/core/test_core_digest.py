@@ -24,6 +24,7 @@ def tree(tmp_path, monkeypatch):
     return tmp_path / "stages"
 
 
+FOR_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n    from stages import make\n"
 SETTINGS = '''
 """Settings."""
 from typing import Annotated, ClassVar, Literal
@@ -98,6 +99,9 @@ def edit(path, old, new):
         pytest.param("io", "def read", "# why\ndef read", set(), id="comment"),
         pytest.param("io", "return 1", '"""Says."""\n    return 1', set(), id="docstring"),
         pytest.param("losses", "import numpy", "import numpy, scipy", {"train"}, id="another library"),
+        pytest.param("losses", "    return 2", "    import scipy\n    return 2", {"train"}, id="library in a function"),
+        pytest.param("losses", "import numpy", f"import numpy\n{FOR_TYPES}", set(), id="imports for types"),
+        pytest.param("losses", "import numpy", f"import numpy\n{FOR_TYPES}    y = 1\n", {"train"}, id="more than imports"),
         pytest.param("settings", "of learning", "of the network", set(), id="description of a setting"),
         pytest.param("settings", "ge=1", "ge=2", set(), id="bounds of a setting"),
         pytest.param("settings", "steps: int", "batch: Literal[1, 2]\n    steps: int", set(), id="new setting"),

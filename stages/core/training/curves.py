@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from stages.core.artifacts.files import whole_file, write_json
 
 
@@ -61,6 +59,8 @@ def write_curves(path: Path, curves: Curves) -> None:
 
 def plot_curves(path: Path, curves: Curves, *, title: str) -> None:
     """Draw each loss term and the learning rate over the updates, as PNG."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     terms = sorted({name for point in curves.points for name in point["losses"]})

@@ -2,7 +2,7 @@
 
 Prose, anywhere:
 
-- comments, layout, docstrings, `pass`;
+- comments, layout, docstrings, `pass`, imports under `if TYPE_CHECKING:`;
 - messages: the arguments of what is raised and of every call of a class named `...Error`, `...Exception` or
   `MissingImage`; the text of an `assert`; log lines and the logger. A log line that calls a function that LOOKS does
   not list counts, as it might draw a random number;
@@ -71,7 +71,7 @@ def _statements(node: ast.stmt, settings: bool) -> Iterator[_Statement]:
         origin = f"from {'.' * node.level}{node.module or ''} " if isinstance(node, ast.ImportFrom) else ""
         for alias in node.names:
             name = alias.asname or alias.name.split(".")[0]
-            unless_used = name if settings or name == "logging" else None
+            unless_used = name if settings or name in ("logging", "TYPE_CHECKING") else None
             yield _Statement(f"{origin}import {alias.name} as {name}", frozenset(), (node,), unless_used)
     elif not _is_prose(node):
         writer = _Writer()
@@ -129,12 +129,14 @@ class _Writer:
 
 
 def _is_prose(node: ast.stmt) -> bool:
-    """Whether a statement changes no result whatever it says: a docstring, a log line, the logger, `pass`."""
+    """Whether a statement changes no result whatever it says: a docstring, a log line, `pass`, an import for types."""
     if isinstance(node, ast.Expr):
         value = node.value
         return _is_log_line(value) or (isinstance(value, ast.Constant) and isinstance(value.value, str))
     if isinstance(node, ast.Assign):
         return isinstance(node.value, ast.Call) and _name(node.value.func) == "getLogger"
+    if isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING" and not node.orelse:
+        return all(isinstance(part, ast.Import | ast.ImportFrom) for part in node.body)
     return isinstance(node, ast.Pass)
 
 
