@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 import torch
 
-from stages.bestie.components import Components, batched, class_components
+from stages.bestie.components import Components, batched
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets
 from stages.bestie.settings import RefinementSettings
 from stages.bestie.targets import Points, Targets, center_heatmap
+from stages.bestie.transfer import class_components
 from tests.bestie import reference
 
 CROPS, SIDE, CLASSES, SIGMA = 4, 416, 20, 6.0

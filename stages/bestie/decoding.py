@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.bestie.components import batched, class_components, values_at
+from stages.bestie.components import batched, values_at
 from stages.bestie.grouping import Groups, group
 from stages.bestie.maps import Maps
 from stages.bestie.probabilities import mean_probability
 from stages.bestie.settings import BestiePredictionSettings
+from stages.bestie.transfer import class_components
 from stages.ops.regions import Regions
 
 

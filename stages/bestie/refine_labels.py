@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.bestie.components import batched, class_components, class_regions, id_map
+from stages.bestie.components import batched, id_map
 from stages.bestie.decoding import InstanceMap, instance_map
 from stages.bestie.inputs import POINTS, check_classes, check_size
 from stages.bestie.maps import Maps, load_network, maps_of
@@ -15,6 +15,7 @@ from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import instances_at_points, refined_instances
 from stages.bestie.settings import BestieTrainingSettings, MapSettings, RefinementSettings
 from stages.bestie.targets import Points
+from stages.bestie.transfer import class_components, class_regions
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels

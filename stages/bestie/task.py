@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from stages.bestie.augmentation import View, augmented
-from stages.bestie.components import Components, batched, class_components, class_regions
+from stages.bestie.components import Components, batched
 from stages.bestie.inputs import POINTS, check_size
 from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.settings import BestieTrainingSettings
-from stages.bestie.targets import Points, Targets, pseudo_targets, transfer
+from stages.bestie.targets import Points, Targets, pseudo_targets
+from stages.bestie.transfer import class_components, class_regions, transfer
 from stages.core.artifacts.images import ImageRecord, tagged_images
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact

@@ -8,7 +8,7 @@ import numpy as np
 
 from stages.bestie.inputs import check_classes, joint_supervision, map_of
 from stages.bestie.settings import TransferSettings
-from stages.bestie.targets import transfer
+from stages.bestie.transfer import transfer
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances

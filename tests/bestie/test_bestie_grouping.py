@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import batched, class_components
+from stages.bestie.components import batched
 from stages.bestie.grouping import MAX_CENTERS, group
+from stages.bestie.transfer import class_components
 from tests.bestie import reference
 
 CLASS_COUNT = 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import batched, class_components
+from stages.bestie.components import batched
 from stages.bestie.decoding import Maps
 from stages.bestie.maps import small_maps
 from stages.bestie.network import Outputs
@@ -12,6 +12,7 @@ from stages.bestie.predict_bestie import predict_bestie
 from stages.bestie.refine_labels import joined, labels_of, refine_labels
 from stages.bestie.refinement import refined_targets
 from stages.bestie.train_bestie import train_bestie
+from stages.bestie.transfer import class_components
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.images import ImageRecord

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.bestie.components import batched, class_components, class_regions
-from stages.bestie.targets import Points, center_heatmap, pseudo_targets, transfer
+from stages.bestie.components import batched
+from stages.bestie.targets import Points, center_heatmap, pseudo_targets
+from stages.bestie.transfer import class_components, class_regions, transfer
 from tests.bestie import reference
 
 TAGS = np.array([True, True, False])
