@@ -9,10 +9,8 @@ import pytest
 # Libraries that take seconds or hundreds of MB to load.
 NETWORKS = {"torch", "torchvision", "timm", "lightning_fabric"}
 HEAVY = NETWORKS | {"numba", "matplotlib", "pandas", "scipy", "skimage"}
-# The last one labels components by the tensors of training's own code.
 WITH_A_NETWORK = re.compile(
     r"stages\.\w+\.(train|predict)_\w+|stages\.classifier\.find_cues|stages\.bestie\.refine_labels"
-    r"|stages\.bestie\.transfer_semantics"
 )
 LOOK = """
 import importlib, sys

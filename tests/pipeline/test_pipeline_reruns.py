@@ -117,7 +117,7 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
         ),
         pytest.param("mask_rcnn: {train: {seed: 9}}", set(), id="Mask R-CNN that no run has"),
         pytest.param("images: {voc: {difficult_tags: false}}", set(), id="block of another data set"),
-        pytest.param("classifier: {prm: {train: {seed: 9}}}", set(), id="classifier that no run uses"),
+        pytest.param("classifier: {own: {like: prm, train: {seed: 9}}}", set(), id="classifier that no run uses"),
     ],
 )
 def test_one_setting_reruns_what_depends_on_it_and_nothing_else(project, overlay, expected):

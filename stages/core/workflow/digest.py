@@ -26,7 +26,7 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image", "timm": "timm", "torch": "torch", "torchvision": "torchvision",
 }  # fmt: skip
 SETTINGS = f"{PACKAGE}.core.config"  # holds settings, as do all modules named `settings`
-TEMPLATE = re.compile(rb'"([\w.]+\.jinja)"')  # names a file beside the module
+TEMPLATE = re.compile(rb"""["']([\w.]+\.jinja)["']""")  # names a file beside the module
 Reader = Callable[[str], bytes | None]
 
 
