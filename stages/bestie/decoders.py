@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.core.networks.aspp import AtrousPyramidPooling, convolution
+
 FUSION_SIDE = 5  # of the depthwise convolutions that join features
 
 
@@ -27,11 +29,11 @@ class Decoder(nn.Module):
             dropout: after it.
         """
         super().__init__()
-        self.pooling = PyramidPooling(channels_in[-1], pooled, rates=rates, dropout=dropout)
+        self.pooling = AtrousPyramidPooling(channels_in[-1], pooled, rates=rates, dropout=dropout)
         self.reductions, self.fusions = nn.ModuleList(), nn.ModuleList()
         width = pooled
         for low, small in zip(reversed(channels_in[:-1]), reduced, strict=True):
-            self.reductions.append(_block(low, small))
+            self.reductions.append(convolution(low, small))
             self.fusions.append(_separable(width + small, channels))
             width = channels
 
@@ -42,25 +44,6 @@ class Decoder(nn.Module):
             x = functional.interpolate(x, low.shape[-2:], mode="bilinear", align_corners=True)
             x = fusion(torch.cat([x, reduction(low)], dim=1))
         return x
-
-
-class PyramidPooling(nn.Module):
-    """Atrous spatial pyramid pooling: convolutions of several dilations and the image's mean, joined.
-
-    The branch of the mean has no normalisation, as one value per image and channel has no variance to speak of.
-    """
-
-    def __init__(self, width: int, channels: int, *, rates: Sequence[int], dropout: float) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList([_block(width, channels)])
-        self.branches.extend(_block(width, channels, side=3, dilation=rate) for rate in rates)
-        self.mean = nn.Sequential(nn.Conv2d(width, channels, kernel_size=1, bias=False), nn.ReLU())
-        self.project = nn.Sequential(*_block(channels * (2 + len(rates)), channels), nn.Dropout(dropout))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, h, w) from (B, width, h, w)."""
-        mean = self.mean(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
-        return self.project(torch.cat([*(branch(x) for branch in self.branches), mean], dim=1))
 
 
 class Head(nn.Module):
@@ -90,14 +73,5 @@ def initialise(module: nn.Module, *, std: float, momentum: float) -> None:
             layer.momentum = momentum
 
 
-def _block(width: int, channels: int, *, side: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
-    padding = dilation * (side // 2)
-    return nn.Sequential(
-        nn.Conv2d(width, channels, side, padding=padding, dilation=dilation, groups=groups, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-    )
-
-
 def _separable(width: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(*_block(width, width, side=FUSION_SIDE, groups=width), *_block(width, channels))
+    return nn.Sequential(*convolution(width, width, side=FUSION_SIDE, groups=width), *convolution(width, channels))

@@ -27,6 +27,7 @@ from torch.nn import functional
 from stages.cim.columns import column_of, without_background
 from stages.cim.settings import CimLossSettings
 from stages.cim.targets import Targets
+from stages.core.networks.mil import cross_entropy, image_level_loss
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def mil_loss(classifier: Tensor, detector: Tensor, tags: Tensor, *, floor: float
     `classifier` and `detector` (N, C + 1): softmax over classes and over proposals. `tags` (C,) bool; every image
     has background.
     """
-    return _cross_entropy((classifier * detector).sum(0), _present(tags), floor).mean()
+    return image_level_loss(classifier, detector, _present(tags), floor=floor)
 
 
 def cluster_loss(classifier: Tensor, labels: Labels, *, settings: CimLossSettings) -> Tensor:
@@ -68,7 +69,7 @@ def cluster_loss(classifier: Tensor, labels: Labels, *, settings: CimLossSetting
     column = cluster.new_zeros(count).scatter(0, cluster, column_of(classes))  # (L,) s_i
     if settings.cluster_form == "full_bce":
         target = functional.one_hot(column, classifier.shape[1]).to(probabilities)
-        entropy = _cross_entropy(means, target, settings.probability_floor).mean(1)  # (L,) H_i
+        entropy = cross_entropy(means, target, settings.probability_floor).mean(1)  # (L,) H_i
     else:
         entropy = -means.gather(1, column[:, None])[:, 0].clamp(settings.probability_floor, 1).log()
     return (sizes * entropy).sum() / max(count, 1)
@@ -106,17 +107,12 @@ def _refinement_mil(products: Tensor, targets: Targets, present: Tensor, floor: 
     labelled = torch.where(targets.classes | (present == 0), products, 0.0)
     best = labelled.max(dim=0)
     weights = torch.where(present == 1, targets.weights[best.indices], 1.0)
-    return (_cross_entropy(best.values, present, floor) * weights).mean()
+    return (cross_entropy(best.values, present, floor) * weights).mean()
 
 
 def _present(tags: Tensor) -> Tensor:
     """(C + 1,) float32: 1 for background and for each tagged class."""
     return torch.cat([tags.new_ones(1), tags]).float()
-
-
-def _cross_entropy(probabilities: Tensor, target: Tensor, floor: float) -> Tensor:
-    clamped = _clamped(probabilities, floor)
-    return -(target * clamped.log() + (1 - target) * (1 - clamped).log())
 
 
 def _clamped(probabilities: Tensor, floor: float) -> Tensor:

@@ -15,7 +15,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.levels import level_channels, levels
-from stages.mask_rcnn.heads import WeightedRoIHeads
+from stages.core.networks.weighted_rcnn import WeightedRoIHeads
 from stages.mask_rcnn.settings import (
     MaskRcnnPredictionSettings,
     MaskRcnnTrainingSettings,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.core.networks.aspp import AtrousPyramidPooling, convolution
 from stages.core.networks.backbones import Backbone, HighResolutionBackbone
 from stages.core.networks.levels import level_channels, levels
 from stages.semantics.settings import PyramidPoolingSettings
@@ -25,13 +26,16 @@ class SegmentationNetwork(nn.Module):
         if settings.low_stage is not None and isinstance(backbone, HighResolutionBackbone):
             raise ValueError("head.low_stage is set, but HRNet gives one level of features here; set it to null")
         self.backbone, self.low = backbone, None
-        self.pooling = PyramidPooling(backbone.channels, settings)
+        self.pooling = AtrousPyramidPooling(
+            backbone.channels, settings.channels, rates=settings.rates, image_pooling=settings.image_pooling,
+            mean_bias=True,
+        )  # fmt: skip
         width = settings.channels
         if settings.low_stage is not None:
             self.stages = [settings.low_stage, stage]
-            self.low = _layer(level_channels(backbone, self.stages)[0], settings.low_channels, 1)
+            self.low = convolution(level_channels(backbone, self.stages)[0], settings.low_channels)
             width += settings.low_channels
-        self.last = _layer(width, settings.channels, 3)
+        self.last = convolution(width, settings.channels, side=3)
         self.dropout = nn.Dropout2d(settings.dropout)
         self.classifier = nn.Conv2d(settings.channels, class_count + 1, 1)
 
@@ -51,31 +55,3 @@ class SegmentationNetwork(nn.Module):
         pooled = self.pooling(coarse)
         grown = functional.interpolate(pooled, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         return torch.cat([grown, self.low(fine)], 1)
-
-
-class PyramidPooling(nn.Module):
-    """Features (B, channels, h, w) at several reaches: 1x1, 3x3 of each rate, and the mean of the image.
-
-    Differs from DeepLab-v3: the branch of the mean has no batch norm (one value per image and channel), as in
-    Panoptic-DeepLab.
-    """
-
-    def __init__(self, inputs: int, settings: PyramidPoolingSettings) -> None:
-        super().__init__()
-        channels = settings.channels
-        self.branches = nn.ModuleList([_layer(inputs, channels, 1)])
-        self.branches += [_layer(inputs, channels, 3, dilation=rate) for rate in settings.rates]
-        self.mean = nn.Sequential(nn.Conv2d(inputs, channels, 1), nn.ReLU()) if settings.image_pooling else None
-        self.joined = _layer(channels * (len(self.branches) + settings.image_pooling), channels, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, settings.channels, h, w)."""
-        found = [branch(features) for branch in self.branches]
-        if self.mean is not None:
-            found.append(self.mean(features.mean((2, 3), keepdim=True)).expand_as(found[0]))
-        return self.joined(torch.cat(found, 1))
-
-
-def _layer(inputs: int, outputs: int, size: int, *, dilation: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, size, padding=size // 2 * dilation, dilation=dilation, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())

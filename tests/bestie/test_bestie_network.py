@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.bestie.decoders import PyramidPooling
 from stages.bestie.network import BestieNetwork
+from stages.core.networks.aspp import AtrousPyramidPooling
 
 PANOPTIC = {
     "backbone": {"name": "resnet50", "stages": [1, 2, 3, 4]},
@@ -104,7 +104,7 @@ def test_first_weights_follow_the_settings(build):
 
 
 def test_pyramid_pooling_has_its_dilations_and_no_normalisation_of_the_mean():
-    pooling = PyramidPooling(4, 6, rates=[3, 6, 9], dropout=0.5)
+    pooling = AtrousPyramidPooling(4, 6, rates=[3, 6, 9], dropout=0.5)
     assert [branch[0].dilation[0] for branch in pooling.branches] == [1, 3, 6, 9]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in pooling.mean)
     assert pooling(torch.randn(2, 4, 5, 7)).shape == (2, 6, 5, 7)

@@ -112,7 +112,7 @@ def test_edited_descriptions_docstrings_messages_comments_and_layout_rerun_no_st
         pytest.param("stages/cim/losses.py", "def ", "import math\ndef ", {"stages.cim.train_cim"}, id="CIM"),
         pytest.param("stages/bestie/losses.py", "def ", "import math\ndef ", {"stages.bestie.train_bestie"}, id="BESTIE"),
         pytest.param(
-            "stages/mask_rcnn/heads.py", "def ", "import math\ndef ",
+            "stages/core/networks/weighted_rcnn.py", "def ", "import math\ndef ",
             {"stages.mask_rcnn.train_mask_rcnn", "stages.mask_rcnn.predict_mask_rcnn"}, id="Mask R-CNN",
         ),
     ],

@@ -9,8 +9,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from stages.core.networks.levels import levels
+from stages.core.networks.weighted_rcnn import box_losses, mask_loss, region_weights
 from stages.mask_rcnn.detection import detect, full_masks
-from stages.mask_rcnn.heads import box_losses, mask_loss, region_weights
 from stages.mask_rcnn.network import MaskRcnn, batched
 from stages.mask_rcnn.samples import scaled_image, scaled_size, scaled_target
 from tests.mask_rcnn.conftest import predictions
