@@ -21,6 +21,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check $(SMK_FILES)
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python envs/lint_rules.py
 	$(BIN)/python envs/write_conda.py --check

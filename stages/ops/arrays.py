@@ -5,7 +5,7 @@ torch is loaded only where a tensor is given, so that steps without a network st
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -17,7 +17,7 @@ else:
     Array = Any
 
 
-def is_tensor(array: Any) -> bool:
+def is_tensor(array: Any) -> "TypeGuard[torch.Tensor]":
     """Whether this is a torch tensor: without torch loaded there is none."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
@@ -30,6 +30,11 @@ def library(array: Array) -> Any:
     import torch
 
     return torch
+
+
+def as_numpy(array: Array) -> np.ndarray:
+    """The same values as a NumPy array on the host."""
+    return array.detach().cpu().numpy() if is_tensor(array) else array
 
 
 def is_bool(array: Array) -> bool:
@@ -78,7 +83,7 @@ def columns(matrix: Array, index: Array) -> Array:
     `matrix[:, index]` would leave NumPy arrays column by column in memory, slow for all that reads them by rows.
     """
     if is_tensor(matrix):
-        return matrix.index_select(1, index.reshape(-1).long()).reshape(len(matrix), *index.shape)
+        return matrix.index_select(1, as_index(index.reshape(-1))).reshape(len(matrix), *index.shape)
     return matrix.take(index, axis=1)
 
 
@@ -102,7 +107,7 @@ def ones_like(array: Array) -> Array:
     return library(array).ones_like(array)
 
 
-def where(condition: Array, values: Array, fill: int) -> Array:
+def where(condition: Array, values: Array, fill: float) -> Array:
     """`values` where the condition holds, else `fill`, in the type of `values`."""
     if is_tensor(condition):
         return library(condition).where(condition, values, fill)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.ops import boxes as box_algebra
-from stages.ops.arrays import Array, is_bool, library
+from stages.ops.arrays import Array, as_numpy, is_bool, library
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def greedy(overlapping: Array, scores: Array, *, candidates: Array | None = None
     if scores.device.type == "cpu":
         import torch
 
-        parts = (overlapping.numpy(), scores.detach().double().numpy(), candidates.numpy())
+        parts = (as_numpy(overlapping), as_numpy(scores.detach().double()), as_numpy(candidates))
         return torch.from_numpy(_greedy_on_host(*parts))
     return _greedy_on_device(overlapping, scores, candidates)
 

@@ -23,9 +23,10 @@ def countable(membership: Array, sizes: Array) -> Array:
     float32 where that holds the pixels of all atoms and products are made in full: torch may have been told to multiply
     float32 as TF32 or bfloat16, and GPUs may do so by themselves; else float64.
     """
-    full = not arrays.is_tensor(membership) or (
-        membership.device.type == "cpu" and arrays.library(membership).get_float32_matmul_precision() == "highest"
-    )
+    full = True
+    if arrays.is_tensor(membership):
+        precision = arrays.library(membership).get_float32_matmul_precision()
+        full = membership.device.type == "cpu" and precision == "highest"
     if full and int(sizes.sum()) < EXACT_IN_FLOAT32:  # asked of the host alone: a device would have to be waited for
         return arrays.as_float32(membership)
     return arrays.as_float64(membership)
@@ -33,10 +34,10 @@ def countable(membership: Array, sizes: Array) -> Array:
 
 def product(left: Array, right: Array) -> Array:
     """Matrix product in the operands' own precision; autocast would round counts to bfloat16."""
-    if not arrays.is_tensor(left):
-        return left @ right
-    with arrays.library(left).autocast(left.device.type, enabled=False):
-        return left @ right
+    if arrays.is_tensor(left):
+        with arrays.library(left).autocast(left.device.type, enabled=False):
+            return left @ right
+    return left @ right
 
 
 def iou(intersections: Array, areas: Array, others: Array) -> Array:

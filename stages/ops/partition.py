@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.ops.arrays import Array, as_index, is_tensor
+from stages.ops.arrays import Array, as_index, as_numpy, is_tensor, library
 
 if TYPE_CHECKING:
     import torch
@@ -98,13 +98,10 @@ def bounds(parts: Array, count: int) -> Array:
 
 def _words(matrix: Array) -> Array:
     """The columns of a boolean matrix (N, P) as 64-bit words (max(1, ceil(N / 64)), P) int64."""
-    if not is_tensor(matrix):
-        return _words_on_host(matrix)
-    if matrix.device.type == "cpu":
-        import torch
-
-        return torch.from_numpy(_words_on_host(matrix.numpy()))
-    return _words_on_device(matrix)
+    if is_tensor(matrix) and matrix.device.type != "cpu":
+        return _words_on_device(matrix)
+    words = _words_on_host(as_numpy(matrix))
+    return library(matrix).from_numpy(words) if is_tensor(matrix) else words
 
 
 def _words_on_host(matrix: np.ndarray) -> np.ndarray:

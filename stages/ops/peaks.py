@@ -76,7 +76,7 @@ def list_peaks(
         import torch
 
         listed = list_peaks(
-            maps.detach().cpu().numpy(), peaks.cpu().numpy(), threshold=threshold, limit=limit, by_score=by_score
+            arrays.as_numpy(maps), arrays.as_numpy(peaks), threshold=threshold, limit=limit, by_score=by_score
         )
         classes, points, values = (torch.as_tensor(part, device=maps.device) for part in listed)
         return classes, points, values

@@ -129,7 +129,7 @@ class Regions:
         member, module = self.membership, arrays.library(self.membership)
         starts = [module.amin(arrays.where(member, edge, fill), 1) for edge, fill in ((x0, width), (y0, height))]
         ends = [module.amax(arrays.where(member, edge, 0), 1) for edge in (x1, y1)]
-        return arrays.stack(starts + ends, 1) * member.any(1)[:, None]
+        return arrays.stack(starts + ends, 1) * member.any(1).reshape(-1, 1)
 
     def crops(self, size: int = 7) -> Array:
         """Each region cut to its tight box and resized by nearest neighbour, (N, size, size) bool; CIM's mask crop.
@@ -221,7 +221,7 @@ class Regions:
         """The same regions as NumPy arrays."""
         if isinstance(self.atoms, np.ndarray):
             return self
-        return Regions(*(part.cpu().numpy() for part in (self.atoms, self.membership, self.sizes)))
+        return Regions(*(arrays.as_numpy(part) for part in (self.atoms, self.membership, self.sizes)))
 
     def _counts(self, other: Regions | None = None) -> Array:
         """Common pixels (N, M) as exact floats: float32 where that holds the image's pixels, else float64."""

@@ -146,7 +146,9 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
 
     def identity(*, module="stages.core.workflow.step", changes=None, image="x", weights=weights, part="backbone"):
         files = {part: weights, "head": None}
-        return training_identity(module, settings(**(changes or {})), inputs={"images": image}, weights=files)
+        return training_identity(
+            module, settings(**(changes or {})).canonical(), inputs={"images": image}, weights=files
+        )
 
     assert identity() == identity(weights=same)  # by content, not by path
     changes = [

@@ -1,7 +1,7 @@
 """Records: one image's entry in an artifact, declared as a dataclass of typed arrays."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -40,6 +40,12 @@ class Record:
 
     KIND: ClassVar[str]
     SCHEMA: ClassVar[int]
+
+    if TYPE_CHECKING:  # subclasses declare it as their first field
+
+        @property
+        def image(self) -> str:
+            """Id of the image."""
 
     def __post_init__(self) -> None:
         lengths: dict[str, int] = {}

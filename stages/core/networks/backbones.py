@@ -152,7 +152,9 @@ def build_backbone(settings: BackboneSettings, *, classifier: Path | None = None
     elif settings.weights == "classifier" and classifier is None:
         raise ValueError("backbone weights are set to classifier, but this step has none; use timm, none or a file")
     else:
-        _load_backbone(starting_weights(settings, classifier=classifier), backbone, settings.name)
+        path = starting_weights(settings, classifier=classifier)
+        assert path is not None  # the other cases stand above
+        _load_backbone(path, backbone, settings.name)
     return backbone.train()
 
 

@@ -33,7 +33,7 @@ def levels(backbone: Backbone, x: Tensor, stages: Sequence[int]) -> dict[str, Te
     if isinstance(backbone, HighResolutionBackbone):
         return _branches(backbone, x, stages)
     wanted = {backbone.network.feature_info[stage]["module"]: str(stage) for stage in stages}
-    found = {}
+    found: dict[str, Tensor] = {}
     with torch.no_grad():
         x = _collect(backbone, x, backbone.frozen, wanted, found)
     _collect(backbone, x, backbone.trained, wanted, found)

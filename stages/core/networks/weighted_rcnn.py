@@ -21,6 +21,8 @@ class WeightedRoIHeads(RoIHeads):
         """As torchvision's: no detections and the losses in training, else detections and no losses."""
         if not self.training:
             return super().forward(features, proposals, image_shapes, targets)
+        if targets is None:
+            raise ValueError("no targets are given, but the heads are in training; give those of each image")
         proposals, matched, labels, box_targets = self.select_training_samples(proposals, targets)
         weights = [
             region_weights(target["weights"], index, label)

@@ -30,7 +30,12 @@ class JoinedOutputs:
 
     def _join(self, network: nn.Module, inputs: tuple, outputs: Any) -> Any:
         found: list[Tensor] = []
-        _replaced(outputs, lambda tensor: found.append(tensor) or tensor)
+
+        def collected(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        _replaced(outputs, collected)
         self._joined = _Identity.apply(*found) if found else ()
         joined = iter(self._joined)
         return _replaced(outputs, lambda _: next(joined))

@@ -66,7 +66,7 @@ def run_training(
         task,
         settings.training,
         folder=outputs.weights.parent / "checkpoint",
-        identity=training_identity(module, settings, inputs=fingerprints, weights=weights),
+        identity=training_identity(module, settings.canonical(), inputs=fingerprints, weights=weights),
         seed=settings.seed,
         device=device,
         outputs=dataclasses.replace(outputs, metadata={**described, **metadata}),

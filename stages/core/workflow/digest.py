@@ -56,14 +56,15 @@ class Sources:
     def digest(self, module: str) -> str:
         """See `code_digest`."""
         digest = hashlib.sha256()
-        modules = [(name, self._module(name)) for name in self.import_closure(module)]
+        closure = [(name, self._module(name)) for name in self.import_closure(module)]
+        modules = [(name, found) for name, found in closure if found is not None]
         for name, found in modules:
             if found.code:
                 digest.update(f"{name}\0{found.code}\0".encode())
             for template in found.templates:
                 path = f"{name.rpartition('.')[0].replace('.', '/')}/{template}"
                 digest.update(path.encode() + b"\0" + (self._read(path) or b"") + b"\0")
-        for library in sorted(set().union(*(found.libraries for _, found in modules))):
+        for library in sorted(frozenset[str]().union(*(found.libraries for _, found in modules))):
             digest.update(f"{library}=={_version(library)}\0".encode())
         return digest.hexdigest()[:16]
 

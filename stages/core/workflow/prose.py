@@ -76,8 +76,8 @@ def _statements(node: ast.stmt, settings: bool) -> Iterator[_Statement]:
     elif not _is_prose(node):
         writer = _Writer()
         writer.write(node)
-        name = _private(node) or (_alias(node) if settings else None)
-        yield _Statement(" ".join(writer.words), frozenset(writer.names), tuple(writer.imports), name)
+        unless_used = _private(node) or (_alias(node) if settings else None)
+        yield _Statement(" ".join(writer.words), frozenset(writer.names), tuple(writer.imports), unless_used)
 
 
 def _counted(statements: list[_Statement]) -> Iterator[_Statement]:
