@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.workflow.digest import Sources, read_project
 from tests.pipeline.conftest import Job, planned
 
 READS_GROUND_TRUTH = {
@@ -204,13 +205,19 @@ READ_ANNOTATIONS = {"images", "evaluation", "inspection"}  # images writes them
 
 
 def test_no_other_stage_imports_the_record_of_annotations(project_root):
-    """Nor the table of all kinds, through which it could read them."""
-    stages = {path.name for path in (project_root / "stages").iterdir() if (path / "__init__.py").is_file()}
+    """Nor anything that imports it: neither the table of all kinds nor a foundation that passes it on."""
+    folders = project_root / "stages"
+    stages = {path.name for path in folders.iterdir() if (path / "__init__.py").is_file()}
     others = stages - READ_ANNOTATIONS - FOUNDATIONS - {ROOT_OF_ALL}
     assert len(others) > 5
-    for path in (path for stage in others for path in (project_root / "stages" / stage).rglob("*.py")):
+    code = Sources(read_project)
+    for path in (path for stage in others for path in (folders / stage).rglob("*.py")):
         found = imports(path) & {"stages.core.artifacts.ground_truth", "stages.core.artifacts.kinds"}
         assert not found, path
+        module = ".".join(path.relative_to(project_root).with_suffix("").parts).removesuffix(".__init__")
+        assert "stages.core.artifacts.ground_truth" not in code.import_closure(module), (
+            f"{path}, through another module"
+        )
 
 
 def test_stages_do_not_import_each_other_and_foundations_no_stage(project_root):
