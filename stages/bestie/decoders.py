@@ -29,7 +29,7 @@ class Decoder(nn.Module):
             dropout: after it.
         """
         super().__init__()
-        self.pooling = AtrousPyramidPooling(channels_in[-1], pooled, rates=rates, dropout=dropout)
+        self.pooling = AtrousPyramidPooling(channels_in[-1], pooled, rates=rates, dropout=dropout, mean_first=True)
         self.reductions, self.fusions = nn.ModuleList(), nn.ModuleList()
         width = pooled
         for low, small in zip(reversed(channels_in[:-1]), reduced, strict=True):

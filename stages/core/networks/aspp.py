@@ -21,6 +21,7 @@ class AtrousPyramidPooling(nn.Module):
         rates: Sequence[int],
         image_pooling: bool = True,
         mean_bias: bool = False,
+        mean_first: bool = False,
         dropout: float | None = None,
     ) -> None:
         """Build the branches.
@@ -31,9 +32,12 @@ class AtrousPyramidPooling(nn.Module):
             rates: dilations of the 3x3 convolutions, features.
             image_pooling: whether there is a branch of the mean.
             mean_bias: whether its convolution has a bias.
+            mean_first: whether it runs before the others. The answer is the same, but gradients are summed in another
+                order, which is their last bits.
             dropout: share of the answer's values that training leaves out; None: no such layer.
         """
         super().__init__()
+        self.mean_first = mean_first
         self.branches = nn.ModuleList([convolution(inputs, channels)])
         self.branches.extend(convolution(inputs, channels, side=3, dilation=rate) for rate in rates)
         self.mean = None
@@ -44,10 +48,19 @@ class AtrousPyramidPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, h, w)."""
-        branches = [branch(features) for branch in self.branches]
-        if self.mean is not None:
-            branches.append(self.mean(features.mean((2, 3), keepdim=True)).expand_as(branches[0]))
-        return self.project(torch.cat(branches, 1))
+        if self.mean is None:
+            return self.project(torch.cat([branch(features) for branch in self.branches], 1))
+        if self.mean_first:
+            mean = self._mean(features)
+            branches = [branch(features) for branch in self.branches]
+        else:
+            branches = [branch(features) for branch in self.branches]
+            mean = self._mean(features)
+        return self.project(torch.cat([*branches, mean], 1))
+
+    def _mean(self, features: Tensor) -> Tensor:
+        assert self.mean is not None  # asked for where there is such a branch
+        return self.mean(features.mean((2, 3), keepdim=True)).expand(-1, -1, *features.shape[-2:])
 
 
 def convolution(inputs: int, channels: int, *, side: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
