@@ -31,8 +31,9 @@ class Overlaps:
     """
 
     def __init__(self, membership: Tensor, atom_sizes: Tensor, *, half_precision: bool) -> None:
-        self._members = algebra.countable(membership, atom_sizes)
-        self._weighted = self._members * atom_sizes.to(self._members.dtype)
+        pixels = algebra.exact(atom_sizes)
+        self._members = membership.to(pixels.dtype)
+        self._weighted = self._members * pixels
         self._areas = self._weighted.sum(1)
         self._half_precision = half_precision
         self._containing: dict[tuple[float, float], Tensor] = {}

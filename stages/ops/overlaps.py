@@ -17,19 +17,19 @@ from stages.ops.arrays import Array
 EXACT_IN_FLOAT32 = 1 << 24
 
 
-def countable(membership: Array, sizes: Array) -> Array:
-    """A membership (N, A) bool as 0 and 1 in the floating type that counts atoms of `sizes` pixels exactly and fastest.
+def exact(sizes: Array) -> Array:
+    """Pixels of atoms (A,) as floating-point numbers, in the type that adds them up exactly and fastest.
 
     float32 where that holds the pixels of all atoms and products are made in full: torch may have been told to multiply
     float32 as TF32 or bfloat16, and GPUs may do so by themselves; else float64.
     """
     full = True
-    if arrays.is_tensor(membership):
-        precision = arrays.library(membership).get_float32_matmul_precision()
-        full = membership.device.type == "cpu" and precision == "highest"
+    if arrays.is_tensor(sizes):
+        precision = arrays.library(sizes).get_float32_matmul_precision()
+        full = sizes.device.type == "cpu" and precision == "highest"
     if full and int(sizes.sum()) < EXACT_IN_FLOAT32:  # asked of the host alone: a device would have to be waited for
-        return arrays.as_float32(membership)
-    return arrays.as_float64(membership)
+        return arrays.as_float32(sizes)
+    return arrays.as_float64(sizes)
 
 
 def product(left: Array, right: Array) -> Array:

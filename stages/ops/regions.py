@@ -230,8 +230,8 @@ class Regions:
             right = other.membership
         elif other is not None:
             _, left, right, sizes = _refined(self, other)
-        members = overlaps.countable(left, sizes)
-        return overlaps.product(members * arrays.like(sizes, members), arrays.like(right, members).T)
+        pixels = overlaps.exact(sizes)
+        return overlaps.product(left * pixels, arrays.like(right, pixels).T)
 
 
 def _refined(left: Regions, right: Regions) -> tuple[Array, Array, Array, Array]:

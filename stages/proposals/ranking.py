@@ -32,11 +32,12 @@ def overlapping(regions: np.ndarray, areas: np.ndarray, *, above: float) -> Pair
         areas: (S,) pixels of the superpixels.
         above: IoU threshold, positive.
     """
-    members = overlaps.countable(regions, areas)
-    sizes = members @ areas.astype(members.dtype)
+    pixels = overlaps.exact(areas)
+    members = regions.astype(pixels.dtype)
+    sizes = members @ pixels
     order = np.argsort(sizes, kind="stable")
     members, sizes = members[order], sizes[order]
-    weighted = members * areas.astype(members.dtype)
+    weighted = members * pixels
     found = []
     for start in range(0, len(members), ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, len(members))
