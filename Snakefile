@@ -29,7 +29,9 @@ configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
 try:
-    project = load_project(config)
+    project = load_project(
+        config, overlays=map(Path, workflow.overwrite_configfiles)
+    )
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

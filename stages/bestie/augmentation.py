@@ -10,7 +10,11 @@ from stages.bestie.settings import BestieDataSettings
 from stages.core.images.loading import IMAGENET_MEAN
 from stages.ops import resize as resizing
 
-MEAN_GREY = np.round(255 * IMAGENET_MEAN).astype(np.uint8)  # where a crop reaches beyond the image
+# Where a crop reaches beyond the image; the official code cuts.
+MEAN_GREY = {
+    "area": np.round(255 * IMAGENET_MEAN).astype(np.uint8),
+    "opencv": (255 * IMAGENET_MEAN.astype(np.float64)).astype(np.uint8),
+}
 
 
 class View(NamedTuple):
@@ -20,7 +24,7 @@ class View(NamedTuple):
         rgb: (H, W, 3) uint8.
         labels: (H, W) uint8, the semantic map.
         instances: (H, W) int32, accepted components, 0 where there is none.
-        points: (P, 2) float32, (y, x) in pixels.
+        points: (P, 2) float32, on the way float64, (y, x) in pixels.
     """
 
     rgb: np.ndarray
@@ -32,15 +36,13 @@ class View(NamedTuple):
 def augmented(view: View, settings: BestieDataSettings, generator: np.random.Generator) -> tuple[View, np.ndarray]:
     """A random view of settings.crop pixels per side, and which of the points lie in it, (P,) bool; all are kept.
 
-    Differs from the official code: an image is resampled once, not twice; points become whole pixels before they are
-    mirrored, not after, which would move them by one.
+    Differs from the official code: unless `interpolation` is opencv an image is resampled once, not twice; points
+    become whole pixels before they are mirrored, not after, which would move them by one.
     """
-    rgb = jitter(view.rgb, settings, generator)
-    height, width = scaled_size(*rgb.shape[:2], settings)
+    view = view._replace(rgb=jitter(view.rgb, settings, generator))
     scale = settings.scales[generator.integers(len(settings.scales))]
-    sized = resized(view._replace(rgb=rgb), max(1, int(height * scale)), max(1, int(width * scale)))
-    crop = cropped(sized, settings.crop, generator)
-    crop = crop._replace(points=np.floor(crop.points))
+    crop = cropped(at_scale(view, scale, settings), settings, generator)
+    crop = crop._replace(points=np.floor(crop.points).astype(np.float32))
     if generator.random() < settings.flip:
         crop = mirrored(crop)
     return crop, ((crop.points >= 0) & (crop.points < settings.crop)).all(1)
@@ -57,6 +59,20 @@ def scaled_size(height: int, width: int, settings: BestieDataSettings) -> tuple[
         return max(1, round(height * scale)), max(1, round(width * scale))
     sides = [step * math.ceil((math.floor(side * scale) - 1) / step) + 1 for side in (height, width)]
     return (longer, sides[1]) if height >= width else (sides[0], longer)
+
+
+def at_scale(view: View, scale: float, settings: BestieDataSettings) -> View:
+    """The view with its longer side at `longer_side` times `scale`.
+
+    With `interpolation: opencv` as the official code makes it: first to the longer side, where points become whole
+    pixels, then by the factor.
+    """
+    height, width = scaled_size(*view.labels.shape, settings)
+    if settings.interpolation == "area":
+        return resized(view, max(1, int(height * scale)), max(1, int(width * scale)))
+    sized = _resized_by_opencv(view, height, width, None)
+    sized = sized._replace(points=np.floor(sized.points))
+    return _resized_by_opencv(sized, max(1, round(height * scale)), max(1, round(width * scale)), scale)
 
 
 def jitter(rgb: np.ndarray, settings: BestieDataSettings, generator: np.random.Generator) -> np.ndarray:
@@ -92,17 +108,27 @@ def resized(view: View, height: int, width: int) -> View:
     return View(resizing.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
 
 
-def cropped(view: View, side: int, generator: np.random.Generator) -> View:
+def _resized_by_opencv(view: View, height: int, width: int, factor: float | None) -> View:
+    # In 64 bits: whether a point is cut to one whole pixel or the one before can hang on the last digit.
+    points = view.points.astype(np.float64)
+    points = points / view.labels.shape * [height, width] if factor is None else points * factor
+    maps = (resizing.opencv_nearest(ids, height, width, factor=factor) for ids in (view.labels, view.instances))
+    rgb = resizing.opencv_bilinear(view.rgb, height, width, factor=factor, dtype=np.float64)
+    return View(rgb, *maps, points)
+
+
+def cropped(view: View, settings: BestieDataSettings, generator: np.random.Generator) -> View:
     """A square at a random place; a smaller image is laid at a random place, with mean grey and background around.
 
     Points are moved along; those outside lie beyond the square.
     """
+    side = settings.crop
     height, width = view.labels.shape
     spare = np.array([side - height, side - width])
     # Positive: where the image lies in the square; negative: where the square lies in the image.
     shift = np.sign(spare) * [generator.integers(abs(int(s)) + 1) for s in spare]
     rgb = np.empty((side, side, 3), np.uint8)
-    rgb[:] = MEAN_GREY
+    rgb[:] = MEAN_GREY[settings.interpolation]
     labels, instances = np.zeros((side, side), np.uint8), np.zeros((side, side), np.int32)
     (top, left), (cut_y, cut_x) = np.maximum(shift, 0), np.maximum(-shift, 0)
     high, wide = min(height, side), min(width, side)

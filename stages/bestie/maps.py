@@ -19,7 +19,7 @@ from stages.core.images.loading import normalise
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained
 from stages.ops.crf import dense_crf
-from stages.ops.resize import resize, scaled_size
+from stages.ops.resize import resize_as, scaled_size
 
 
 class Maps(NamedTuple):
@@ -52,7 +52,7 @@ def maps_of(network: BestieNetwork, rgb: np.ndarray, *, settings: MapSettings) -
     """The network's maps of an image (H, W, 3) uint8, at the image's size."""
     size = input_size(*rgb.shape[:2], settings)
     device = next(network.parameters()).device
-    inputs = torch.from_numpy(normalise(resize(rgb, *size))).to(device)
+    inputs = torch.from_numpy(normalise(resize_as(rgb, *size, interpolation=settings.interpolation))).to(device)
     return predict_maps(network, inputs, size=rgb.shape[:2], settings=settings)
 
 

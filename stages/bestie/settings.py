@@ -23,6 +23,10 @@ class TransferSettings(Section):
     """Semantic knowledge transfer: components of the semantic map with exactly one cue are instances (section 3.3)."""
 
     cue_threshold: Share = Field(description="least score of a cue of a classifier (paper: 0.5, official code: 0.7)")
+    written_scores: bool = Field(
+        description="compare scores as a text file holds them: three decimals, above the threshold and not at it"
+        " (official code: true)"
+    )
     min_area: Count = Field(description="pixels; smaller components of a class are no candidates (official code: 50)")
 
 
@@ -168,6 +172,10 @@ class BestieDataSettings(Section):
     side_step: Count = Field(
         description="the other side becomes a multiple of this plus 1; 1: rounded (official code: 32)"
     )
+    interpolation: Literal["area", "opencv"] = Field(
+        description="area: image and maps are resampled once, by area averages and pixel centers; opencv: once to the"
+        " longer side and once to the scale, by two neighbours per axis and by corners (official code: opencv)"
+    )
     scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
         min_length=1, description="factors on the size, of which one is drawn (official code: 0.7, 0.8, ..., 1.3)"
     )
@@ -237,6 +245,9 @@ class MapSettings(Section):
     )
     side_step: int = Field(
         ge=32, multiple_of=32, description="pixels; sides are enlarged to multiples of this (official code: 32)"
+    )
+    interpolation: Literal["area", "pillow"] = Field(
+        description="area: area averages where both sides shrink; pillow: Pillow's bilinear (official code: pillow)"
     )
     rescale_offsets: bool = Field(description="offsets grow with the map; false: they stay (official code: false)")
     flip: bool = Field(

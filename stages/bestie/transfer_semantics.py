@@ -55,7 +55,7 @@ def transfer_semantics(
 
 def transferred(labels: np.ndarray, cues: Cues, *, tags: np.ndarray, settings: TransferSettings) -> PseudoInstances:
     """The pseudo instances of one image, from its semantic map (H, W) uint8, its cues and its tags (C,) bool."""
-    counted = tags[cues.peak_classes] & (cues.peak_scores >= settings.cue_threshold)
+    counted = tags[cues.peak_classes] & confident(cues.peak_scores, settings)
     points, point_classes = cues.peaks[counted], cues.peak_classes[counted]
     ids, classes, candidates = transfer(labels, points, point_classes, tags=tags, min_area=settings.min_area)
     return PseudoInstances(
@@ -69,6 +69,13 @@ def transferred(labels: np.ndarray, cues: Cues, *, tags: np.ndarray, settings: T
         point_classes=point_classes,
         point_scores=cues.peak_scores[counted],
     )
+
+
+def confident(scores: np.ndarray, settings: TransferSettings) -> np.ndarray:
+    """Which cues of these scores (P,) float32 count, (P,) bool."""
+    if not settings.written_scores:
+        return scores >= settings.cue_threshold
+    return np.array([float(f"{score:.3f}") for score in scores.tolist()], np.float64) > settings.cue_threshold
 
 
 if __name__ == "__main__":

@@ -48,11 +48,14 @@ class RegionInputs:
 def scaled_image(rgb: np.ndarray, longer_side: int, *, flip: bool, settings: CimInputSettings) -> np.ndarray:
     """The image uint8 (H, W, 3) with its longer side scaled to `longer_side`, normalised, (1, 3, h, w) float32.
 
-    Boxes are scaled by `longer_side / max(H, W)`, which is the image's scale up to the rounding of its sides.
+    Boxes are scaled by `longer_side / max(H, W)`, which is the image's scale up to the rounding of its sides. With
+    `interpolation: opencv` the image is scaled by that factor, too, and not by the ratio of its sides.
     """
     size = resizing.scaled_size(*rgb.shape[:2], longer_side)
-    resize = resizing.resize_bilinear if settings.truncated_resize else resizing.resize
-    return normalise(resize(resizing.flip(rgb) if flip else rgb, *size))[None]
+    seen = resizing.flip(rgb) if flip else rgb
+    if settings.interpolation == "opencv":
+        return normalise(resizing.opencv_bilinear(seen, *size, factor=longer_side / max(rgb.shape[:2])))[None]
+    return normalise(resizing.resize(seen, *size))[None]
 
 
 def check_size(

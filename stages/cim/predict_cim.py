@@ -78,10 +78,11 @@ class Predictor:
         if self.settings.max_proposals is not None:
             regions = regions.select(slice(self.settings.max_proposals))
         tags = image.tags if self.settings.use_tags else None
+        candidates = RegionInputs.of(regions, crop_size=self.trained.network.crop_size, settings=self.trained.inputs)
         scores = np.zeros((0, len(image.tags)), np.float32)
         if len(regions):
-            scores = by_rank(self.scores(load_rgb(image, root), regions), scale=self.settings.rank_scale)
-        chosen, classes = choose_instances(regions, scores, tags=tags, settings=self.settings)
+            scores = by_rank(self.scores(load_rgb(image, root), candidates), scale=self.settings.rank_scale)
+        chosen, classes = choose_instances(regions, scores, boxes=candidates.boxes, tags=tags, settings=self.settings)
         return Instances(
             image=image.image,
             classes=classes.astype(np.int32),
@@ -90,7 +91,7 @@ class Predictor:
         )
 
     @torch.no_grad()
-    def scores(self, rgb: np.ndarray, regions: Regions) -> np.ndarray:
+    def scores(self, rgb: np.ndarray, candidates: RegionInputs) -> np.ndarray:
         """Scores (N, C) float32 of at least one proposal: means over scales, mirror images and branches (section 4.2).
 
             score_{n,c} = mean over passes and branches k of y^k_{n,c} t^k_{n,c}
@@ -98,7 +99,6 @@ class Predictor:
         y^k are the class probabilities and t^k the integrities of refinement branch k.
         """
         inputs = self.trained.inputs
-        candidates = RegionInputs.of(regions, crop_size=self.trained.network.crop_size, settings=inputs)
         passes = []
         for side in self.settings.longer_sides:
             for flip in (False, True) if self.settings.flip else (False,):

@@ -37,8 +37,9 @@ class AgplSettings(Section):
 class CimInputSettings(Section):
     """How images and proposals' boxes are brought to the network; the same in training and prediction."""
 
-    truncated_resize: bool = Field(
-        description="resize bilinearly, cut to whole grey values; false: area averages, rounded (official code: true)"
+    interpolation: Literal["area", "opencv"] = Field(
+        description="area: area averages where the image shrinks; opencv: two neighbours per axis, by the factor, cut"
+        " to whole grey values (official code: opencv)"
     )
     inclusive_clip: bool = Field(
         description="clip boxes to [0, W-1] x [0, H-1], though half-open (official code: true)"
@@ -189,7 +190,10 @@ class CimPredictionSettings(Section):
     nms_threshold: Share = Field(
         description="IoU from which the weaker of two instances of a class is dropped (official code: 0.3)"
     )
-    nms_inclusive: bool = Field(description="count box sides as x1 - x0 + 1; masks ignore it (official code: true)")
+    nms_inclusive: bool = Field(
+        description="count box sides as x1 - x0 + 1; the boxes are the network's, see train.inputs; masks ignore it"
+        " (official code: true)"
+    )
     top_k: int = Field(
         ge=1, description="instances kept per image; all that tie with the last one stay, too (official code: 100)"
     )

@@ -20,7 +20,7 @@ from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_metadata, weights_digest
 from stages.core.workflow import step
-from stages.ops.resize import resize
+from stages.ops.resize import resize_as
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ def respond(
     """
     maps, scores = [], []
     for side in settings.input_sizes:
-        squashed = np.stack([normalise(resize(rgb, side, side)) for rgb in loaded])
-        inputs = torch.from_numpy(squashed).to(device)
+        squashed = [resize_as(rgb, side, side, interpolation=settings.interpolation) for rgb in loaded]
+        inputs = torch.from_numpy(np.stack([normalise(rgb) for rgb in squashed])).to(device)
         for mirrored in (False, True) if settings.flip else (False,):
             response: Response = network(inputs.flip(3) if mirrored else inputs)
             maps.append(response.maps.flip(3) if mirrored else response.maps)

@@ -11,6 +11,8 @@ from stages.core.training.settings import TrainingSettings
 S = TypeVar("S", bound=Section)
 Strength = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=32, le=4096)]
+Interpolation = Literal["area", "pillow"]
+SQUASHED = "area: area averages where both sides shrink; pillow: Pillow's bilinear (official codes: pillow)"
 
 
 class PeakHeadSettings(Section):
@@ -56,6 +58,7 @@ class AugmentationSettings(Section):
     input_size: Side = Field(
         description="pixels; side of the square that an image is squashed to (PRM: 448, BESTIE: 384)"
     )
+    interpolation: Interpolation = Field(description=SQUASHED)
     flip: float = Field(ge=0, le=1, description="probability that an image is mirrored")
     brightness: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (BESTIE: 0.3)")
     contrast: Strength = Field(description="factor drawn from 1 - x to 1 + x; 0: off (BESTIE: 0.3)")
@@ -125,6 +128,7 @@ class CuesSettings(Section):
     input_sizes: list[Side] = Field(
         min_length=1, description="pixels; sides of the squares that an image is squashed to; the answers are averaged"
     )
+    interpolation: Interpolation = Field(description=SQUASHED)
     flip: bool = Field(description="average with the answer for the mirrored image")
     batch: int = Field(ge=1, description="images; number per forward pass")
     peaks: Annotated[WindowPeaksSettings | PooledPeaksSettings, Field(discriminator="kind")]

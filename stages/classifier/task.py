@@ -13,7 +13,7 @@ from stages.core.artifacts.images import ImageRecord, tagged_images
 from stages.core.artifacts.storage import Artifact
 from stages.core.images.loading import load_rgb, normalise
 from stages.core.training.order import EpochOrder
-from stages.ops.resize import flip, resize
+from stages.ops.resize import flip, resize_as
 
 
 class Batch(NamedTuple):
@@ -57,7 +57,7 @@ class ClassifierTask:
 
 def augment(rgb: np.ndarray, settings: AugmentationSettings, generator: np.random.Generator) -> np.ndarray:
     """uint8 (H, W, 3) to (side, side, 3): squash, flip, colour, crop, in the order of the official BESTIE."""
-    rgb = resize(rgb, settings.input_size, settings.input_size)
+    rgb = resize_as(rgb, settings.input_size, settings.input_size, interpolation=settings.interpolation)
     if generator.random() < settings.flip:
         rgb = flip(rgb)
     rgb = jitter(rgb, settings, generator)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.core.config.section import Section
+from stages.core.config.section import Entries, Section
 
 Kind = Literal["shapes", "voc", "coco", "folder"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -14,7 +14,7 @@ FilePath = Annotated[str, Field(min_length=1)]
 class ShapesSettings(Section):
     """The built-in data set: scenes of textured objects, drawn from a seed."""
 
-    splits: dict[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="images; number in each split")
+    splits: Entries[Name, Annotated[int, Field(ge=1)]] = Field(min_length=1, description="images; number in each split")
     seed: int = Field(ge=0, description="seed of all scenes; image i of a split depends on seed, split and i alone")
     height: int = Field(ge=32, description="pixels; height of an image")
     width: int = Field(ge=32, description="pixels; width of an image")
@@ -57,7 +57,7 @@ class VocSettings(Section):
     """PASCAL VOC, 2007 to 2012, in its VOCdevkit layout."""
 
     root: FilePath | None = Field(description="folder VOCdevkit, or VOC2012 in it, such as ${TAGMASK_DATA}/VOCdevkit")
-    splits: dict[Name, FilePath] = Field(
+    splits: Entries[Name, FilePath] = Field(
         min_length=1, description="list of each split; train_aug: the 10,582 images of VOC train and SBD (needs sbd)"
     )
     image_sets: Literal["Segmentation", "Main"] = Field(
@@ -89,7 +89,7 @@ class CocoSettings(Section):
     root: FilePath | None = Field(
         description="folder that the paths of the splits are relative to, such as ${TAGMASK_DATA}/coco"
     )
-    splits: dict[Name, CocoSplit] = Field(min_length=1, description="files of each split")
+    splits: Entries[Name, CocoSplit] = Field(min_length=1, description="files of each split")
     crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
 
     def needs(self) -> str | None:
@@ -111,7 +111,7 @@ class FolderSplit(Section):
 class FolderSettings(Section):
     """The user's own images and tags."""
 
-    splits: dict[Name, FolderSplit] = Field(
+    splits: Entries[Name, FolderSplit] = Field(
         min_length=1, description="files of each split: images, tags, masks and points"
     )
     void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")

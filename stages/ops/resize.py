@@ -2,6 +2,8 @@
 
 import cv2
 import numpy as np
+from numpy.typing import DTypeLike
+from PIL import Image
 
 
 def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -12,9 +14,46 @@ def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def resize_bilinear(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize uint8 (H, W, 3) as the official code of CIM does: bilinear in float32, then truncated to uint8."""
-    return cv2.resize(rgb.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+def resize_as(rgb: np.ndarray, height: int, width: int, *, interpolation: str) -> np.ndarray:
+    """Resize uint8 (H, W, 3) as `resize` does ("area"), or as Pillow's BILINEAR does ("pillow").
+
+    Pillow's BILINEAR is a weighted mean of all pixels that a new one covers: the official codes of PRM and BESTIE
+    squash images so, through torchvision.
+    """
+    if interpolation == "area":
+        return resize(rgb, height, width)
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def opencv_bilinear(
+    rgb: np.ndarray, height: int, width: int, *, factor: float | None = None, dtype: DTypeLike = np.float32
+) -> np.ndarray:
+    """Resize uint8 (H, W, 3) by OpenCV's INTER_LINEAR in `dtype`, then truncate to uint8 (official CIM and BESTIE).
+
+    Two neighbours per axis, however much the image shrinks. Pixel centers lie where `factor` puts them, which is the
+    ratio of the sizes where it is None; the size must be what OpenCV rounds `factor` times the old one to.
+    """
+    return _opencv(rgb.astype(dtype), height, width, factor, cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def opencv_nearest(numbers: np.ndarray, height: int, width: int, *, factor: float | None = None) -> np.ndarray:
+    """A map of numbers (H, W) at another size by OpenCV's INTER_NEAREST: a pixel takes floor(its place / factor).
+
+    `factor` as in `opencv_bilinear`. A row 0 1 2 becomes 0 0 1 2; by pixel centers (`nearest`) it is 0 1 1 2.
+    """
+    return _opencv(numbers, height, width, factor, cv2.INTER_NEAREST)
+
+
+def _opencv(array: np.ndarray, height: int, width: int, factor: float | None, interpolation: int) -> np.ndarray:
+    if factor is None or min(array.shape[:2]) * factor < 0.75:  # a side that OpenCV would round to 0
+        return cv2.resize(array, (width, height), interpolation=interpolation)
+    resized = cv2.resize(array, None, fx=factor, fy=factor, interpolation=interpolation)
+    if resized.shape[:2] != (height, width):
+        raise ValueError(
+            f"{array.shape[:2]} (height, width) times {factor} is {resized.shape[:2]}, not {(height, width)}; "
+            "give the factor of the sizes, or none"
+        )
+    return resized
 
 
 def nearest(numbers: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -95,7 +95,7 @@ def explain_settings(run: str, configfiles: Sequence[Path], config: Mapping[str,
     """
     layers = [Layer(_shown(path), _read(path)) for path in (ROOT / "config.yaml", *configfiles)]
     origins = Origins([*layers, Layer(COMMAND_LINE, config)])
-    project = load_project(origins.said)
+    project = load_project(origins.said, overlays=configfiles)
     if run not in project.runs:
         raise ConfigError(f"there is no run {run!r}; there are {list(project.runs)}{did_you_mean(run, project.runs)}")
     files = ", ".join(layer.name for layer in origins.layers if layer.values)

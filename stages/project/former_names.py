@@ -31,5 +31,6 @@ RENAMED: dict[str, str] = {
     "smallest": "min_area",
     "smallest_area": "min_area",
     "smallest_radius": "min_radius",
+    "truncated_resize": "interpolation",
     "whole_components": "keep_without_center",
 }

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from stages.core.config.spelling import did_you_mean
@@ -65,14 +66,13 @@ def _kind(block: Any) -> Any:
     return block.get("kind") if isinstance(block, dict) else None
 
 
-def without_null_splits(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without the splits of the chosen kind of data set that are null."""
-    images = config.get("images")
-    block = images.get(images.get("kind")) if isinstance(images, dict) else None
-    if not isinstance(block, dict) or not isinstance(block.get("splits"), dict):
-        return config
-    splits = {name: split for name, split in block["splits"].items() if split is not None}
-    return {**config, "images": {**images, images["kind"]: {**block, "splits": splits}}}
+def empty_mappings(values: Any, path: str = "") -> Iterator[str]:
+    """Paths of the keys in an overlay whose value is a mapping without a key: merged, it changes nothing."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        inner = f"{path}.{key}" if path else str(key)
+        if value == {}:
+            yield inner
+        yield from empty_mappings(value, inner)
 
 
 def expanded(value: Any, path: str, problems: list[str]) -> Any:

@@ -24,19 +24,6 @@ def unknown_key(path: str, known: Iterable[object]) -> str:
     return f"{path}: unknown key{near}" if near else f"{path}: unknown key; known are {names}"
 
 
-def unknown_overrides(path: str, base: Any, override: Any) -> list[str]:
-    """Problems with the keys of an override that its base does not have."""
-    if not isinstance(base, dict) or not isinstance(override, dict):
-        return []
-    problems = []
-    for key, value in override.items():
-        if key not in base:
-            problems.append(unknown_key(f"{path}.{key}", base))
-        else:
-            problems += unknown_overrides(f"{path}.{key}", base[key], value)
-    return problems
-
-
 def readable(
     error: ValidationError,
     root: type[Section],

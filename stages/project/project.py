@@ -3,6 +3,7 @@
 Light on purpose (pydantic and YAML only): the Snakefile loads it before it builds the graph.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 
 from stages.classifier.settings import ClassifierSettings
-from stages.core.config.section import Section
+from stages.core.config.section import Entries, Section
 from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
@@ -19,8 +20,8 @@ from stages.images.settings import ImagesSettings
 from stages.inspection.settings import GallerySettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
-from stages.project.overlays import expanded, merged, with_likes, without_null_splits
-from stages.project.problems import readable, unknown_key, unknown_overrides
+from stages.project.overlays import empty_mappings, expanded, merged, with_likes
+from stages.project.problems import readable, unknown_key
 from stages.project.run import NETWORK, POINTS, SECTIONS, Name, Run
 from stages.project.semantic_sources import problems_of_sources
 from stages.proposals.settings import ProposalSettings
@@ -43,14 +44,14 @@ class ProjectBase(Section):
     threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
     splits: Splits
     images: ImagesSettings
-    proposals: dict[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
-    classifier: dict[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
-    semantics: dict[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
+    proposals: Entries[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
+    classifier: Entries[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
+    semantics: Entries[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
     retrain: Name = Field(description="what is trained on top of the runs that do not say it themselves; none: nothing")
     evaluation: EvaluationSettings
     inspection: GallerySettings
     exports: ExportsSettings
-    runs: dict[Name, Run] = Field(min_length=1, description="runs by name")
+    runs: Entries[Name, Run] = Field(min_length=1, description="runs by name")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -147,16 +148,28 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message lists every problem with the path of its key."""
 
 
-def load_project(config: dict[str, Any]) -> ProjectBase:
+def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> ProjectBase:
     """Check a configuration as Snakemake has merged it.
 
     Runs are completed: `{method: cim, cim: {...}}` becomes the base `cim` section with the overrides merged in. A run,
-    or a split of the data set, that an overlay sets to null is left out. A run, classifier or source that says `like`
+    or another named entry, that an overlay sets to null is left out. A run, classifier or source that says `like`
     starts from the named one, and blocks start from those of their name in `defaults`.
-    Raises ConfigError with all problems at once.
+
+    Args:
+        config: the merged configuration.
+        overlays: the files over config.yaml. What they say is in the configuration, but for mappings without a key,
+            which merging drops: these are problems.
+
+    Raises:
+        ConfigError: with all problems at once.
     """
-    problems: list[str] = []
-    complete = with_likes(without_null_splits(expanded(config, "", problems)), problems)
+    problems = [
+        f"{path}: {key} is an empty mapping, which changes nothing of what lies below; write null to empty it, null for"
+        " an entry to leave that one out, or leave the key out"
+        for path in overlays
+        for key in empty_mappings(yaml.safe_load(path.read_text(encoding="utf-8")))
+    ]
+    complete = with_likes(expanded(config, "", problems), problems)
     complete, taken = with_defaults(complete, problems)
     complete = dict.fromkeys(METHODS) | complete
     runs = complete.get("runs")
@@ -181,7 +194,7 @@ def load_files(*paths: Path) -> ProjectBase:
     config: dict[str, Any] = {}
     for path in paths:
         config = merged(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    return load_project(config)
+    return load_project(config, overlays=paths[1:])
 
 
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:
@@ -189,8 +202,6 @@ def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str])
         return run
     known = {"method", *SOURCES, "retrain", "trained", *METHODS}
     problems += [unknown_key(f"runs.{name}.{key}", known) for key in run if key not in known]
-    for section in METHODS:
-        problems += unknown_overrides(f"runs.{name}.{section}", config.get(section), run.get(section))
     base = {key: config.get(key) for key in ("retrain", *METHODS)}
     base |= dict.fromkeys(SOURCES) | {"trained": dict.fromkeys((NETWORK, *ON_TOP))}
     given = {key: value for key, value in run.items() if key in known and not (key == "trained" and value is None)}

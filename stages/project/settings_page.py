@@ -14,6 +14,7 @@ from stages.project.places import is_section, plain, several_kinds
 from stages.project.project import Project
 
 NAME = "<name>"
+OR_NULL = " or null"  # of each entry of a mapping of names
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
 COLUMNS = ("key", "type", "unit", "in config.yaml", "source", "effect")
 
@@ -123,8 +124,7 @@ def _shown(name: str, values: list[Any]) -> str:
 def _type(schema: dict[str, Any], kinds: dict[str, Any]) -> str:
     """A type with its bounds, in words."""
     if "anyOf" in schema:
-        options = [_type(option, kinds) for option in schema["anyOf"]]
-        return " or ".join(options)
+        return " or ".join(_type(option, kinds) for option in schema["anyOf"])
     if "const" in schema or "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema["type"] == "array":
@@ -133,7 +133,7 @@ def _type(schema: dict[str, Any], kinds: dict[str, Any]) -> str:
         return f"list of {count}{_type(schema['items'], kinds)}{'' if fewest or count else ', may be empty'}"
     if schema["type"] == "object":
         (entry,) = schema.get("patternProperties", {"": schema.get("additionalProperties")}).values()
-        return f"names: {_type(entry, kinds)}"
+        return f"names: {_type(entry, kinds).removesuffix(OR_NULL)}"
     names = {
         "integer": "whole number",
         "number": "number",

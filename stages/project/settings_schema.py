@@ -9,8 +9,6 @@ from stages.project.defaults import BLOCKS, DEFAULTS
 from stages.project.overlays import LIKE, NAMED
 from stages.project.project import Project
 
-NULL = {"type": "null"}
-
 
 def settings_schema() -> dict[str, Any]:
     """The schema, as JSON Schema 2020-12."""
@@ -22,10 +20,6 @@ def settings_schema() -> dict[str, Any]:
                 "type": "string",
                 "description": f"another entry of {name} that this one starts from; it says only what differs",
             }
-    _entries(sections["runs"], nullable=True)
-    for kind in kinds.values():
-        if "splits" in kind["properties"] and kind["properties"]["splits"].get("type") == "object":
-            _entries(kind["properties"]["splits"], nullable=True)
     sections[DEFAULTS] = {
         "type": "object",
         "description": "blocks that every block of the same name starts from",
@@ -56,18 +50,15 @@ def _partial(schema: Any) -> Any:
     return found
 
 
-def _entries(mapping: dict[str, Any], *, nullable: bool = False) -> dict[str, Any]:
-    """The schema of a mapping's entries; `nullable`: an overlay leaves one out with null."""
-    place, key = mapping, "additionalProperties"
-    if "patternProperties" in mapping:
-        place = mapping["patternProperties"]
-        (key,) = place
-    if nullable:
-        place[key] = {"anyOf": [place[key], NULL]}
-    return place[key]
+def _entries(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the entries of `Entries`."""
+    named = mapping["anyOf"][0]
+    (kind,) = (named.get("patternProperties") or {"": named["additionalProperties"]}).values()
+    return kind
 
 
 def _references(schema: dict[str, Any]) -> list[str]:
     """Names of the definitions that a schema refers to."""
-    options = [schema, *schema.get("anyOf", [])]
-    return [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
+    if "$ref" in schema:
+        return [schema["$ref"].rpartition("/")[2]]
+    return [name for option in schema.get("anyOf", []) for name in _references(option)]

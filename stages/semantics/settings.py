@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.core.config.crf import CrfSettings
-from stages.core.config.section import Section
+from stages.core.config.section import Entries, Section
 from stages.core.networks.settings import BackboneSettings
 from stages.core.training.settings import TrainingSettings
 
@@ -140,7 +140,7 @@ class PngSource(Section):
     """Import of maps that another method has made: `<image id>.png`, 8 bits per pixel."""
 
     kind: Literal["png"] = Field(description="import of maps of another method: <image id>.png, 8 bits per pixel")
-    folders: dict[str, Annotated[str, Field(min_length=1)]] = Field(description="folder of the maps of each split")
+    folders: Entries[str, Annotated[str, Field(min_length=1)]] = Field(description="folder of the maps of each split")
     class_values: dict[str, Annotated[int, Field(ge=1, le=254)]] | None = Field(
         description="value of each class in the maps; null: 1, 2, ... in the order of the classes; 0 and values of"
         " no class are background, 255 is uncertain"

@@ -14,7 +14,7 @@ GROUPING: dict[str, Any] = {"window": 41, "cluster_exclusive": True, "cluster_di
 OFFICIAL: dict[str, Any] = merged(
     copy.deepcopy(TINY),
     {
-        "transfer": {"cue_threshold": 0.7, "min_area": 50},
+        "transfer": {"cue_threshold": 0.7, "written_scores": True, "min_area": 50},
         "train": {
             "backbone": {"stages": [1, 2, 3], "frozen_stages": 0, "norm": "train"},
             "network": {
@@ -26,7 +26,7 @@ OFFICIAL: dict[str, Any] = merged(
             "refinement": {"min_area": 50, "grouping": GROUPING},
             "losses": {"hard_pixel_share": 0.2},
             "data": {
-                "contrast": 0.5, "hue": 36.0, "longer_side": 97, "side_step": 32, "scales": [0.7, 1.0, 1.3],
+                "contrast": 0.5, "hue": 36.0, "longer_side": 97, "side_step": 32, "interpolation": "opencv", "scales": [0.7, 1.0, 1.3],
                 "accepted_on": "crop", "sigma": 6.0,
             },
         },

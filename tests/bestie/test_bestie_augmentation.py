@@ -16,7 +16,7 @@ from stages.bestie.augmentation import (
 from stages.bestie.settings import BestieDataSettings
 
 PLAIN = {
-    "brightness": 0.0, "contrast": 0.0, "hue": 0.0, "longer_side": 64, "side_step": 1, "scales": [1.0], "crop": 64,
+    "brightness": 0.0, "contrast": 0.0, "hue": 0.0, "longer_side": 64, "side_step": 1, "interpolation": "area", "scales": [1.0], "crop": 64,
     "flip": 0.0, "accepted_on": "image", "sigma": 3.0, "batch": 2,
 }  # fmt: skip
 
@@ -78,19 +78,19 @@ def test_mirrored_point_lies_on_the_mirrored_pixel():
 
 def test_a_small_image_is_laid_on_mean_grey_and_background():
     view = view_with_a_dot(20, 30, at=(5, 7))
-    crop = cropped(view, 64, np.random.default_rng(1))
+    crop = cropped(view, settings(), np.random.default_rng(1))
     y, x = crop.points[0].astype(int)
     assert crop.labels[y, x] == 2
     assert (crop.labels > 0).sum() == 9
-    outside = (crop.rgb == MEAN_GREY).all(2)
+    outside = (crop.rgb == MEAN_GREY["area"]).all(2)
     assert outside.sum() == 64 * 64 - 20 * 30
     assert not crop.labels[outside].any()
 
 
 def test_all_places_of_a_crop_are_drawn():
     view = View(np.zeros((6, 9, 3), np.uint8), np.zeros((6, 9), np.uint8), np.zeros((6, 9), np.int32), np.zeros((1, 2)))
-    generator = np.random.default_rng(0)
-    places = {tuple(cropped(view, 8, generator).points[0].astype(int)) for _ in range(200)}
+    generator, small = np.random.default_rng(0), settings().model_copy(update={"crop": 8})
+    places = {tuple(cropped(view, small, generator).points[0].astype(int)) for _ in range(200)}
     assert places == {(y, x) for y in (0, 1, 2) for x in (0, -1)}
 
 

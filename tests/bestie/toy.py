@@ -20,7 +20,7 @@ GROUPING = {
     "cluster_tolerance": 3, "cluster_exclusive": True, "cluster_threshold": 0.05, "cluster_distance": 10.0,
 }  # fmt: skip
 TINY: dict[str, Any] = {
-    "transfer": {"cue_threshold": 0.5, "min_area": 20},
+    "transfer": {"cue_threshold": 0.5, "written_scores": False, "min_area": 20},
     "iteration": {"score_threshold": 0.3, "min_area": 20},
     "train": {
         "seed": 3,
@@ -42,7 +42,7 @@ TINY: dict[str, Any] = {
             "hard_pixel_share": 0.5, "guidance": True,
         },
         "data": {
-            "brightness": 16.0, "contrast": 0.3, "hue": 10.0, "longer_side": 70, "side_step": 1,
+            "brightness": 16.0, "contrast": 0.3, "hue": 10.0, "longer_side": 70, "side_step": 1, "interpolation": "area",
             "scales": [0.8, 1.0, 1.2], "crop": 64, "flip": 0.5, "accepted_on": "image", "sigma": 3.0, "batch": 2,
         },
         "training": {
@@ -56,7 +56,7 @@ TINY: dict[str, Any] = {
         "snapshots": [],
     },
     "predict": {
-        "longer_side": None, "side_step": 32, "rescale_offsets": True, "flip": True, "min_area": 20,
+        "longer_side": None, "side_step": 32, "interpolation": "area", "rescale_offsets": True, "flip": True, "min_area": 20,
         "keep_without_center": True, "score": "center_and_class", "use_tags": False, "top_k": None,
         "crf": {
             "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 50.0, "colour_srgb": 10.0,

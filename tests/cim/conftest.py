@@ -32,7 +32,7 @@ OFFICIAL: dict[str, Any] = {
             "crop_size": 7, "sampling_ratio": 0, "reduced_channels": None, "fc_widths": [12, 8], "branches": 3,
             "integrity_heads": True,
         },
-        "inputs": {"truncated_resize": True, "inclusive_clip": True, "inclusive_flip": True},
+        "inputs": {"interpolation": "opencv", "inclusive_clip": True, "inclusive_flip": True},
         "mining": {
             "strategy": "cim", "seed_share": 0.1, "nms_threshold": 0.25, "class_threshold": 0.25,
             "integrity_threshold": 0.5, "cascade_step": 0.1, "containment_threshold": 0.85, "big_share": 0.9,

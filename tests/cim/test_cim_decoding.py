@@ -44,7 +44,8 @@ def test_instances_are_those_of_a_plain_loop(masks_of, official, nms, seed):
     settings = official(
         predict={"nms": nms, "nms_inclusive": seed % 2 == 0, "score_threshold": 0.01, "top_k": 12}
     ).predict
-    proposals, classes = choose_instances(Regions.from_masks(masks), scores, tags=None, settings=settings)
+    regions = Regions.from_masks(masks)
+    proposals, classes = choose_instances(regions, scores, boxes=regions.boxes(), tags=None, settings=settings)
     assert list(zip(proposals.tolist(), classes.tolist(), strict=True)) == plain_choice(masks, scores, settings)
 
 
@@ -58,7 +59,7 @@ def bars(*spans):
 def chosen(regions, scores, settings, tags=None):
     values = np.array(scores, np.float32)
     values = values[:, None] if values.ndim == 1 else values
-    proposals, classes = choose_instances(regions, values, tags=tags, settings=settings)
+    proposals, classes = choose_instances(regions, values, boxes=regions.boxes(), tags=tags, settings=settings)
     return list(zip(proposals.tolist(), classes.tolist(), strict=True))
 
 

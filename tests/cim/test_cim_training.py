@@ -297,25 +297,30 @@ def predictor(train, official, toy):
     return Predictor(network, trained=trained, settings=settings.predict)
 
 
+def candidates(masks, inputs):
+    return RegionInputs.of(Regions.from_masks(masks), crop_size=7, settings=inputs)
+
+
 def test_a_score_is_the_mean_of_scales_mirror_images_and_branches_of_class_times_integrity(predictor, toy):
     inputs, expected = predictor.trained.inputs, []
     for side in (48, 64):
         for rgb, masks in ((toy.rgb[0], toy.masks[0]), (toy.rgb[0][:, ::-1], toy.masks[0][:, :, ::-1])):
             image = torch.from_numpy(scaled_image(np.ascontiguousarray(rgb), side, flip=False, settings=inputs))
-            seen = RegionInputs.of(Regions.from_masks(masks), crop_size=7, settings=inputs)
+            seen = candidates(masks, inputs)
             with torch.no_grad():
                 boxes = torch.from_numpy(seen.boxes * np.float32(side / 56))
                 found = predictor.network(image, boxes, torch.from_numpy(seen.crops))
             for classes, integrity in found.refined:
                 expected.append((classes * integrity)[:, 1:].numpy())
-    scores = predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0]))
+    scores = predictor.scores(toy.rgb[0], candidates(toy.masks[0], inputs))
     np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-4)
 
 
 def test_scores_do_not_depend_on_the_order_of_proposals(predictor, toy):
     order = np.random.default_rng(0).permutation(toy.counts[0])
     straight, mixed = (
-        predictor.scores(toy.rgb[0], Regions.from_masks(toy.masks[0][index])) for index in (slice(None), order)
+        predictor.scores(toy.rgb[0], candidates(toy.masks[0][index], predictor.trained.inputs))
+        for index in (slice(None), order)
     )
     np.testing.assert_allclose(straight[order], mixed, rtol=1e-5)
 

@@ -18,7 +18,7 @@ TRAINING = {
     "ema_decay": 0.0, "precision": "32", "prefetch": 0, "checkpoint_minutes": 60.0, "curve_steps": 1,
 }  # fmt: skip
 AUGMENTATION = {
-    "input_size": 64, "flip": 0.5, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "crop_size": None
+    "input_size": 64, "interpolation": "area", "flip": 0.5, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "crop_size": None
 }  # fmt: skip
 PRM = {"kind": "prm", "upsampling": 8, "window": 3, "divide_gradient": True}
 PAM = {"kind": "pam", "layers": 3, "channels": 8, "attention": "last", "alpha": 0.7}

@@ -28,7 +28,7 @@ TRAIN = {
         "dilated_pool": "drop",
     },
     "augmentation": {
-        "input_size": 48, "flip": 0.5, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.0,
+        "input_size": 48, "interpolation": "area", "flip": 0.5, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.0,
         "crop_size": 40,
     },
     "batch": 4,
@@ -43,7 +43,7 @@ TRAIN = {
     },
 }  # fmt: skip
 WINDOW = {"kind": "window", "upsampling": 4, "window": 3, "threshold": 0.7, "relative": True}
-CUES = {"input_sizes": [48], "flip": False, "batch": 5, "peaks": WINDOW}
+CUES = {"input_sizes": [48], "interpolation": "area", "flip": False, "batch": 5, "peaks": WINDOW}
 
 
 def settings(**changes) -> ClassifierTrainingSettings:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.images.loading import decode_rgb, image_size, load_rgb, normalise
-from stages.ops.resize import flip, resize, resize_bilinear, scaled_size
+from stages.ops.resize import flip, opencv_bilinear, opencv_nearest, resize, resize_as, scaled_size
 
 GREY = np.array([[0, 100, 255]], np.uint8)
 ORIENTATION = 274  # EXIF tag
@@ -184,9 +184,32 @@ def test_shrinking_averages_and_the_official_form_truncates() -> None:
     rgb = np.zeros((2, 2, 3), np.uint8)
     rgb[0, 0] = 255
     assert resize(rgb, 1, 1)[0, 0, 0] == 64  # 63.75 rounded
-    assert resize_bilinear(rgb, 1, 1)[0, 0, 0] == 63  # truncated to uint8
+    assert opencv_bilinear(rgb, 1, 1)[0, 0, 0] == 63  # truncated to uint8
     assert resize(rgb, 2, 2) is rgb
     assert resize(rgb, 5, 4).shape == (5, 4, 3)
+
+
+def test_the_factor_of_the_official_form_places_the_pixel_centers() -> None:
+    rgb = np.zeros((2, 3, 3), np.uint8)
+    rgb[1] = 255
+    assert opencv_bilinear(rgb, 5, 8, factor=8 / 3)[:, 0, 0].tolist() == [0, 15, 111, 207, 255]
+    assert opencv_bilinear(rgb, 5, 8)[:, 0, 0].tolist() == [0, 25, 127, 229, 255]
+    with pytest.raises(ValueError, match=r"is \(5, 8\), not \(6, 8\)"):
+        opencv_bilinear(rgb, 6, 8, factor=8 / 3)
+    assert opencv_bilinear(np.zeros((3, 4000, 3), np.uint8), 1, 480, factor=480 / 4000).shape == (1, 480, 3)
+
+
+def test_nearest_pixels_of_the_official_form_lie_at_corners() -> None:
+    for dtype in (np.uint8, np.int32):
+        row = np.array([[0, 1, 2]], dtype)
+        assert opencv_nearest(row, 1, 4).tolist() == [[0, 0, 1, 2]]
+        assert opencv_nearest(row, 1, 4).dtype == dtype
+
+
+def test_pillow_averages_where_it_shrinks_one_side_alone() -> None:
+    row = np.repeat(np.array([[0, 0, 0, 240]], np.uint8)[:, :, None], 3, axis=2)
+    assert resize_as(row, 2, 1, interpolation="pillow")[:, 0, 0].tolist() == [50, 50]  # weights .625, .875, .875, .625
+    assert resize_as(row, 2, 1, interpolation="area")[:, 0, 0].tolist() == [0, 0]  # one side grows: two neighbours
 
 
 def test_flip_and_normalise() -> None:

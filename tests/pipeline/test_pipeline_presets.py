@@ -48,6 +48,14 @@ def test_a_shipped_preset_plans_its_graph(tmp_path, monkeypatch, presets, rules)
     assert ("retrieve_prm" in found) == ("presets/image_folder.yaml" not in presets and BESTIE not in presets)
 
 
+def test_an_empty_mapping_in_a_preset_stops_the_planning(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("bestie: {train: {training: {lr_mult: {}}}}")
+    done = snakemake(tmp_path, "-n", "--configfile", str(overlay))
+    assert done.returncode != 0
+    assert "bestie.train.training.lr_mult is an empty mapping" in done.stderr + done.stdout
+
+
 def test_commands_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text()
     readme = (ROOT / "README.md").read_text()

@@ -114,6 +114,37 @@ def test_an_overlay_leaves_out_a_split_with_null():
     assert project.images.splits == ["val", "new"]
 
 
+@pytest.mark.parametrize(
+    ("overlay", "factors"),
+    [
+        pytest.param("null", {}, id="none at all"),
+        pytest.param("{backbone: null}", {}, id="one left out"),
+        pytest.param("{backbone: null, heads: 2.0}", {"heads": 2.0}, id="one in place of another"),
+        pytest.param("{heads: 2.0}", {"backbone": 0.3, "heads": 2.0}, id="one more"),
+    ],
+)
+def test_an_overlay_takes_named_entries_away_with_null(overlay, factors):
+    whole = load(f"bestie: {{train: {{training: {{lr_mult: {overlay}}}}}}}")
+    run = load(f"runs: {{bestie: {{bestie: {{train: {{training: {{lr_mult: {overlay}}}}}}}}}}}")
+    assert whole.bestie.train.training.lr_mult == run.runs["bestie"].bestie.train.training.lr_mult == factors
+
+
+def test_a_source_that_an_overlay_leaves_out_is_not_there():
+    project = load("{classifier: {pam: null}, runs: {bestie: null}, images: {coco: {splits: {val: null}}}}")
+    assert (list(project.classifier), list(project.images.coco.splits)) == (["prm", "cam"], ["train"])
+
+
+def test_an_empty_mapping_in_an_overlay_is_refused(tmp_path):
+    """Merged with what lies below, it says nothing, and looks as if it did."""
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("{bestie: {train: {training: {lr_mult: {}}}}, runs: {}, splits: {evaluate: []}}")
+    with pytest.raises(ConfigError, match="mine.yaml: bestie.train.training.lr_mult is an empty mapping") as caught:
+        load_files(ROOT / "config.yaml", overlay)
+    assert "mine.yaml: runs is an empty mapping, which changes nothing" in str(caught.value)
+    overlay.write_text("{}")
+    assert load_files(ROOT / "config.yaml", overlay) == load("")
+
+
 def test_a_run_with_brought_weights_needs_no_cues():
     brought = load("runs: {cim: {cues: theirs, retrain: none, trained: {network: a.safetensors}}}").runs["cim"]
     assert (brought.trains, brought.predicts, brought.trained.network) == (False, True, "a.safetensors")
@@ -178,7 +209,7 @@ def test_paper_and_official_code_differ_in_settings_of_the_same_sections_alone()
     assert one.keys() == other.keys()
     differing = {path[-1] for path in one if one[path] != other[path]}
     assert differing == {
-        "truncated_resize", "inclusive_clip", "inclusive_flip", "big_share", "foreground_at_threshold", "one_class",
+        "interpolation", "inclusive_clip", "inclusive_flip", "big_share", "foreground_at_threshold", "one_class",
         "half_precision_maps", "integrity", "refinement_mil", "first_branch", "cluster_form",
         "scale_momentum_at_drops", "nms_inclusive",
     }  # fmt: skip

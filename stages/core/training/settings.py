@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.core.config.section import Section
+from stages.core.config.section import Entries, Section
 
 
 class ScheduleSettings(Section):
@@ -47,7 +47,7 @@ class TrainingSettings(Section):
     bias_lr_mult: float = Field(ge=0, description="learning rate of biases, as a multiple of that of their module")
     bias_decay: bool = Field(description="whether biases decay")
     norm_decay: bool = Field(description="whether weights of normalisation layers decay")
-    lr_mult: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    lr_mult: Entries[str, Annotated[float, Field(ge=0)]] = Field(
         description="factor on the learning rate by the start of a parameter's name; the longest start wins"
     )
     schedule: ScheduleSettings = Field(description="how the learning rate falls after the warm-up")
