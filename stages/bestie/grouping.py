@@ -93,6 +93,35 @@ def group(
     return _measured(pixels, center_id, centers, scores, clustered, components)
 
 
+@torch.no_grad()
+def group_at_points(
+    offsets: Tensor, regions: Components, points: Points, *, class_count: int
+) -> tuple[Pixels, Tensor, Points]:
+    """Group the pixels of each region to the given points of its class (equation 1 with the points as centers).
+
+    A point need not lie in its region. Of equally near ones the first given counts, so the second of two at one pixel
+    gets none. Plain form: `group_at_points` in tests/bestie/reference.py.
+
+    Args:
+        offsets: (B, 2, H, W), (dy, dx) to the center, pixels.
+        regions: at most one of each class of each image, connected or not, from `class_regions`.
+        points: of the batch; those of a class without a region are left out.
+        class_count: C.
+
+    Returns:
+        All P pixels of the regions; the point of each, (P,) int64, M for none; and the M points that have a region, by
+        region, otherwise in their order. No pixel may have gone to a point.
+    """
+    pixels, count = pixels_of(regions), len(regions.classes)
+    region_of = points.classes.new_full((regions.ids.shape[0] * class_count,), -1)  # (B * C,), -1: none
+    region_of[regions.images * class_count + regions.classes] = torch.arange(count, device=region_of.device)
+    region_id = region_of[points.images * class_count + points.classes]
+    centers = Centers(region_id[region_id >= 0], points.yx[region_id >= 0]).by_component()
+    point_id = nearest(pixels, offsets_at(offsets, regions, pixels), centers, count)
+    own = centers.component_id
+    return pixels, point_id, Points(centers.yx, regions.images[own], regions.classes[own])
+
+
 def nearest(pixels: Pixels, offsets: tuple[Tensor, Tensor], centers: Centers, count: int) -> Tensor:
     """The center of its component that each pixel's offset points nearest to (equation 1), (P,) int64; K without any.
 

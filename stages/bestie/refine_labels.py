@@ -100,12 +100,8 @@ def labels_of(
     device = logits.device
     if by_points:
         regions = batched([class_regions(record.labels, classes=tags)]).to(device)
-        points = Points(
-            yx=torch.from_numpy(np.floor(record.points).astype(np.int64)),
-            images=torch.zeros(len(record.points), dtype=torch.int64),
-            classes=torch.from_numpy(record.point_classes.astype(np.int64)),
-        )
-        refined = instances_at_points(outputs, regions, points.to(device))
+        points = Points.of_image(record.points, record.point_classes).to(device)
+        refined = instances_at_points(outputs, regions, points)
     else:
         components = class_components(record.labels, classes=tags, min_area=settings.min_area)
         refined = refined_instances(outputs, batched([components]).to(device), settings=settings)

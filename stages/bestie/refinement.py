@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.bestie.centers import Centers
-from stages.bestie.components import Components, Pixels, centroids, offsets_at, pixels_of
-from stages.bestie.grouping import group, nearest
+from stages.bestie.components import Components, Pixels, centroids
+from stages.bestie.grouping import group, group_at_points
 from stages.bestie.network import Outputs
 from stages.bestie.probabilities import class_probability, mean_probability
 from stages.bestie.settings import RefinementSettings
@@ -105,8 +104,7 @@ def refined_targets_from_points(outputs: Outputs, regions: Components, points: P
 def instances_at_points(outputs: Outputs, regions: Components, points: Points) -> Refined:
     """Instances of a batch with point supervision (official code), one per point that has a region: weight 1.
 
-    Every pixel of a class's region, connected or not, belongs to the point of the class that pixel plus predicted
-    offset is nearest to (equation 1 with the points as centers); of equally near ones to the first given.
+    Every pixel of a class's region belongs to one of the given points of the class (`group_at_points`).
     Differs from the official code: points on the first row or column count, and any number of them.
 
     Args:
@@ -114,15 +112,6 @@ def instances_at_points(outputs: Outputs, regions: Components, points: Points) -
         regions: one component for each tagged class of each image, from `class_regions`.
         points: of the batch.
     """
-    pixels, class_count = pixels_of(regions), outputs.heatmap.shape[1]
-    count = len(regions.classes)
-    region_of = points.classes.new_full((regions.ids.shape[0] * class_count,), -1)  # (B * C,), -1: none
-    region_of[regions.images * class_count + regions.classes] = torch.arange(count, device=region_of.device)
-    region_id = region_of[points.images * class_count + points.classes]
-    centers = Centers(region_id[region_id >= 0], points.yx[region_id >= 0]).by_component()
-    return Refined(
-        pixels=pixels,
-        instance_id=nearest(pixels, offsets_at(outputs.offsets, regions, pixels), centers, count),
-        centers=Points(centers.yx, regions.images[centers.component_id], regions.classes[centers.component_id]),
-        weights=torch.ones(len(centers.component_id), device=pixels.index.device),
-    )
+    class_count = outputs.heatmap.shape[1]
+    pixels, point_id, centers = group_at_points(outputs.offsets, regions, points, class_count=class_count)
+    return Refined(pixels, point_id, centers, weights=torch.ones(len(centers.yx), device=pixels.index.device))

@@ -35,6 +35,15 @@ class Points(NamedTuple):
         """The same on a device."""
         return Points(*(tensor.to(device, non_blocking=True) for tensor in self))
 
+    @classmethod
+    def of_image(cls, yx: np.ndarray, classes: np.ndarray) -> "Points":
+        """Those of one image, `yx` (P, 2) whole or fractional and `classes` (P,): the pixels that hold them."""
+        return cls(
+            yx=torch.from_numpy(np.floor(yx).astype(np.int64)),
+            images=torch.zeros(len(yx), dtype=torch.int64),
+            classes=torch.from_numpy(classes.astype(np.int64)),
+        )
+
 
 def pseudo_targets(accepted: Components, *, points: Points | None, class_count: int, sigma: float) -> Targets:
     """Maps of accepted components: weight 1, offsets to the centroid, Gaussians there (section 3.3).
