@@ -24,6 +24,13 @@ def instances_to_iterate(wildcards):
     return f"results/{wildcards.dataset}/{before}/{wildcards.split}/instances.h5"
 
 
+def points_of_run(wildcards):
+    """The points of the split where the run's prediction groups pixels to them, else nothing."""
+    if not project.runs[wildcards.run].bestie.predict.use_points:
+        return []
+    return cues_of_run(wildcards)
+
+
 rule bestie:
     input:
         expand(
@@ -167,6 +174,7 @@ rule predict_bestie:
         weights=weights_of(
             "network", "results/{dataset}/{run}/network/weights.safetensors"
         ),
+        cues=points_of_run,
     output:
         instances="results/{dataset}/{run}/{split}/instances.h5",
         maps="results/{dataset}/{run}/{split}/maps.h5",
@@ -190,5 +198,5 @@ rule predict_bestie:
         code=code_digest("stages.bestie.predict_bestie"),
     shell:
         "python -m stages.bestie.predict_bestie --images {input.images:q} --weights {input.weights:q}"
-        " --output {output.instances:q} --output-maps {output.maps:q} --run {wildcards.run:q}"
+        " --cues {input.cues:q} --output {output.instances:q} --output-maps {output.maps:q} --run {wildcards.run:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.bestie.components import batched, values_at
-from stages.bestie.grouping import Groups, group
+from stages.bestie.components import batched, id_map, values_at
+from stages.bestie.grouping import Groups, group, group_at_points
 from stages.bestie.maps import Maps
 from stages.bestie.probabilities import mean_probability
 from stages.bestie.settings import BestiePredictionSettings
-from stages.bestie.transfer import class_components
+from stages.bestie.targets import Points
+from stages.bestie.transfer import class_components, class_regions
 from stages.ops.regions import Regions
 
 
@@ -56,14 +57,8 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
     Raises:
         ValueError: maps that hold anything but numbers.
     """
-    for name, values in zip(Maps._fields, maps, strict=True):
-        if not bool(values.isfinite().all()):
-            raise ValueError(
-                f"the network's {name} are not all finite numbers; its training went astray, train it anew"
-            )
     classes = np.ones(len(maps.heatmap), bool) if tags is None else tags
-    allowed = torch.from_numpy(np.append(True, classes)).to(maps.probabilities.device)
-    labels = (maps.probabilities * allowed[:, None, None]).argmax(0).byte().cpu().numpy()
+    labels = semantic_map(maps, classes)
     components = batched([class_components(labels, classes=classes, min_area=settings.min_area)])
     components = components.to(maps.probabilities.device)
     groups = group(
@@ -76,6 +71,70 @@ def decode(maps: Maps, *, tags: np.ndarray | None, settings: BestiePredictionSet
     scores = _scores(maps, groups, components.classes, settings)
     best_first = scores.sort(descending=True, stable=True).indices[: settings.top_k]
     return instance_map(groups.ids(components.ids.shape)[0], groups.centers.classes, scores, chosen=best_first)
+
+
+class Lost(NamedTuple):
+    """What became no instance of one image under `use_points`.
+
+    Attributes:
+        points: that no pixel went to: of a class without a predicted pixel, or with another point nearer to them all.
+        classes: tagged and predicted, but without a point.
+    """
+
+    points: int
+    classes: int
+
+
+@torch.no_grad()
+def decode_at_points(
+    maps: Maps, points: Points, *, tags: np.ndarray, settings: BestiePredictionSettings
+) -> tuple[InstanceMap, Lost]:
+    """Instances of one image at its given points (official code: val_clean with points). There may be none.
+
+    Each pixel has its most probable class among the tagged ones; all pixels of a class, connected or not and however
+    few, go to its points (`group_at_points`). The score of an instance is the mean probability of its class. Equal
+    scores: the lower class, then the first point. Plain form: `decode_at_points` in tests/bestie/reference.py.
+
+    Args:
+        maps: of the image.
+        points: given for it, in any order of classes.
+        tags: (C,) bool.
+        settings: of which `top_k` counts alone.
+
+    Raises:
+        ValueError: maps that hold anything but numbers.
+    """
+    labels = semantic_map(maps, tags)
+    device = maps.probabilities.device
+    regions = batched([class_regions(labels, classes=tags)]).to(device)
+    pixels, point_id, own = group_at_points(
+        maps.offsets[None], regions, points.to(device), class_count=len(maps.heatmap)
+    )
+    count = len(own.yx)
+    areas = torch.bincount(point_id, minlength=count + 1)[:-1]
+    found = areas.nonzero()[:, 0]
+    scores = mean_probability(values_at(maps.probabilities[None], regions.classes + 1, pixels), point_id, areas)
+    best_first = found[scores[found].sort(descending=True, stable=True).indices[: settings.top_k]]
+    ids = id_map(pixels, point_id, count=count, size=regions.ids.shape)[0]
+    lost = Lost(
+        points=len(points.yx) - len(found),
+        classes=len(regions.classes) - len(own.classes.unique()),
+    )
+    return instance_map(ids, own.classes, scores, chosen=best_first), lost
+
+
+def semantic_map(maps: Maps, classes: np.ndarray) -> np.ndarray:
+    """The most probable of background and of these classes (C,) bool at each pixel, (H, W) uint8; 1 + k: class k.
+
+    Raises ValueError for maps that hold anything but numbers.
+    """
+    for name, values in zip(Maps._fields, maps, strict=True):
+        if not bool(values.isfinite().all()):
+            raise ValueError(
+                f"the network's {name} are not all finite numbers; its training went astray, train it anew"
+            )
+    allowed = torch.from_numpy(np.append(True, classes)).to(maps.probabilities.device)
+    return (maps.probabilities * allowed[:, None, None]).argmax(0).byte().cpu().numpy()
 
 
 def instance_map(ids: Tensor, classes: Tensor, scores: Tensor, *, chosen: Tensor) -> InstanceMap:

@@ -4,7 +4,6 @@ import numpy as np
 
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
-from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact
@@ -40,11 +39,31 @@ def map_of(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord], i: int) 
     return labels
 
 
-def joint_supervision(maps: Artifact[SemanticMaps], other: Artifact[Cues] | Artifact[Instances]) -> str:
-    """What people have given: tags alone, or what the maps and the cues say beyond them."""
-    more = dict.fromkeys(artifact.header["supervision"] for artifact in (other, maps))
+def joint_supervision(*given: str) -> str:
+    """What people have given for things that are used together: tags alone, or what each says beyond them, once."""
+    more = dict.fromkeys(kind for supervision in given for kind in supervision.split(" and "))
     more.pop(TAGS, None)
     return " and ".join(more) or TAGS
+
+
+def check_points(cues: Artifact[Cues], images: Artifact[ImageRecord]) -> None:
+    """Raise ValueError unless the cues are points, of which some have a class that their image is tagged with.
+
+    Raises KeyError where they lack an image.
+    """
+    if cues.header["head"] != POINTS:
+        raise ValueError(
+            f"{cues.path} holds cues of {cues.header['head']!r}, not points; give cues/points.h5, or set"
+            " bestie.predict.use_points: false"
+        )
+    tags = [images.field(i, "tags") for i in range(len(images))]
+    classes = [cues.field(cues.index(image), "peak_classes") for image in images.ids]
+    if len(images) and not any(tagged[given].any() for tagged, given in zip(tags, classes, strict=True)):
+        raise ValueError(
+            f"{cues.path}: no image has a point of a class that it is tagged with ({sum(map(len, classes))} points and"
+            f" {int(np.sum(tags))} tags of {len(images)} images), so there is nothing to group to; list the images with"
+            " both (images.<kind>), or set bestie.predict.use_points: false"
+        )
 
 
 def check_anything_accepted(pseudo: Artifact[PseudoInstances]) -> None:

@@ -37,7 +37,7 @@ def iterate_instances(
             "classes": listing.header["classes"],
             "run": run,
             "cues": f"predictions of {predictions.header['run']}",
-            "supervision": joint_supervision(maps, predictions),
+            "supervision": joint_supervision(predictions.header["supervision"], maps.header["supervision"]),
         }
         inputs = {"images": listing, "semantics": maps, "instances": predictions}
         accepted = 0

@@ -1,11 +1,23 @@
 """BESTIE as the composition root sees it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from stages.bestie.settings import BestieSettings
 from stages.core.workflow.method import Made, Method, without_tags
 
 ACCEPTED = "{run}/pseudo_instances/{split}.h5"
+
+
+def _problems(run: Any) -> Iterator[str]:
+    if run.predicts and run.bestie.predict.use_points and run.cues != "points":
+        yield f".bestie.predict.use_points is true, but cues are {run.cues!r}; set cues: points, or use_points: false"
+
+
+def _packed(settings: BestieSettings) -> dict[str, Any]:
+    """As `without_tags`, and not limited to points, since new images have none."""
+    packed = without_tags(settings)
+    return {"predict": {**packed["predict"], "use_points": False}}
 
 
 def _makes(settings: BestieSettings) -> Iterator[Made]:
@@ -22,6 +34,7 @@ METHOD = Method(
     settings=BestieSettings,
     takes=("semantics", "cues", "iterates"),
     backbone=lambda settings: settings.train.backbone,
+    problems=_problems,
     makes=_makes,
-    packed=without_tags,
+    packed=_packed,
 )

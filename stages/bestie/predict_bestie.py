@@ -1,16 +1,22 @@
 """Step: finds instances in images with a trained network of BESTIE."""
 
+import contextlib
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from stages.bestie.decoding import decode
-from stages.bestie.maps import load_network, maps_of, small_maps, with_crf
+from stages.bestie.decoding import InstanceMap, decode, decode_at_points
+from stages.bestie.inputs import TAGS, check_classes, check_points, joint_supervision
+from stages.bestie.maps import Maps, load_network, maps_of, small_maps, with_crf
 from stages.bestie.settings import BestiePredictionSettings
+from stages.bestie.targets import Points
 from stages.core.artifacts.center_maps import CenterMaps
+from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import weights_digest
 from stages.core.workflow import step
@@ -22,6 +28,7 @@ def predict_bestie(
     *,
     images: Path,
     weights: Path,
+    cues: Path | None,
     output: Path,
     output_maps: Path,
     settings: BestiePredictionSettings,
@@ -32,20 +39,26 @@ def predict_bestie(
 
     `output_maps` gets the center and offset maps that they come from, made small, to look at.
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
-    Raises ValueError where the weights are not of `train_bestie` or of other classes.
+    `cues` are points, needed where `use_points` is set and only there; the supervision of the instances then says so.
+
+    Raises ValueError where the weights are not of `train_bestie` or of other classes, where the cues are of other
+    classes, no points, or none that could count; KeyError where they lack an image.
     """
-    with read(images, ImageRecord) as listing:
+    with read(images, ImageRecord) as listing, points_for(listing, cues, settings) as points:
         network, metadata = load_network(weights, listing, device=device)
         header = {
             "classes": listing.header["classes"],
             "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "bestie",
-            "supervision": metadata["supervision"],
+            "supervision": joint_supervision(
+                metadata["supervision"], TAGS if points is None else points.header["supervision"]
+            ),
             "weights": weights_digest(weights),
         }
-        counts = []
-        provenance = Provenance("predict_bestie", settings, None, {"images": listing})
+        counts, lost = [], Counter(given=0, points=0, classes=0, images=0)
+        inputs: dict[str, Artifact] = {"images": listing} | ({} if points is None else {"cues": points})
+        provenance = Provenance("predict_bestie", settings, None, inputs)
         with (
             create(output, Instances, header=header, provenance=provenance) as instances,
             create(output_maps, CenterMaps, header=header, provenance=provenance) as maps_out,
@@ -53,7 +66,7 @@ def predict_bestie(
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
                 maps = with_crf(maps_of(network, rgb, settings=settings), rgb, settings=settings.crf)
-                decoded = decode(maps, tags=image.tags if settings.use_tags else None, settings=settings)
+                decoded = _decoded(maps, image, points, settings, lost)
                 maps_out.append(small_maps(maps, image.image, longer_side=settings.kept_side))
                 counts.append(len(decoded.scores))
                 instances.append(
@@ -65,6 +78,47 @@ def predict_bestie(
                     )
                 )
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
+        if points is not None:
+            log.info(
+                "%(points)d of %(given)d points got no pixel, %(classes)d predicted classes have no point, %(images)d"
+                " images none at all",
+                lost,
+            )
+
+
+@contextlib.contextmanager
+def points_for(
+    images: Artifact[ImageRecord], cues: Path | None, settings: BestiePredictionSettings
+) -> Iterator[Artifact[Cues] | None]:
+    """The checked points that the settings ask for, or None. Raises as `predict_bestie` says."""
+    if settings.use_points != (cues is not None):
+        raise ValueError(
+            f"use_points is {settings.use_points}, cues are {cues}; give cues where it is set and only there"
+        )
+    if cues is None:
+        yield None
+        return
+    with read(cues, Cues) as points:
+        check_classes(images, points)
+        check_points(points, images)
+        yield points
+
+
+def _decoded(
+    maps: Maps,
+    image: ImageRecord,
+    points: Artifact[Cues] | None,
+    settings: BestiePredictionSettings,
+    lost: Counter[str],
+) -> InstanceMap:
+    """The instances of one image; `lost` counts what its points lose."""
+    if points is None:
+        return decode(maps, tags=image.tags if settings.use_tags else None, settings=settings)
+    record = points.find(image.image)
+    given = Points.of_image(record.peaks, record.peak_classes)
+    decoded, missed = decode_at_points(maps, given, tags=image.tags, settings=settings)
+    lost.update(given=len(given.yx), images=not len(given.yx), **missed._asdict())
+    return decoded
 
 
 if __name__ == "__main__":

@@ -267,6 +267,11 @@ class BestiePredictionSettings(MapSettings):
         " code: center_and_class)"
     )
     use_tags: bool = Field(description="keep only classes that the image is tagged with; false: a test")
+    use_points: bool = Field(
+        description="all pixels of a class go to its given points, with its mean probability as score; min_area,"
+        " keep_without_center, score and grouping do nothing; needs use_tags and cues: points; false: a test (official"
+        " code: val_clean with points)"
+    )
     crf: CrfSettings = Field(
         description="on the probabilities of the semantic map: half a second per photograph, 5 points of mAP50 on"
         " voc_animals (paper, official code: none)"
@@ -274,6 +279,12 @@ class BestiePredictionSettings(MapSettings):
     top_k: Count | None = Field(description="instances kept per image, the best; null: all (official code: null)")
     grouping: GroupingSettings
     kept_side: Count = Field(description="pixels; longer side of the center and offset maps that are kept to look at")
+
+    @model_validator(mode="after")
+    def _points_and_tags(self) -> Self:
+        if self.use_points and not self.use_tags:
+            raise ValueError("use_points is true, but use_tags is false; points tell the classes, too: set both")
+        return self
 
 
 class BestieSettings(Section):

@@ -36,7 +36,7 @@ def transfer_semantics(
             "classes": listing.header["classes"],
             "run": run,
             "cues": peaks.header["head"],
-            "supervision": joint_supervision(maps, peaks),
+            "supervision": joint_supervision(peaks.header["supervision"], maps.header["supervision"]),
         }
         inputs = {"images": listing, "semantics": maps, "cues": peaks}
         counts = Counter(cues=0, candidates=0, accepted=0)

@@ -134,6 +134,33 @@ def group(heatmaps, offsets, labels, tags, *, min_area, settings, keep_without_c
     return instances
 
 
+def group_at_points(offsets, mask, points):
+    """The point (y, x) of `points` that each pixel of a mask (H, W) goes to, as a map: 0 none, 1 + n the n-th point."""
+    ids = np.zeros(mask.shape, np.int64)
+    for y, x in zip(*np.nonzero(mask), strict=True) if points else ():
+        end_y, end_x = y + offsets[0, y, x], x + offsets[1, y, x]
+        ids[y, x] = 1 + int(np.argmin([(end_y - py) ** 2 + (end_x - px) ** 2 for py, px in points]))
+    return ids
+
+
+def decode_at_points(probabilities, offsets, points, tags):
+    """Instances (class, mean probability, mask (H, W)) of one image at its points (class, y, x), best first.
+
+    All maps are NumPy arrays, with (C + 1, H, W) probabilities; points without a pixel have no instance.
+    """
+    tagged = np.concatenate([[True], tags])
+    labels = np.where(tagged[:, None, None], probabilities, 0).argmax(0)
+    instances = []
+    for category in np.flatnonzero(tags):
+        own = [(y, x) for label, y, x in points if label == category]
+        ids = group_at_points(offsets, labels == category + 1, own)
+        for number in range(1, 1 + len(own)):
+            mask = ids == number
+            if mask.any():
+                instances.append((int(category), float(probabilities[category + 1][mask].mean()), mask))
+    return sorted(instances, key=lambda instance: -instance[1])
+
+
 def refine(semantic, heatmaps, offsets, labels, tags, *, sigma, settings):
     """Center heatmaps (B, C, H, W), offsets (B, 2, H, W) and weights (B, H, W) of refined labels, as NumPy arrays."""
     batch, class_count, height, width = heatmaps.shape

@@ -180,7 +180,7 @@ def test_pseudo_instances_that_do_not_fit_are_refused(refine, toy, tmp_path):
 def test_prediction_keeps_small_maps_of_every_image(toy, trained, tmp_path):
     maps = tmp_path / "maps.h5"
     predict_bestie(
-        images=toy.images, weights=trained()["weights"], output=tmp_path / "i.h5", output_maps=maps,
+        images=toy.images, weights=trained()["weights"], cues=None, output=tmp_path / "i.h5", output_maps=maps,
         settings=tiny().predict, run="bestie", device="cpu",
     )  # fmt: skip
     with read(maps, CenterMaps) as kept:

@@ -69,8 +69,8 @@ def predict(toy, tmp_path):
     def predict(weights, settings, *, images=toy.images):
         output = tmp_path / "found.h5"
         predict_bestie(
-            images=images, weights=weights, output=output, output_maps=tmp_path / "maps.h5", settings=settings.predict,
-            run="bestie", device="cpu",
+            images=images, weights=weights, cues=None, output=output, output_maps=tmp_path / "maps.h5",
+            settings=settings.predict, run="bestie", device="cpu",
         )  # fmt: skip
         with read(output, Instances) as instances:
             return instances.header, {record.image: record for record in instances}

@@ -56,8 +56,10 @@ TINY: dict[str, Any] = {
         "snapshots": [],
     },
     "predict": {
-        "longer_side": None, "side_step": 32, "interpolation": "area", "rescale_offsets": True, "flip": True, "min_area": 20,
-        "keep_without_center": True, "score": "center_and_class", "use_tags": False, "top_k": None,
+        "longer_side": None, "side_step": 32, "interpolation": "area",
+        "rescale_offsets": True, "flip": True, "min_area": 20,
+        "keep_without_center": True, "score": "center_and_class", "use_tags": False, "use_points": False,
+        "top_k": None,
         "crf": {
             "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 50.0, "colour_srgb": 10.0,
             "colour_compat": 10.0,

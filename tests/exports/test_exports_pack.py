@@ -175,6 +175,17 @@ def test_bestie_is_packed_without_proposals_and_finds_instances_without_tags(arg
         assert expected in card, expected
 
 
+def test_bestie_with_points_at_test_time_is_packed_without_them(arguments, monkeypatch):
+    """New images have neither tags nor points."""
+    changed = configuration("""
+        runs: {bestie: {cues: points, bestie: {
+          train: {backbone: {weights: none}}, predict: {use_tags: true, use_points: true}}}}
+        """)
+    arguments = bestie(arguments) | {"settings": settings_of(changed, "bestie")}
+    run = elsewhere(arguments, monkeypatch).runs["bestie"]
+    assert (run.cues, run.bestie.predict.use_tags, run.bestie.predict.use_points) == ("points", False, False)
+
+
 def test_a_mask_rcnn_on_masks_of_bestie_is_packed(arguments, monkeypatch):
     project = elsewhere(bestie(arguments, "bestie/mask_rcnn"), monkeypatch)
     assert project.measured == ["bestie/mask_rcnn"]

@@ -132,6 +132,7 @@ runs:
   bestie: {retrain: mask_rcnn}
   again: {like: bestie, iterates: bestie}
   of_points: {like: bestie, cues: points, retrain: none, bestie: {train: {backbone: {weights: none}}}}
+  at_points: {like: of_points, bestie: {predict: {use_tags: true, use_points: true}}}
   of_points_again: {like: of_points, cues: pam, iterates: of_points}
   of_masks: {like: bestie, semantics: annotated}
 """
@@ -153,6 +154,7 @@ def graph_of_bestie(tmp_path_factory):
         pytest.param("again", set(), id="tags, iterated"),
         pytest.param("again/mask_rcnn", set(), id="tags, iterated, Mask R-CNN"),
         pytest.param("of_points", {"points.h5"}, id="points"),
+        pytest.param("at_points", {"points.h5"}, id="points at test time, too"),
         pytest.param("of_points_again", {"points.h5"}, id="points of an earlier run"),
         pytest.param("of_masks", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps"),
         pytest.param("of_masks/mask_rcnn", {"ground_truth.h5", ANNOTATED_MAPS}, id="annotated maps, Mask R-CNN"),
@@ -165,6 +167,18 @@ def test_a_run_of_bestie_has_upstream_what_it_declares_alone(graph_of_bestie, ru
     found = {path.split("/", 3)[-1] for path in upstream(graph_of_bestie, *targets)}
     assert found & {"ground_truth.h5", "points.h5", ANNOTATED_MAPS} == given
     assert not any("proposals" in path for path in found)
+
+
+def test_points_come_to_the_predictions_that_group_to_them_alone(graph_of_bestie):
+    readers = {
+        path.split("/")[2]
+        for job in graph_of_bestie
+        if job.rule == "predict_bestie" and "results/shapes/val/cues/points.h5" in job.inputs
+        for path in job.outputs
+    }
+    assert readers == {"at_points"}
+    (transfer,) = [job for job in graph_of_bestie if "results/shapes/at_points/pseudo_instances/val.h5" in job.outputs]
+    assert "results/shapes/val/cues/points.h5" in transfer.inputs
 
 
 def test_annotations_come_to_runs_of_bestie_by_the_declared_ways_alone(graph_of_bestie):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.storage import read
 from tests.pipeline.conftest import planned, snakemake
 
 DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery"}
@@ -123,6 +125,29 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
 def test_one_setting_reruns_what_depends_on_it_and_nothing_else(project, overlay, expected):
     (project / "overlay.yaml").write_text(overlay)
     assert reruns(project, "overlay.yaml") == expected
+
+
+AT_POINTS = """
+runs:
+  at_points:
+    {like: bestie, cues: points, trained: {network: results/toy/bestie/network/weights.safetensors},
+     bestie: {predict: {use_tags: true, use_points: %s}}}
+"""
+
+
+def test_points_at_test_time_rerun_the_prediction_alone_and_are_said_in_its_supervision(project):
+    found = "results/toy/at_points/val/instances.h5"
+    files = ["--configfile", "toy.yaml", "overlay.yaml"]
+    said = []
+    for use_points, wanted in (("false", {"predict_bestie"}), ("true", {"take_points", "predict_bestie"})):
+        (project / "overlay.yaml").write_text(AT_POINTS % use_points)
+        assert {job.rule for job in planned(project, found, *files, source=project)} == wanted
+        done = snakemake(project, "-c2", found, *files, source=project)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert planned(project, found, *files, source=project) == []
+        with read(project / found, Instances) as instances:
+            said.append((instances.header["supervision"], sorted(instances.provenance["inputs"])))
+    assert said == [("image tags", ["images"]), ("points", ["cues", "images"])]
 
 
 @pytest.mark.parametrize(

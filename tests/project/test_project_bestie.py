@@ -43,12 +43,49 @@ PLAIN = "{method: bestie, semantics: cam, cues: pam}"
         pytest.param("bestie: {train: {data: {crop: 100}}}", "crop is 100, expected a multiple of 32", id="crop"),
         pytest.param("bestie: {train: {backbone: {stages: [0, 1, 2]}}}", "network.semantic_low_channels has 1 entries", id="decoder and stages"),
         pytest.param("bestie: {train: {network: {kind: high_resolution}}}", "needs one stage; backbone.stages lists 2", id="one branch"),
+        pytest.param(
+            "runs: {b: {method: bestie, semantics: cam, cues: pam, bestie: {predict: {use_tags: true, use_points: true}}}}",
+            "runs.b.bestie.predict.use_points is true, but cues are 'pam'; set cues: points", id="points at test time, other cues",
+        ),
+        pytest.param(
+            "runs: {b: {method: bestie, trained: {network: a}, bestie: {predict: {use_tags: true, use_points: true}}}}",
+            "runs.b.bestie.predict.use_points is true, but cues are None", id="points at test time, no cues",
+        ),
+        pytest.param("bestie: {predict: {use_points: true}}", "use_points is true, but use_tags is false", id="points without tags"),
         pytest.param("bestie: {predict: {side_step: 48}}", "bestie.predict.side_step", id="sides of the input"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_with_its_key(project, text, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         project(text)
+
+
+AT_POINTS = "bestie: {predict: {use_tags: true, use_points: true}}"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(
+            "semantics: cam, cues: points, bestie: {train: {backbone: {weights: none}}}", id="trained on points"
+        ),
+        pytest.param("cues: points, trained: {network: a}", id="brought weights"),
+        pytest.param("retrain: mask_rcnn, trained: {mask_rcnn: a}", id="predicts nothing"),
+    ],
+)
+def test_points_at_test_time_need_them_as_cues(project, run):
+    found = project(f"{AT_POINTS}\nruns: {{b: {{method: bestie, {run}}}}}", without=("cim", "prm", "bestie"))
+    assert found.runs["b"].bestie.predict.use_points
+
+
+def test_points_at_test_time_go_on_top_of_the_preset_as_documented(project_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("TAGMASK_DATA", str(tmp_path))
+    assert f"```yaml\n{AT_POINTS}\n```" in (project_root / "docs" / "voc_and_coco.md").read_text()
+    (tmp_path / "mine.yaml").write_text(AT_POINTS)
+    names = ("voc2012", "voc2012_bestie", "voc2012_bestie_points")
+    presets = [project_root / "presets" / f"{name}.yaml" for name in names]
+    runs = load_files(project_root / "config.yaml", *presets, tmp_path / "mine.yaml").runs
+    assert {name: run.bestie.predict.use_points for name, run in runs.items()} == {"bestie_points": True}
 
 
 def test_a_run_overrides_what_it_names_alone(project):
@@ -83,7 +120,7 @@ def documented(page):
     [
         pytest.param("README.md", [], 1, id="readme"),
         pytest.param("docs/own_images.md", ["image_folder"], 3, id="own images"),
-        pytest.param("docs/new_images.md", [], 1, id="new images"),
+        pytest.param("docs/new_images.md", [], 2, id="new images"),
         pytest.param("docs/voc_and_coco.md", ["voc2012", "voc2012_bestie"], 1, id="voc"),
     ],
 )
