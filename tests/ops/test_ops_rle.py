@@ -46,6 +46,13 @@ def test_regions_go_out_and_in(masks):
     assert np.array_equal(rle.decode_regions(encoded, height, width).masks(), masks)
 
 
+@QUICK
+@given(masks=MASKS, data=st.data())
+def test_pixels_that_do_not_count_leave_the_regions(masks, data):
+    counted = data.draw(hnp.arrays(bool, masks.shape[1:]))
+    assert rle.encode_regions(Regions.from_masks(masks), counted=counted) == rle.encode(masks & counted)
+
+
 def test_many_regions_come_in_batches():
     masks = np.random.default_rng(0).random((2 * rle.BATCH + 3, 6, 5)) < 0.5
     encoded = rle.encode(masks)
