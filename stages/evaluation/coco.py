@@ -2,11 +2,11 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -14,9 +14,18 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.evaluation.overlaps import counted_atoms
 from stages.ops import rle
-from stages.ops.regions import Regions
 
-AREAS = {"APs": "small", "APm": "medium", "APl": "large"}  # up to 32 x 32, up to 96 x 96, above
+# The lowest IoU of a hit (None: the mean over all ten), and the sizes: up to 32 x 32 pixels, up to 96 x 96, above.
+PRECISIONS = {
+    "AP": (None, "all"), "AP50": (0.5, "all"), "AP75": (0.75, "all"),
+    "APs": (None, "small"), "APm": (None, "medium"), "APl": (None, "large"),
+}  # fmt: skip
+# Most predictions of an image and class, and the sizes.
+RECALLS = {
+    "AR1": (1, "all"), "AR10": (10, "all"), "AR100": (100, "all"),
+    "ARs": (100, "small"), "ARm": (100, "medium"), "ARl": (100, "large"),
+}  # fmt: skip
+OF_A_CLASS = ("AP", "AP50", "AP75", "AR100")
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,10 @@ class CocoSummary:
     """COCO's mask metrics as shares; nan where nothing is there to find.
 
     Attributes:
-        overall: AP (mean over IoU .5:.05:.95), AP50, AP75, and AP of small, medium and large instances.
-        per_class: AP, AP50 and AP75 of each class, in the order of the classes.
+        overall: pycocotools' twelve numbers in its order: AP (mean over IoU .5:.05:.95), AP50, AP75, APs, APm, APl of
+            small, medium and large instances; AR1, AR10, AR100, recall (mean over the same IoU) of the best 1, 10 and
+            100 predictions of each image and class, ARs, ARm, ARl of 100 by size.
+        per_class: AP, AP50, AP75 and AR100 of each class, in the order of the classes.
     """
 
     overall: dict[str, float]
@@ -53,20 +64,20 @@ class CocoEvaluation:
         self._images.append({"id": image, "height": height, "width": width})
         counted = counted_atoms(ground_truth, void)
         pixels = None if counted is None else counted[ground_truth.atoms]
-        for masks, labels, found, extra in (
+        for regions, labels, found, extra in (
             (ground_truth.regions, ground_truth.classes, self._ground_truths, {"iscrowd": ground_truth.crowd}),
             (instances.regions, instances.classes, self._predictions, {"score": instances.scores}),
         ):
-            for i, mask in enumerate(_drawn(masks, pixels)):
+            for i, encoding in enumerate(rle.encode_regions(regions, counted=pixels)):
                 entry = {"id": len(found) + 1, "image_id": image, "category_id": int(labels[i]) + 1, "iscrowd": 0}
-                entry |= {"segmentation": rle.encode(mask[None])[0], "area": int(mask.sum())}
+                entry |= {"segmentation": encoding, "area": int(coco_mask.area(encoding))}
                 found.append(entry | {key: values[i].item() for key, values in extra.items()})
 
     def summary(self) -> CocoSummary:
         """Evaluate all images that were added."""
         if not self._images:
-            nothing = dict.fromkeys(("AP", "AP50", "AP75"), float("nan"))
-            return CocoSummary(nothing | dict.fromkeys(AREAS, float("nan")), [nothing] * len(self._categories))
+            nothing = dict.fromkeys((*PRECISIONS, *RECALLS), float("nan"))
+            return CocoSummary(nothing, [{name: nothing[name] for name in OF_A_CLASS}] * len(self._categories))
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             evaluation = COCOeval(self._api(self._ground_truths), self._api(self._predictions), "segm")
             evaluation.evaluate()
@@ -81,38 +92,33 @@ class CocoEvaluation:
         return api
 
 
-def _drawn(regions: Regions, pixels: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Each mask (H, W), without the pixels that do not count; one in memory at a time.
-
-    Drawn column by column, the order in which run lengths are counted: encoding need not copy them.
-    """
-    columns = np.ascontiguousarray(regions.atoms.T, np.intp)
-    drawn = (np.take(member, columns) for member in regions.membership)
-    if pixels is not None:
-        counted = np.ascontiguousarray(pixels.T)
-        drawn = (mask & counted for mask in drawn)
-    return (mask.T for mask in drawn)
-
-
 def _summarise(evaluation: COCOeval, class_count: int) -> CocoSummary:
-    precision = evaluation.eval["precision"][..., -1]  # (T, R, classes, areas), with 100 predictions per image
-    thresholds, areas = evaluation.params.iouThrs, evaluation.params.areaRngLbl
-    levels = {"AP": slice(None), "AP50": _at(thresholds, 0.5), "AP75": _at(thresholds, 0.75)}
-    everything = areas.index("all")
-    overall = {name: _mean(precision[level, :, :, everything]) for name, level in levels.items()}
-    overall |= {name: _mean(precision[..., areas.index(area)]) for name, area in AREAS.items()}
-    per_class = [
-        {name: _mean(precision[level, :, label, everything]) for name, level in levels.items()}
-        for label in range(class_count)
-    ]
+    of_classes = _precisions(evaluation) | _recalls(evaluation)
+    overall = {name: _mean(values) for name, values in of_classes.items()}
+    per_class = [{name: _mean(of_classes[name][..., label]) for name in OF_A_CLASS} for label in range(class_count)]
     return CocoSummary(overall, per_class)
+
+
+def _precisions(evaluation: COCOeval) -> dict[str, np.ndarray]:
+    """Precision at each IoU and recall of each metric, (T, R, classes), of the best 100 predictions."""
+    precision, params = evaluation.eval["precision"], evaluation.params  # (T, R, classes, areas, limits)
+    thresholds, areas, limit = params.iouThrs, params.areaRngLbl, params.maxDets.index(100)
+    levels = {iou: slice(None) if iou is None else _at(thresholds, iou) for iou, _ in PRECISIONS.values()}
+    return {name: precision[levels[iou], ..., areas.index(area), limit] for name, (iou, area) in PRECISIONS.items()}
+
+
+def _recalls(evaluation: COCOeval) -> dict[str, np.ndarray]:
+    """The largest recall at each IoU of each metric, (T, classes)."""
+    recall, params = evaluation.eval["recall"], evaluation.params  # (T, classes, areas, limits)
+    areas, limits = params.areaRngLbl, params.maxDets
+    return {name: recall[..., areas.index(area), limits.index(limit)] for name, (limit, area) in RECALLS.items()}
 
 
 def _at(thresholds: np.ndarray, wanted: float) -> int:
     return int(np.flatnonzero(np.isclose(thresholds, wanted))[0])
 
 
-def _mean(precision: np.ndarray) -> float:
+def _mean(values: np.ndarray) -> float:
     """Mean of the entries that COCOeval filled; it marks those without an instance by -1."""
-    known = precision[precision > -1]
+    known = values[values > -1]
     return float(known.mean()) if known.size else float("nan")

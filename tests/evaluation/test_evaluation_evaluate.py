@@ -39,6 +39,9 @@ def test_metrics_hold_every_preset_in_percent(write, records, evaluate) -> None:
     assert metrics["masks"]["cim"]["mAP50"] == pytest.approx(50 * 51 / 101)
     assert metrics["masks"]["coco"]["AP50"] == at_101
     assert metrics["masks"]["coco"]["AP"] == pytest.approx(100 * 51 / 101 * 6 / 10)  # .5 to .75
+    assert {"AR1", "AR10", "AR100", "ARs", "ARm", "ARl"} < set(metrics["masks"]["coco"])
+    assert metrics["masks"]["coco"]["AR100"] == pytest.approx(30)  # one of two, at six of ten IoU
+    assert metrics["per_class"]["cat"]["coco"]["AR100"] == pytest.approx(30)
     assert metrics["masks"]["ABO"] == pytest.approx(37.5)
     assert metrics["per_class"]["cat"]["voc"]["AP50"] == half
     assert metrics["per_class"]["dog"]["voc"]["AP50"] is None
