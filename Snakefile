@@ -23,15 +23,14 @@ from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
 from stages.core.workflow.digest import code_digest
 from stages.core.workflow.environment import environment
+from stages.core.workflow.method import is_checkpoint
 
 
 configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
 try:
-    project = load_project(
-        config, overlays=map(Path, workflow.overwrite_configfiles)
-    )
+    project = load_project(config, overlays=map(Path, workflow.overwrite_configfiles))
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -86,21 +85,45 @@ def one_of(names):
     return "|".join(names) or "(?!)"
 
 
+def converted_here(method):
+    """Names of the runs of a method that bring a checkpoint of its official code."""
+    return [name for name in runs_of(method) if project.runs[name].converts()]
+
+
 def weights_of(part, made):
     """The weights that a run brings as `trained.<part>`, or else those that the graph makes at the path `made`."""
 
     def path(wildcards):
         run = project.runs[wildcards.run]
+        if run.converts(part):
+            return made.format(**wildcards)
         return getattr(run.trained, part) or made.format(**wildcards)
 
     return path
+
+
+def checkpoint_of_run(wildcards):
+    return project.runs[wildcards.run].trained.network
+
+
+def supervision_of_run(wildcards):
+    """What an official code has learned from, as far as a run that brings its checkpoint says so."""
+    return "points" if project.runs[wildcards.run].cues == "points" else "image tags"
+
+
+def weights_of_classifier(dataset, classifier):
+    """The weights that a classifier brings, or else those that the graph makes."""
+    brought = project.classifier[classifier].trained
+    if brought is not None and not is_checkpoint(brought):
+        return brought
+    return f"results/{dataset}/classifier/{classifier}/weights.safetensors"
 
 
 def classifier_to_start_from(wildcards, backbone, classifier):
     """The weights of the classifier where a backbone starts from them, else nothing."""
     if backbone.weights != "classifier":
         return []
-    return f"results/{wildcards.dataset}/classifier/{classifier}/weights.safetensors"
+    return weights_of_classifier(wildcards.dataset, classifier)
 
 
 def classifier_of_run(stage):

@@ -168,6 +168,35 @@ rule refine_labels:
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
+rule convert_bestie:
+    input:
+        checkpoint=checkpoint_of_run,
+        images=f"results/{{dataset}}/{project.splits.evaluate[0]}/images.h5",
+    output:
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+        card="results/{dataset}/{run}/network/README.md",
+    log:
+        "results/{dataset}/logs/{run}/convert_bestie.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/convert_bestie.tsv"
+    wildcard_constraints:
+        run=one_of(converted_here("bestie")),
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(30),
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run].bestie.train.canonical(),
+        supervision=supervision_of_run,
+        code=code_digest("stages.bestie.convert_bestie"),
+    shell:
+        "python -m stages.bestie.convert_bestie --checkpoint {input.checkpoint:q} --images {input.images:q}"
+        " --output-weights {output.weights:q} --output-card {output.card:q} --settings {params.settings:q}"
+        " --supervision {params.supervision:q} --log {log:q}"
+
+
 rule predict_bestie:
     input:
         images="results/{dataset}/{split}/images.h5",

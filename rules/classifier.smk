@@ -11,17 +11,27 @@ def cues_in_use():
     return graph.cues_in_use(project)
 
 
+def brought(checkpoints):
+    """Names of the classifiers that bring finished weights: checkpoints of official codes, or what we have written."""
+    return [
+        name
+        for name, one in project.classifier.items()
+        if one.trained is not None and is_checkpoint(one.trained) == checkpoints
+    ]
+
+
+def trained_classifiers():
+    """Names of the classifiers that are trained here."""
+    return [name for name, one in project.classifier.items() if one.trained is None]
+
+
 def cues_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
 
 
 rule classifier:
     input:
-        expand(
-            "results/{dataset}/classifier/{classifier}/weights.safetensors",
-            dataset=DATASET,
-            classifier=classifiers_in_use(),
-        ),
+        [weights_of_classifier(DATASET, name) for name in classifiers_in_use()],
     localrule: True
 
 
@@ -53,6 +63,8 @@ rule train_classifier:
         "results/{dataset}/logs/train_classifier.{classifier}.log",
     benchmark:
         "results/{dataset}/benchmarks/train_classifier.{classifier}.tsv"
+    wildcard_constraints:
+        classifier=one_of(trained_classifiers()),
     conda:
         software
     threads: project.threads
@@ -72,10 +84,41 @@ rule train_classifier:
         f" --device {project.device} --log {{log:q}}"
 
 
+rule convert_classifier:
+    input:
+        checkpoint=lambda wildcards: project.classifier[wildcards.classifier].trained,
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+    output:
+        weights="results/{dataset}/classifier/{classifier}/weights.safetensors",
+        card="results/{dataset}/classifier/{classifier}/README.md",
+    log:
+        "results/{dataset}/logs/convert_classifier.{classifier}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/convert_classifier.{classifier}.tsv"
+    wildcard_constraints:
+        classifier=one_of(brought(checkpoints=True)),
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+    params:
+        settings=lambda wildcards: project.classifier[
+            wildcards.classifier
+        ].train.canonical(),
+        code=code_digest("stages.classifier.convert_classifier"),
+    shell:
+        "python -m stages.classifier.convert_classifier --checkpoint {input.checkpoint:q} --images {input.images:q}"
+        " --output-weights {output.weights:q} --output-card {output.card:q} --settings {params.settings:q} --log {log:q}"
+
+
 rule find_cues:
     input:
         images="results/{dataset}/{split}/images.h5",
-        weights="results/{dataset}/classifier/{classifier}/weights.safetensors",
+        weights=lambda wildcards: weights_of_classifier(
+            wildcards.dataset, wildcards.classifier
+        ),
     output:
         "results/{dataset}/{split}/cues/{classifier}.h5",
     log:

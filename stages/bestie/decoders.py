@@ -62,14 +62,19 @@ class Head(nn.Module):
             return self.output(x.float())
 
 
-def initialise(module: nn.Module, *, std: float, momentum: float) -> None:
+def initialise(module: nn.Module, *, std: float) -> None:
     """Convolutions start from N(0, std) without bias (official code), batch norms as identity."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
+
+
+def set_momentum(network: nn.Module, momentum: float) -> None:
+    """Give all batch norms of the network this momentum, those of the backbone, too (official code)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = momentum
 
 

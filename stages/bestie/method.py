@@ -37,4 +37,5 @@ METHOD = Method(
     problems=_problems,
     makes=_makes,
     packed=_packed,
+    converts=True,
 )

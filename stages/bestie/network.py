@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.bestie.decoders import Decoder, Head, initialise
+from stages.bestie.decoders import Decoder, Head, initialise, set_momentum
 from stages.bestie.settings import BestieNetworkSettings, BestieTrainingSettings
 from stages.core.networks.backbones import HighResolutionBackbone, build_backbone
 from stages.core.networks.levels import keep_finest_branch, level_channels, levels
@@ -69,7 +69,8 @@ class BestieNetwork(nn.Module):
             }
         )  # fmt: skip
         for module in (self.decoders, self.heads):
-            initialise(module, std=network.initial_std, momentum=network.norm_momentum)
+            initialise(module, std=network.initial_std)
+        set_momentum(self, network.norm_momentum)
 
     def forward(self, images: Tensor, *, size: tuple[int, int] | None = None) -> Outputs:
         """Outputs of images (B, 3, H, W), normalised, at their size or at the given one.

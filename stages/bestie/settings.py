@@ -130,7 +130,9 @@ class BestieNetworkSettings(Section):
     initial_std: float = Field(
         gt=0, description="standard deviation of the first weights of decoders and heads (official code: 0.001)"
     )
-    norm_momentum: float = Field(gt=0, le=1, description="momentum of the decoders' batch norms (official code: 0.01)")
+    norm_momentum: float = Field(
+        gt=0, le=1, description="momentum of all batch norms (official code: 0.1 on HRNet, 0.01 on ResNet)"
+    )
 
 
 class BestieLossSettings(Section):

@@ -28,4 +28,5 @@ METHOD = Method(
     problems=_problems,
     makes=_makes,
     packed=without_tags,
+    converts=True,
 )

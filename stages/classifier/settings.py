@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.core.config.section import Section
 from stages.core.networks.settings import BackboneSettings
 from stages.core.training.settings import TrainingSettings
+from stages.core.workflow.method import is_checkpoint
 
 S = TypeVar("S", bound=Section)
 Strength = Annotated[float, Field(ge=0, lt=1)]
@@ -137,8 +138,28 @@ class CuesSettings(Section):
 class ClassifierSettings(Section):
     """One classifier: how it is trained, and how its cues are read."""
 
+    trained: Annotated[str | None, Field(min_length=1)] = Field(
+        description="finished weights in place of training: what train_classifier wrote, or a checkpoint (.pth) of the"
+        " official code of PRM or BESTIE; null: trained here"
+    )
     train: ClassifierTrainingSettings
     cues: CuesSettings
+
+    @field_validator("trained")
+    @classmethod
+    def _without_braces(cls, path: str | None) -> str | None:
+        if path is not None and ("{" in path or "}" in path):
+            raise ValueError(f"{path!r}: Snakemake reads braces as wildcards; rename the file or its folder")
+        return path
+
+    @model_validator(mode="after")
+    def _has_an_official_code(self) -> Self:
+        if is_checkpoint(self.trained) and self.train.head.kind not in ("prm", "pam"):
+            raise ValueError(
+                f"trained is {self.trained!r}, but no official code has a head of kind {self.train.head.kind!r}; there"
+                " are prm and pam"
+            )
+        return self
 
 
 def _check_odd(section: S, name: str) -> S:

@@ -22,7 +22,7 @@ def resize_as(rgb: np.ndarray, height: int, width: int, *, interpolation: str) -
     """
     if interpolation == "area":
         return resize(rgb, height, width)
-    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def opencv_bilinear(

@@ -48,6 +48,8 @@ def _likened(entries: dict[str, Any], chain: list[str], section: str, problems: 
         problems.append(f"{section}.{chain[0]}.like leads back to itself: {' -> '.join([*chain, other])}")
         return rest
     start = _likened(entries, [*chain, other], section, problems)
+    if section == "classifier" and isinstance(start, dict) and "train" in rest:
+        start = {**start, "trained": None}  # finished weights belong to the training that the other entry describes
     return merged(_without_other_kinds(start, rest), rest)
 
 

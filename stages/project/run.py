@@ -8,7 +8,7 @@ from pydantic import Field, create_model
 
 from stages.core.config.section import Section
 from stages.core.config.spelling import did_you_mean
-from stages.core.workflow.method import SOURCES, Made, Method, Source
+from stages.core.workflow.method import SOURCES, Made, Method, Source, is_checkpoint
 from stages.project.methods import ALONE, METHODS, ON_TOP
 
 POINTS = "points"  # cues that people have clicked, in place of a classifier's
@@ -76,6 +76,10 @@ class RunBase(Section):
         """Whether the run brings the weights of a part."""
         return getattr(self.trained, part) is not None
 
+    def converts(self, part: str = NETWORK) -> bool:
+        """Whether the weights that the run brings for a part are a checkpoint of an official code."""
+        return is_checkpoint(getattr(self.trained, part))
+
     def uses(self, source: Source) -> bool:
         """Whether something that is made here stands on the source that the run names."""
         method = self.described
@@ -113,6 +117,12 @@ class RunBase(Section):
             if re.search(r"[{}]", getattr(self.trained, part) or ""):
                 path = getattr(self.trained, part)
                 yield f".trained.{part} is {path!r}: Snakemake reads braces as wildcards; rename the file or its folder"
+            one = method if part == NETWORK else METHODS[part]
+            if self.converts(part) and not one.converts:
+                yield (
+                    f".trained.{part} is {getattr(self.trained, part)!r}: of {one.name} no official checkpoints are"
+                    f" read; give what train_{one.name} wrote, a safetensors file"
+                )
         trained_here = [method.name] * self.trains + [self.retrain] * self.retrains
         for one in map(METHODS.__getitem__, trained_here):
             if self.cues == POINTS and _starts_from_classifier(one, self):

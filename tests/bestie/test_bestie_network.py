@@ -79,7 +79,7 @@ def test_networks_have_as_many_weights_as_the_official_ones(build, changes, mill
 
 @pytest.mark.parametrize("changes", KINDS)
 def test_first_weights_of_decoders_and_heads(build, changes):
-    """Official code: N(0, 0.001) and no bias; batch norms have momentum 0.01; the backbone keeps its own."""
+    """Official code: N(0, 0.001) and no bias; all batch norms have momentum 0.01."""
     network = build(**changes)
     weights = [
         module
@@ -91,8 +91,7 @@ def test_first_weights_of_decoders_and_heads(build, changes):
     assert values.std().item() == pytest.approx(0.001, rel=0.1)
     assert abs(values.mean().item()) < 1e-4
     assert not any(module.bias.any() for module in weights if module.bias is not None)
-    norms = [module for module in network.decoders.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert {module.momentum for module in norms} == ({0.01} if network.decoders else set())
+    assert {module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)} == {0.01}
     first = next(module for module in network.backbone.modules() if isinstance(module, nn.Conv2d))
     assert first.weight.std() > 0.01
 
@@ -100,7 +99,7 @@ def test_first_weights_of_decoders_and_heads(build, changes):
 def test_first_weights_follow_the_settings(build):
     network = build(network={"initial_std": 0.5, "norm_momentum": 0.3})
     assert network.heads["center"].output.weight.std().item() == pytest.approx(0.5, rel=0.5)
-    assert network.decoders["semantic"].pooling.project[1].momentum == 0.3
+    assert {module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)} == {0.3}
 
 
 def test_pyramid_pooling_has_its_dilations_and_no_normalisation_of_the_mean():

@@ -31,6 +31,12 @@ BELOW = {  # shipped presets that stand on others, and on which
     "voc2012_bestie_released": ["voc2012", "voc2012_bestie"],
     "voc2012_bestie_points": ["voc2012", "voc2012_bestie"],
     "coco2017_bestie": ["voc2012", "coco2017", "voc2012_bestie"],
+    "voc2012_vgg16": ["voc2012", "voc2012_released"],
+    "voc2012_hrnet": ["voc2012", "voc2012_released"],
+    "voc2012_bestie_resnet50": ["voc2012", "voc2012_bestie", "voc2012_bestie_released"],
+    "coco2017_released": ["voc2012", "voc2012_released", "coco2017"],
+    "coco2017_vgg16": ["voc2012", "voc2012_released", "voc2012_vgg16", "coco2017"],
+    "coco2017_bestie_released": ["voc2012", "coco2017", "voc2012_bestie", "voc2012_bestie_released"],
 }
 
 

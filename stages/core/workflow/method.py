@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from stages.core.config.section import Section
 
+# Endings of files that torch.save wrote: checkpoints of official codes, which a step converts.
+CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt")
 Source = Literal["proposals", "semantics", "cues", "iterates"]
 SOURCES: tuple[Source, ...] = ("proposals", "semantics", "cues", "iterates")  # keys of a run that name what it takes
 
@@ -56,6 +58,7 @@ class Method:
         parts: names of the parts of a run that have instances and metrics of their own under <run>/<part>.
         makes: artifacts that a run makes where it is trained, in the order in which they are made.
         packed: what of its section a packed model brings, from the section.
+        converts: whether `convert_<name>` reads checkpoints of an official code.
         on_top: whether it is trained on any run's own masks (`runs.<run>.retrain`) in place of being one.
     """
 
@@ -71,7 +74,13 @@ class Method:
     parts: Callable[[Any], Iterable[str]] = _nothing
     makes: Callable[[Any], Iterable[Made]] = _nothing
     packed: Callable[[Any], dict[str, Any]] = lambda settings: {"predict": settings.predict.model_dump(mode="json")}
+    converts: bool = False
     on_top: bool = False
+
+
+def is_checkpoint(path: str | None) -> bool:
+    """Whether a path of weights is one of a checkpoint that is to be converted."""
+    return path is not None and path.endswith(CHECKPOINTS)
 
 
 def without_tags(settings: Any) -> dict[str, Any]:
