@@ -9,6 +9,7 @@ from tests.pipeline.conftest import ROOT, planned, snakemake
 
 VOC = "presets/voc2012.yaml"
 BESTIE = "presets/voc2012_bestie.yaml"
+OFFICIAL = [VOC, "presets/voc2012_released.yaml"]
 ANIMALS = "presets/voc_animals.yaml"
 
 
@@ -30,7 +31,37 @@ ANIMALS = "presets/voc_animals.yaml"
             {"train_bestie"},
             id="coco2017_bestie",
         ),
+        pytest.param([*OFFICIAL, "presets/voc2012_vgg16.yaml"], {"train_cim"}, id="voc2012_vgg16"),
+        pytest.param([*OFFICIAL, "presets/voc2012_hrnet.yaml"], {"train_cim"}, id="voc2012_hrnet"),
+        pytest.param(
+            [*OFFICIAL, "presets/coco2017.yaml", "presets/coco2017_released.yaml"],
+            {"train_cim"},
+            id="coco2017_released",
+        ),
+        pytest.param(
+            [*OFFICIAL, "presets/voc2012_vgg16.yaml", "presets/coco2017.yaml", "presets/coco2017_vgg16.yaml"],
+            {"train_cim"},
+            id="coco2017_vgg16",
+        ),
+        pytest.param(
+            [VOC, BESTIE, "presets/voc2012_bestie_released.yaml", "presets/voc2012_bestie_resnet50.yaml"],
+            {"train_bestie"},
+            id="bestie_resnet50",
+        ),
+        pytest.param(
+            [
+                VOC,
+                "presets/coco2017.yaml",
+                BESTIE,
+                "presets/voc2012_bestie_released.yaml",
+                "presets/coco2017_bestie_released.yaml",
+            ],
+            {"train_bestie"},
+            id="coco2017_bestie_released",
+        ),
         pytest.param([VOC, "presets/ablations/cim.yaml"], {"train_cim"}, id="ablations"),
+        pytest.param([VOC, "presets/ablations/cim_thresholds.yaml"], {"train_cim"}, id="thresholds"),
+        pytest.param([VOC, BESTIE, "presets/ablations/bestie_pam.yaml"], {"train_bestie"}, id="bestie_pam"),
         pytest.param(
             ["presets/ablations/bestie.yaml"],
             {"iterate_instances", "take_annotations", "label_split"},

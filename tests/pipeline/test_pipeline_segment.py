@@ -68,6 +68,35 @@ def test_with_brought_weights_nothing_is_trained_and_they_are_read(graph_of, wei
     assert str(weights) in predict.inputs
 
 
+@pytest.mark.parametrize(
+    ("overlay", "converts", "trains"),
+    [
+        pytest.param(BROUGHT, "convert_cim", "train_cim", id="CIM"),
+        pytest.param(BESTIE.replace("%s", "none", 1), "convert_bestie", "train_bestie", id="BESTIE"),
+        pytest.param("classifier: {pam: {trained: %s}}", "convert_classifier", None, id="PAM"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_an_official_code_is_converted_and_not_trained(graph_of, tmp_path, overlay, converts, trains):
+    checkpoint = tmp_path / "model_step44999.pth"
+    checkpoint.touch()
+    jobs = graph_of(overlay % checkpoint)
+    conversions = [job for job in jobs if job.rule.startswith("convert_")]
+    assert [job.rule for job in conversions] == [converts]
+    assert trains not in {job.rule for job in jobs}
+    for job in conversions:
+        weights, card = job.outputs
+        assert str(checkpoint) in job.inputs
+        assert card == weights.replace("weights.safetensors", "README.md")
+        assert [other for other in jobs if weights in other.inputs]
+
+
+def test_a_classifier_that_brings_our_weights_is_not_trained(graph_of, weights):
+    jobs = graph_of(f"{{runs: {{bestie: null, prm: null}}, classifier: {{cam: {{trained: {weights}}}}}}}")
+    assert {"train_classifier", "convert_classifier"}.isdisjoint(job.rule for job in jobs)
+    readers = {job.rule for job in jobs if str(weights) in job.inputs}
+    assert {"find_cues", "train_cim"} <= readers  # and the backbone that starts from it
+
+
 def test_a_brought_network_of_bestie_needs_images_alone(graph_of, weights):
     jobs = graph_of(BESTIE % ("none", weights), "segment")
     assert {job.rule for job in jobs} == {"list_images", "predict_bestie"} | EXPORTS

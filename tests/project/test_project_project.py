@@ -23,9 +23,18 @@ BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
 BELOW = {  # shipped presets that stand on others, and on which
     "ablations/training_time": ["voc_animals"],
     **{
-        name: ["voc2012"] for name in ("voc2012_released", "voc2012_cob", "voc2012_points", "coco2017", "ablations/cim")
+        name: ["voc2012"]
+        for name in (
+            "voc2012_released",
+            "voc2012_cob",
+            "voc2012_points",
+            "coco2017",
+            "ablations/cim",
+            "ablations/cim_thresholds",
+        )
     },
     "ablations/bestie": [],
+    "ablations/bestie_pam": [],
     "ablations/bestie_seeds": [],
     "voc2012_bestie": ["voc2012"],
     "voc2012_bestie_released": ["voc2012", "voc2012_bestie"],
