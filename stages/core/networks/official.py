@@ -140,7 +140,9 @@ def renamed(
     another shape than the network's.
     """
     own = network.state_dict()
-    tensors, used, problems = {}, set(), _Problems()
+    tensors: dict[str, Tensor] = {}
+    used: set[str] = set()
+    problems = _Problems()
     for name, tensor in own.items():
         names = code.names(name)
         absent = [one for one in names if one not in found]
@@ -179,7 +181,7 @@ class _Problems:
 def _is_twin(name: str, found: Mapping[str, Tensor], twins: Mapping[str, str], path: Path) -> bool:
     start = next((start for start in twins if name.startswith(start)), None)
     first = None if start is None else twins[start] + name.removeprefix(start)
-    if first not in found:
+    if first is None or first not in found:
         return False
     if not torch.equal(found[name], found[first]):
         raise ValueError(f"{path} lists {first} a second time as {name}, with other values; fetch the checkpoint again")
