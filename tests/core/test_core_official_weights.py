@@ -209,7 +209,7 @@ def tensors_of_two(**changes):
 def converted(path, tmp_path, code=CODE):
     convert_checkpoint(
         path, Two(), code, trained_by="train_two", settings={"a": 1}, classes=["x"], supervision="image tags",
-        output_weights=tmp_path / "out.safetensors", output_card=tmp_path / "card.md",
+        output_weights=tmp_path / "out.safetensors", output_card=tmp_path / "README.md",
     )  # fmt: skip
     return read_weights(tmp_path / "out.safetensors")
 
@@ -251,7 +251,7 @@ def test_what_is_not_used_is_said(saved, tmp_path, caplog):
     with caplog.at_level("INFO"):
         converted(saved(tensors_of_two(**{"spare.weight": torch.ones(1), "spare.bias": torch.ones(1)})), tmp_path)
     assert "not used: 2 tensors such as spare.bias, nobody calls it" in caplog.text
-    assert "2 tensors such as `spare.bias`: nobody calls it" in (tmp_path / "card.md").read_text()
+    assert "2 tensors such as `spare.bias`: nobody calls it" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_what_does_not_fit_is_said_and_nothing_is_written(saved, tmp_path, chang
     with pytest.raises(ValueError, match=message):
         converted(saved(tensors_of_two(**changes)), tmp_path)
     assert not list(tmp_path.glob("out*"))
-    assert not (tmp_path / "card.md").exists()
+    assert not (tmp_path / "README.md").exists()
 
 
 class Hostile:

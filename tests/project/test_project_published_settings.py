@@ -22,7 +22,9 @@ OURS = {  # no publication has their settings
     "image_folder": "images of your own",
     "ablations/bestie": "runs of the demo",
     "ablations/bestie_seeds": "runs of the demo",
+    "ablations/bestie_pam": "runs of the demo",
     "ablations/cim": "runs that leave out parts of CIM",
+    "ablations/cim_thresholds": "runs that change thresholds of CIM",
     "ablations/training_time": "runs of different length on voc_animals",
 }
 PUBLISHED = ["voc2012", *(name for name in BELOW if name not in OURS)]
