@@ -74,6 +74,7 @@ def find_instances(
         image=image.image,
         classes=found.classes.cpu().numpy().astype(np.int32)[filled],
         scores=found.scores.cpu().numpy()[filled],
+        boxes=boxes.numpy().astype(np.float32)[filled],
         **packed_fields(Regions.from_masks(masks[filled])),
     )
 

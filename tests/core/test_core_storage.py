@@ -234,3 +234,64 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     with read(tmp_path / "large.h5", Points) as artifact:
         assert len(artifact) == 100_000
         assert artifact[99_999].image == "000000099999"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithOptional(Record):
+    KIND: ClassVar[str] = "sample"
+    SCHEMA: ClassVar[int] = 2
+    image: str = text("id")
+    scores: np.ndarray = array("float32", "boxes", about="scores")
+    boxes: np.ndarray | None = array("int32", "boxes", 4, about="boxes", optional=True)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Without(Record):
+    KIND: ClassVar[str] = "sample"
+    SCHEMA: ClassVar[int] = 2
+    image: str = text("id")
+    scores: np.ndarray = array("float32", "boxes", about="scores")
+
+
+def scored(name, count, *, boxes=False):
+    own = np.arange(4 * count, dtype=np.int32).reshape(count, 4) if boxes else None
+    return WithOptional(image=name, scores=np.zeros(count, np.float32), boxes=own)
+
+
+def test_an_optional_field_is_none_where_the_file_lacks_it(tmp_path):
+    """A file from before the field is the same file, and is read."""
+    write(tmp_path / "old.h5", [Without(image="a", scores=np.zeros(2, np.float32))], Without)
+    write(tmp_path / "new.h5", [scored("a", 2)], WithOptional)
+    with read(tmp_path / "old.h5", WithOptional) as old, read(tmp_path / "new.h5", WithOptional) as new:
+        assert old.fingerprint == new.fingerprint
+        assert old[0].boxes is new[0].boxes is old.field(0, "boxes") is None
+        assert old[0].scores.tolist() == [0, 0]
+    with read(tmp_path / "new.h5", Without) as other:
+        assert other.ids == ["a"]
+
+
+def test_an_optional_field_comes_back_and_is_part_of_the_fingerprint(tmp_path):
+    write(tmp_path / "a.h5", [scored("a", 2, boxes=True), scored("b", 0, boxes=True)], WithOptional)
+    write(tmp_path / "b.h5", [scored("a", 2), scored("b", 0)], WithOptional)
+    with read(tmp_path / "a.h5", WithOptional) as given, read(tmp_path / "b.h5", WithOptional) as without:
+        assert [record.boxes.shape for record in given] == [(2, 4), (0, 4)]
+        assert given[0].boxes[1].tolist() == [4, 5, 6, 7]
+        assert given.fingerprint != without.fingerprint
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_records_that_differ_in_an_optional_field_are_refused(tmp_path, first):
+    with pytest.raises(ValueError, match="image 'b' and those before it differ in whether they give boxes"):
+        write(tmp_path / "a.h5", [scored("a", 2, boxes=first), scored("b", 2, boxes=not first)], WithOptional)
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_an_optional_field_is_checked_as_any_other(tmp_path):
+    with pytest.raises(ValueError, match="axis 'boxes' is 1 long, expected 2"):
+        WithOptional(image="a", scores=np.zeros(2, np.float32), boxes=np.zeros((1, 4), np.int32))
+
+
+def test_a_file_of_no_record_has_the_fields_that_are_not_optional(tmp_path):
+    write(tmp_path / "a.h5", [], WithOptional)
+    with read(tmp_path / "a.h5", WithOptional) as empty:
+        assert len(empty) == 0

@@ -15,15 +15,23 @@ class MissingImage(KeyError):
         return str(self.args[0])  # KeyError would show its repr
 
 
-def array(dtype: str, *axes: str | int, about: str) -> Any:
+def array(dtype: str, *axes: str | int, about: str, optional: bool = False) -> Any:
     """Declare an array field.
 
     `axes` are names (the length differs from image to image; fields that name the same axis have the same length
     within an image) or integers (fixed). Without axes the field is one number per image. `about` says what the
     values are, their unit, and what empty means. It is written into the file, but into neither its fingerprint nor the
     digest of the code: an edited description reruns nothing, and a file keeps the words that it was made with.
+
+    An `optional` field is given by all records of an artifact or by none; where the file has none it is None.
     """
-    return dataclasses.field(metadata={"dtype": dtype, "axes": axes, "about": about})
+    declared = {"dtype": dtype, "axes": axes, "about": about, "optional": optional}
+    return dataclasses.field(metadata=declared, default=None) if optional else dataclasses.field(metadata=declared)
+
+
+def is_optional(field: dataclasses.Field) -> bool:
+    """Whether the field may be absent from a whole artifact."""
+    return bool(field.metadata.get("optional"))
 
 
 def text(about: str) -> Any:
@@ -55,6 +63,8 @@ class Record:
     def _check(self, field: dataclasses.Field, lengths: dict[str, int]) -> None:
         value, dtype, axes = getattr(self, field.name), field.metadata["dtype"], field.metadata["axes"]
         where = f"{type(self).__name__}.{field.name}"
+        if value is None and is_optional(field):
+            return
         if dtype == TEXT:
             if not isinstance(value, str):
                 raise ValueError(f"{where} is {value!r}, expected a string")

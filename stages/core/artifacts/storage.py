@@ -7,7 +7,8 @@ Layout of a file, readable with plain h5py::
     /<field>/offsets (images + 1) int64: image i owns values[offsets[i]:offsets[i + 1]]
     /<field>/shapes  (images, axes) int32: the shape of each image's array
 
-Fields without axes have one value per image and neither offsets nor shapes. `fingerprint` is a digest of kind, schema,
+Fields without axes have one value per image and neither offsets nor shapes. An optional field that no record gives has
+no group. `fingerprint` is a digest of kind, schema,
 header and values: two artifacts with equal content have equal fingerprints, whenever and wherever they were made.
 """
 
@@ -23,7 +24,7 @@ import h5py
 import numpy as np
 
 from stages.core.artifacts.files import whole_file
-from stages.core.artifacts.records import TEXT, MissingImage, Record, check_record_class
+from stages.core.artifacts.records import TEXT, MissingImage, Record, check_record_class, is_optional
 from stages.core.config.section import Section
 
 BUFFERED_BYTES = 8 << 20  # what a writer holds back before it touches the file: memory stays constant
@@ -63,8 +64,7 @@ class Writer(Generic[R]):
         self._pending: list[R] = []
         self._pending_bytes = 0
         self._ids: set[str] = set()
-        for field in dataclasses.fields(record):
-            self._declare(field)
+        self._fields: list[dataclasses.Field] | None = None  # those that the records give, once there is one
 
     def _declare(self, field: dataclasses.Field) -> None:
         dtype, axes = field.metadata["dtype"], field.metadata["axes"]
@@ -84,22 +84,44 @@ class Writer(Generic[R]):
             )  # fmt: skip
 
     def append(self, record: R) -> None:
-        """Add one image's record. Raises ValueError for an image that is already there."""
+        """Add one image's record.
+
+        Raises ValueError for an image that is already there, or with an optional field that others lack.
+        """
         if type(record) is not self._record:
             raise TypeError(f"expected a {self._record.__name__}, got a {type(record).__name__}")
         if record.image in self._ids:
             raise ValueError(f"image {record.image!r} occurs twice; ids must be unique")
+        self._check_given(record)
         self._ids.add(record.image)
         self._pending.append(record)
         self._pending_bytes += sum(np.asarray(getattr(record, f.name)).nbytes for f in dataclasses.fields(record))
         if self._pending_bytes > BUFFERED_BYTES or len(self._pending) >= 1024:
             self.flush()
 
+    def _check_given(self, record: R) -> None:
+        given = [f for f in dataclasses.fields(record) if getattr(record, f.name) is not None]
+        if self._fields is None:
+            self._start(given)
+        elif given != self._fields:
+            differing = ", ".join(sorted({f.name for f in given} ^ {f.name for f in self._fields}))
+            raise ValueError(
+                f"image {record.image!r} and those before it differ in whether they give {differing}; all records"
+                " of an artifact give an optional field, or none does"
+            )
+
+    def _start(self, fields: list[dataclasses.Field]) -> None:
+        self._fields = fields
+        for field in fields:
+            self._declare(field)
+
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write what is held back; without any record, the fields that are not optional."""
+        if self._fields is None:
+            self._start([field for field in dataclasses.fields(self._record) if not is_optional(field)])
         if not self._pending:
             return
-        for field in dataclasses.fields(self._record):
+        for field in self._fields or ():
             self._flush_field(field, [getattr(record, field.name) for record in self._pending])
         self._pending, self._pending_bytes = [], 0
 
@@ -174,7 +196,8 @@ class Artifact(Generic[R]):
         self.ids: list[str] = list(file["image/values"].asstr()[:])
         self._position = {image: i for i, image in enumerate(self.ids)}
         # Offsets and shapes are small (a few bytes per image and field) and asked for at every read.
-        ragged = [f.name for f in dataclasses.fields(record) if f.metadata["axes"]]
+        self._absent = {f.name for f in dataclasses.fields(record) if is_optional(f) and f.name not in file}
+        ragged = [f.name for f in dataclasses.fields(record) if f.metadata["axes"] and f.name not in self._absent]
         self._offsets = {name: file[name]["offsets"][:] for name in ragged}
         self._shapes = {name: file[name]["shapes"][:] for name in ragged}
 
@@ -190,7 +213,9 @@ class Artifact(Generic[R]):
         return (self[i] for i in range(len(self)))
 
     def field(self, i: int, name: str) -> Any:
-        """One field of image `i` alone, without reading the others."""
+        """One field of image `i` alone, without reading the others; None for an optional one that the file lacks."""
+        if name in self._absent:
+            return None
         values = self._file[name]["values"]
         if name in self._offsets:
             start, end = self._offsets[name][i : i + 2]
