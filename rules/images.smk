@@ -35,6 +35,31 @@ rule list_images:
         " --settings {params.settings:q} --log {log:q}"
 
 
+# Annotated boxes, which many images have without masks. Only the evaluation reads them (law 1).
+rule list_boxes:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        "results/{dataset}/{split}/boxes.h5",
+    log:
+        "results/{dataset}/logs/list_boxes.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/list_boxes.{split}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(60),
+    params:
+        settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
+        code=code_digest("stages.images.list_boxes"),
+    shell:
+        "python -m stages.images.list_boxes --images {input.images:q} --ground-truth {input.ground_truth:q}"
+        " --output {output:q} --split {wildcards.split:q} --settings {params.settings:q} --log {log:q}"
+
+
 # The annotated instances as semantic maps. Only a source of maps of kind oracle reads them, and only as such (law 1).
 rule annotate_semantics:
     input:

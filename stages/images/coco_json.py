@@ -43,6 +43,10 @@ class CocoJson:
             groups[entry["image_id"]].append(entry)
         return dict(groups)
 
+    def annotations(self, image: int) -> list[dict[str, Any]] | None:
+        """The entries of an image in file order, as the file has them; None where the file has no annotations."""
+        return self._of_image.get(image, []) if self.annotated else None
+
     def tags(self, image: int, *, crowds: bool) -> set[int]:
         """Category ids of an image's annotations; those of crowds only where `crowds`."""
         return {a["category_id"] for a in self._of_image.get(image, []) if crowds or not a.get("iscrowd", 0)}

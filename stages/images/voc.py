@@ -149,17 +149,26 @@ def read_list(path: Path) -> list[str]:
 
 def tagged_names(path: Path, difficult_tags: bool) -> set[str]:
     """Classes of the objects in an annotation. Raises ValueError for broken XML or a name that is no VOC class."""
+    return {name for name, found in named_objects(path) if difficult_tags or not is_difficult(found)}
+
+
+def named_objects(path: Path) -> list[tuple[str, ElementTree.Element]]:
+    """Class and element of each object in an annotation. Raises ValueError as `tagged_names`."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{path} is not XML ({error}); restore it") from error
-    names = set()
+    objects = []
     for found in root.findall("object"):
         name = (found.findtext("name") or "").strip()
         if name not in CLASSES:
             raise ValueError(
                 f"{path} tags {name!r}, not among the classes of VOC ({', '.join(CLASSES)}); mend the file"
             )
-        if difficult_tags or (found.findtext("difficult") or "0").strip() != "1":
-            names.add(name)
-    return names
+        objects.append((name, found))
+    return objects
+
+
+def is_difficult(found: ElementTree.Element) -> bool:
+    """Whether an object is marked difficult."""
+    return (found.findtext("difficult") or "0").strip() == "1"

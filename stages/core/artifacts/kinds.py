@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 
+from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
@@ -23,8 +24,8 @@ from stages.core.artifacts.storage import Artifact, read
 RECORDS: dict[str, type[Record]] = {
     record.KIND: record
     for record in (
-        ImageRecord, GroundTruth, Points, Proposals, Cues, SemanticMaps, ClusterLabels, PseudoInstances, RefinedLabels,
-        CenterMaps, Instances,
+        ImageRecord, GroundTruth, AnnotatedBoxes, Points, Proposals, Cues, SemanticMaps, ClusterLabels, PseudoInstances,
+        RefinedLabels, CenterMaps, Instances,
     )
 }  # fmt: skip
 
