@@ -9,6 +9,18 @@ def labels_to_report(wildcards):
     return [f"results/{wildcards.dataset}/{path}" for path in paths]
 
 
+def of_training_split(pattern):
+    """What CorLoc reads of the training split, as an input function; nothing where it is not measured."""
+
+    def path(wildcards):
+        if not project.evaluation.corloc:
+            return []
+        made = pattern.format(split=project.splits.train, run=wildcards.run)
+        return f"results/{wildcards.dataset}/{made}"
+
+    return path
+
+
 rule evaluation:
     input:
         rules.proposals.input,
@@ -30,6 +42,9 @@ rule evaluate_instances:
         instances="results/{dataset}/{run}/{split}/instances.h5",
         images="results/{dataset}/{split}/images.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
+        boxes="results/{dataset}/{split}/boxes.h5",
+        training_instances=of_training_split("{run}/{split}/instances.h5"),
+        training_boxes=of_training_split("{split}/boxes.h5"),
     output:
         metrics="results/{dataset}/{run}/{split}/metrics.json",
         plot="results/{dataset}/{run}/{split}/precision_recall.png",
@@ -44,11 +59,13 @@ rule evaluate_instances:
         mem_mb=memory(8000, per_image=0.05),
         runtime=minutes(30, per_1000_images=20),
     params:
-        settings=lambda wildcards: project.evaluation.masks.canonical(),
+        settings=lambda wildcards: project.evaluation.instances.canonical(),
         code=code_digest("stages.evaluation.evaluate_instances"),
     shell:
         "python -m stages.evaluation.evaluate_instances --instances {input.instances:q} --images {input.images:q}"
-        " --ground-truth {input.ground_truth:q} --output-metrics {output.metrics:q} --output-plot {output.plot:q}"
+        " --ground-truth {input.ground_truth:q} --boxes {input.boxes:q}"
+        " --training-instances {input.training_instances:q} --training-boxes {input.training_boxes:q}"
+        " --output-metrics {output.metrics:q} --output-plot {output.plot:q}"
         " --settings {params.settings:q} --log {log:q}"
 
 

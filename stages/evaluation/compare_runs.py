@@ -11,7 +11,7 @@ from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 from stages.core.workflow.pages import render_page
 from stages.evaluation.settings import ComparisonSettings
 from stages.evaluation.settings_table import differing_settings
-from stages.evaluation.table import Table, build_tables, cell, markdown, sheet, shown_number
+from stages.evaluation.table import Table, build_tables, cell, markdown, rest, sheet, shown_number
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
@@ -26,7 +26,7 @@ def compare_runs(
     output_json: Path,
     settings: ComparisonSettings,
 ) -> None:
-    """Put the metrics of several runs side by side, one table per split, with what they differ in and what they took.
+    """Put the metrics of several runs side by side, two tables per split, with what they differ in and what they took.
 
     Args:
         metrics: metrics.json of each run and split, in the order of the rows.
@@ -91,16 +91,19 @@ def _value(values: dict[str, Any], run: str) -> str:
     return cell(values[run]) if run in values else "-"
 
 
+def _shown_part(table: Table, columns: list[str]) -> dict[str, Any]:
+    """Some columns of a table, with the numbers of each row as text."""
+    rows = [row | {"numbers": [shown_number(table, row, column) for column in columns]} for row in table.rows]
+    return {"columns": columns, "rows": rows}
+
+
 def _page(
     tables: list[Table], differences: dict[str, dict[str, Any]], costs: list[StepCost], *, runs: list[str]
 ) -> str:
     shown = [
         {
             "about": table.about,
-            "columns": table.columns,
-            "rows": [
-                row | {"numbers": [shown_number(table, row, column) for column in table.columns]} for row in table.rows
-            ],
+            "parts": [_shown_part(table, columns) for columns in (table.headline, rest(table)) if columns],
         }
         for table in tables
     ]

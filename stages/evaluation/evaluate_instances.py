@@ -1,16 +1,21 @@
 """Step `evaluate_instances`: predicted against annotated instances, by all presets at once."""
 
+import contextlib
 import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.records import Record
+from stages.core.artifacts.semantic_maps import MAX_CLASSES
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
 from stages.evaluation.average_precision import AveragePrecision, average_precision, preset
@@ -21,15 +26,20 @@ from stages.evaluation.best_overlap import (
     concatenated,
     mean_average_best_overlap,
 )
+from stages.evaluation.boxes import RULES
 from stages.evaluation.coco import CocoEvaluation, CocoSummary
+from stages.evaluation.confusion import confusion_matrix
 from stages.evaluation.curves import plot_precision_recall
 from stages.evaluation.matching import Rule, counts_as_positive
+from stages.evaluation.other_parts import Part, boxes_part, corloc_part, semantic_part
 from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth
+from stages.evaluation.painting import painted
 from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
-from stages.evaluation.settings import MaskMetricsSettings
-from stages.evaluation.wording import percent, shown, treatment
+from stages.evaluation.settings import InstanceMetricsSettings, MaskMetricsSettings
+from stages.evaluation.wording import percent, shown, treatment, treatment_beside_masks
 
 log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Record)
 THRESHOLD_PRESETS = ("voc", "cim", "sds")  # reported at the settings' thresholds; `coco` has its own
 
 
@@ -46,9 +56,12 @@ def evaluate_instances(
     instances: Path,
     images: Path,
     ground_truth: Path,
+    boxes: Path,
     output_metrics: Path,
     output_plot: Path,
-    settings: MaskMetricsSettings,
+    settings: InstanceMetricsSettings,
+    training_instances: Path | None = None,
+    training_boxes: Path | None = None,
 ) -> None:
     """Measure predicted instances against the annotated ones.
 
@@ -56,53 +69,102 @@ def evaluate_instances(
         instances: instances.h5 of a run.
         images: images.h5 of the same split.
         ground_truth: ground_truth.h5 of the same split; images whose masks are not known are left out and counted.
-        output_metrics: JSON; every number in percent, null where nothing is there to measure.
+        boxes: boxes.h5 of the same split; images whose boxes are not known are left out of the metrics of boxes.
+        output_metrics: JSON; every number in percent, null where nothing is there to measure; `unmeasured` says why.
         output_plot: PNG with precision-recall curves.
-        settings: thresholds and treatment of void and difficult.
+        settings: thresholds, treatment of void and difficult, and what is painted.
+        training_instances: instances.h5 of the run on the training split; None: CorLoc is not measured.
+        training_boxes: boxes.h5 of the training split.
 
     Raises:
         ValueError: the artifacts differ in images or classes, or masks in size; scores that are not finite.
     """
+    masks = settings.masks
     with (
         read(instances, Instances) as found,
         read(images, ImageRecord) as listing,
         read(ground_truth, GroundTruth) as annotations,
+        read(boxes, AnnotatedBoxes) as annotated_boxes,
+        _opened(training_instances, Instances) as trained_on,
+        _opened(training_boxes, AnnotatedBoxes) as boxes_trained_on,
     ):
         classes = check_same_classes(found, annotations)
         check_same_classes(listing, annotations)
         check_same_images(found, annotations)
         check_same_images(listing, annotations)
-        overlaps, coco = _measured(found, annotations, settings, len(classes))
+        check_same_classes(found, annotated_boxes)
+        check_same_images(found, annotated_boxes)
+        overlaps, coco, confusion = _measured(found, annotations, settings, len(classes))
+        threshold = settings.semantic.score_threshold
+        parts = [
+            boxes_part(found, annotated_boxes, len(classes)),
+            corloc_part(trained_on, boxes_trained_on, run=found.header["run"], class_count=len(classes)),
+            semantic_part(confusion, score_threshold=threshold, class_count=len(classes)),
+        ]
         about = _about(found, listing, annotations, overlaps, settings)
-        best = _best_overlaps(overlaps, settings)
-    rules = {name: preset(name, void=settings.void, difficult=settings.difficult) for name in THRESHOLD_PRESETS}
+        read_too = {"boxes": annotated_boxes, "training_instances": trained_on, "training_boxes": boxes_trained_on}
+        about["inputs"] |= {name: one.fingerprint for name, one in read_too.items() if one is not None}
+        best = _best_overlaps(overlaps, masks)
+    rules = {name: preset(name, void=masks.void, difficult=masks.difficult) for name in THRESHOLD_PRESETS}
     results = {
-        name: average_precision(overlaps, class_count=len(classes), thresholds=settings.thresholds, rule=rule)
+        name: average_precision(overlaps, class_count=len(classes), thresholds=masks.thresholds, rule=rule)
         for name, rule in rules.items()
     }
     metrics = about | {
         "presets": {name: dataclasses.asdict(rule) for name, rule in (rules | {"coco": preset("coco")}).items()},
-        "masks": _overall(results, coco, best, settings, len(classes)),
-        "per_class": _per_class(results, coco, best, settings, classes),
+        "box_presets": {name: dataclasses.asdict(rule) for name, rule in RULES.items()},
+        "masks": _overall(results, coco, best, masks, len(classes)),
+        **_joined([part.overall for part in parts]),
+        "unmeasured": _joined([part.unmeasured for part in parts]),
+        "per_class": _with_parts(_per_class(results, coco, best, masks, classes), parts),
     }
     write_json(output_metrics, metrics)
     title = f"{about['run']} on {about['dataset']} {about['split']}, supervision: {about['supervision']}"
-    plot_precision_recall(output_plot, results=results, classes=classes, settings=settings, title=title)
+    plot_precision_recall(output_plot, results=results, classes=classes, settings=masks, title=title)
     _report(metrics)
 
 
+@contextlib.contextmanager
+def _opened(path: Path | None, record: type[R]) -> Iterator[Artifact[R] | None]:
+    """An artifact, or None where there is no path."""
+    if path is None:
+        yield None
+        return
+    with read(path, record) as artifact:
+        yield artifact
+
+
+def _joined(mappings: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for mapping in mappings for key, value in mapping.items()}
+
+
+def _with_parts(per_class: dict[str, dict[str, Any]], parts: list[Part]) -> dict[str, dict[str, Any]]:
+    """Each class's numbers of masks, with those of the other parts behind them."""
+    return {
+        label: numbers | _joined([part.per_class[i] for part in parts])
+        for i, (label, numbers) in enumerate(per_class.items())
+    }
+
+
 def _measured(
-    found: Artifact[Instances], ground_truth: Artifact[GroundTruth], settings: MaskMetricsSettings, class_count: int
-) -> tuple[list[Overlaps], CocoSummary]:
-    """Overlaps of every image whose masks are known, and COCO's own numbers."""
-    known = annotated_images(ground_truth)
+    found: Artifact[Instances], ground_truth: Artifact[GroundTruth], settings: InstanceMetricsSettings, class_count: int
+) -> tuple[list[Overlaps], CocoSummary, np.ndarray]:
+    """Overlaps of every image whose masks are known, COCO's own numbers, and the confusion of painted pixels.
+
+    The last is (C + 1, C + 1) int64, annotated by painted class, background first.
+    """
+    known, void = annotated_images(ground_truth), settings.masks.void
     coco = CocoEvaluation(class_count)
+    confusion = np.zeros((class_count + 1, class_count + 1), np.int64)
     overlaps = []
     for image in step.progress(known, total=len(known), label="images measured"):
         predicted, annotated = found.find(image), ground_truth.find(image)
-        overlaps.append(overlaps_with_ground_truth(predicted, annotated, void=settings.void))
-        coco.add(predicted, annotated, void=settings.void)
-    return overlaps, coco.summary()
+        overlaps.append(overlaps_with_ground_truth(predicted, annotated, void=void))
+        coco.add(predicted, annotated, void=void)
+        if class_count <= MAX_CLASSES:
+            labels = painted(predicted, score_threshold=settings.semantic.score_threshold)
+            confusion += confusion_matrix(annotated.semantic_map, labels, class_count)[:, :-1]
+    return overlaps, coco.summary(), confusion
 
 
 def _about(
@@ -110,10 +172,10 @@ def _about(
     images: Artifact[ImageRecord],
     ground_truth: Artifact[GroundTruth],
     overlaps: list[Overlaps],
-    settings: MaskMetricsSettings,
+    settings: InstanceMetricsSettings,
 ) -> dict[str, Any]:
     """What was measured: run, data, supervision, counts and treatment of unusual annotations."""
-    rule = _counting(settings)
+    rule = _counting(settings.masks)
     return {
         "run": found.header["run"],
         "method": found.header["method"],
@@ -127,7 +189,7 @@ def _about(
         "n_crowds": sum(int(o.crowd.sum()) for o in overlaps),
         "n_difficult": sum(int(o.difficult.sum()) for o in overlaps),
         "n_predictions": sum(len(o.scores) for o in overlaps),
-        "treatment": treatment(settings),
+        "treatment": treatment(settings.masks) | treatment_beside_masks(settings.semantic.score_threshold),
         "inputs": {"instances": found.fingerprint, "ground_truth": ground_truth.fingerprint},
     }
 
@@ -206,6 +268,11 @@ def _report(metrics: dict[str, Any]) -> None:
     for name in (*THRESHOLD_PRESETS, "coco"):
         log.info("preset %s: %s", name, ", ".join(f"{key} {shown(value)}" for key, value in masks[name].items()))
     log.info("ABO over instances %s, over classes %s", shown(masks["ABO"]), shown(masks["MABO"]))
+    for name in RULES:
+        log.info("boxes, preset %s: AP50 %s", name, shown(metrics["boxes"][name]["AP50"]))
+    log.info("CorLoc %s, mIoU %s", shown(metrics["corloc"]), shown(metrics["semantic"]["mIoU"]))
+    for name, reason in metrics["unmeasured"].items():
+        log.info("%s not measured: %s", name, reason)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.storage import Artifact
 
@@ -36,8 +37,8 @@ def check_same_images(first: Artifact, second: Artifact) -> None:
     check_listed(second, first)
 
 
-def annotated_images(ground_truth: Artifact[GroundTruth]) -> list[str]:
-    """Ids of the images whose masks are known, in the order of the file; the others are left out of all numbers."""
+def annotated_images(ground_truth: Artifact[GroundTruth] | Artifact[AnnotatedBoxes]) -> list[str]:
+    """Ids of the images whose masks (or boxes) are known, in the order of the file; the others do not count."""
     known = ground_truth.column("annotated")
     return [image for image, annotated in zip(ground_truth.ids, known, strict=True) if annotated]
 

@@ -12,6 +12,7 @@ from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
 from stages.evaluation.average_precision import mean_of_known
+from stages.evaluation.confusion import confusion_matrix, overlaps
 from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.wording import percent, shown
 
@@ -60,25 +61,6 @@ def _confusion_of(maps: Artifact[SemanticMaps], ground_truth: GroundTruth, class
     if ((labels > class_count) & (labels != UNCERTAIN)).any():
         raise ValueError(f"{maps.path}: the map of {ground_truth.image!r} has labels above {class_count}; remake it")
     return confusion_matrix(annotated, labels, class_count)
-
-
-def confusion_matrix(annotated: np.ndarray, labels: np.ndarray, class_count: int) -> np.ndarray:
-    """Pixels by annotated and by found label, (C + 1, C + 2) int64: background first, uncertain as the last column.
-
-    Void pixels are not counted.
-    """
-    counted = annotated != UNCERTAIN
-    columns = class_count + 2
-    found = np.where(labels == UNCERTAIN, columns - 1, labels)[counted].astype(np.int64)
-    joint = annotated[counted].astype(np.int64) * columns + found
-    return np.bincount(joint, minlength=(class_count + 1) * columns).reshape(class_count + 1, columns)
-
-
-def overlaps(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class (C + 1,) from pixels by annotated and found label; nan where neither has the class."""
-    right = np.diag(confusion).astype(float)
-    union = confusion.sum(0) + confusion.sum(1) - right
-    return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
 
 
 def numbers(confusion: np.ndarray, names: list[str]) -> dict[str, Any]:

@@ -45,6 +45,21 @@ class MaskMetricsSettings(GroundTruthSettings):
         return self
 
 
+class PaintedMetricsSettings(Section):
+    """What `evaluate_instances` paints into a semantic map."""
+
+    score_threshold: float = Field(
+        ge=0, description="least score of an instance that is painted for mIoU, in the run's own units; 0: all"
+    )
+
+
+class InstanceMetricsSettings(Section):
+    """What `evaluate_instances` reads: some sections of `evaluation` as one."""
+
+    masks: MaskMetricsSettings
+    semantic: PaintedMetricsSettings
+
+
 class ProposalReportSettings(GroundTruthSettings):
     """What `report_proposals` reports."""
 
@@ -74,9 +89,18 @@ class EvaluationSettings(Section):
     """The config's section `evaluation`."""
 
     masks: MaskMetricsSettings = Field(description="of evaluate_instances")
+    semantic: PaintedMetricsSettings = Field(description="of evaluate_instances: mIoU of the instances, painted")
+    corloc: bool = Field(
+        description="whether CorLoc is measured, for which every run predicts the training split, too; null without"
+    )
     proposals: ProposalReportSettings = Field(description="of report_proposals")
     cluster_labels: ClusterLabelReportSettings = Field(description="of report_cluster_labels")
     pseudo_masks: PseudoMaskReportSettings = Field(description="of report_pseudo_masks")
+
+    @property
+    def instances(self) -> InstanceMetricsSettings:
+        """The part that `evaluate_instances` reads."""
+        return InstanceMetricsSettings(masks=self.masks, semantic=self.semantic)
 
 
 class ComparisonSettings(Section):

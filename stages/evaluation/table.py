@@ -1,11 +1,15 @@
 """A table of several runs' metrics; every column names its preset."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.evaluation.average_precision import PRESETS
+from stages.evaluation.boxes import RULES
 
+# Columns of the short table; the long one has the others.
+HEADLINE = re.compile(r"mAP\d+ \(voc\)|mAP50 \(cim\)|AP \(coco\)|ABO \(over instances\)|box AP50 \(voc12\)|CorLoc|mIoU")
 SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
 
 
@@ -16,11 +20,13 @@ class Table:
     Attributes:
         about: what all runs share: dataset, split, number of images, treatment of unusual annotations, units.
         columns: keys of the numbers, such as "mAP50 (voc)".
+        headline: those of the short table, to see first.
         rows: run, method, supervision, and `values` by column; None where there is none.
     """
 
     about: dict[str, Any]
     columns: list[str]
+    headline: list[str]
     rows: list[dict[str, Any]]
 
 
@@ -42,7 +48,7 @@ def build_tables(metrics: dict[Path, dict[str, Any]]) -> list[Table]:
 
 def _build_table(metrics: dict[Path, dict[str, Any]]) -> Table:
     _check_comparable(metrics)
-    cells = {path: _cells(found["masks"]) for path, found in metrics.items()}
+    cells = {path: _cells(found) for path, found in metrics.items()}
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     rows = [
         {
@@ -54,24 +60,36 @@ def _build_table(metrics: dict[Path, dict[str, Any]]) -> Table:
         for path, found in metrics.items()
     ]
     first = next(iter(metrics.values()))
-    return Table({key: first[key] for key in SAME}, columns, rows)
+    headline = [column for column in columns if HEADLINE.fullmatch(column)]
+    return Table({key: first[key] for key in SAME}, columns, headline, rows)
+
+
+def rest(table: Table) -> list[str]:
+    """Columns of the long table."""
+    return [column for column in table.columns if column not in table.headline]
 
 
 def markdown(table: Table) -> str:
-    """The table as Markdown, with a line above that says what was measured and how."""
-    names, about = ["run", "method", "supervision"], table.about
+    """The short and the long table as Markdown, with a line above that says what was measured and how."""
+    about = table.about
     introduction = (
         f"{cell(about['dataset'])} {cell(about['split'])}, {about['n_images']} images, in {about['units']}; "
         "the preset stands in brackets, the best of a column is bold. "
         + " ".join(f"{key.capitalize()}: {text}." for key, text in about["treatment"].items())
     )
+    short = _part(table, ["run", "method", "supervision"], table.headline)
+    long = f"\nThe other metrics:\n\n{_part(table, ['run'], rest(table))}" if rest(table) else ""
+    return f"{introduction}\n\n{short}{long}"
+
+
+def _part(table: Table, names: list[str], columns: list[str]) -> str:
     rows = []
     for row in table.rows:
-        numbers = (shown_number(table, row, column) for column in table.columns)
+        numbers = (shown_number(table, row, column) for column in columns)
         rows.append(
             [*(cell(row[name]) for name in names), *(f"**{text}**" if best else text for text, best in numbers)]
         )
-    return f"{introduction}\n\n" + sheet([*names, *table.columns], rows, numbers=len(table.columns))
+    return sheet([*names, *columns], rows, numbers=len(columns))
 
 
 def sheet(heads: list[str], rows: list[list[str]], *, numbers: int = 0) -> str:
@@ -94,7 +112,7 @@ def cell(text: Any) -> str:
 
 
 def _check_complete(path: Path, found: Any) -> None:
-    needed = ("run", "method", "supervision", "masks", *SAME)
+    needed = ("run", "method", "supervision", "masks", "boxes", "corloc", "semantic", *SAME)
     missing = [key for key in needed if not isinstance(found, dict) or key not in found]
     if missing:
         raise ValueError(f"{path} is no metrics.json of evaluate_instances: it lacks {', '.join(missing)}")
@@ -115,13 +133,17 @@ def _check_comparable(metrics: dict[Path, dict[str, Any]]) -> None:
         runs[found["run"]] = path
 
 
-def _cells(masks: dict[str, Any]) -> dict[str, float | None]:
-    """Numbers by column name; those that need no preset stand last."""
+def _cells(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Numbers by column name: of masks, those that need no preset last, then of boxes and of painted instances."""
+    masks = metrics["masks"]
     cells: dict[str, float | None] = {}
     for preset in (name for name in PRESETS if name in masks):
         cells |= {f"{name} ({preset})": value for name, value in masks[preset].items()}
     means = {"ABO": "over instances", "MABO": "over classes"}
-    return cells | {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
+    cells |= {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
+    for preset in (name for name in RULES if name in metrics["boxes"]):
+        cells |= {f"box {name} ({preset})": value for name, value in metrics["boxes"][preset].items()}
+    return cells | {"CorLoc": metrics["corloc"], "mIoU": metrics["semantic"]["mIoU"]}
 
 
 def _best(table: Table, column: str) -> float | None:

@@ -21,6 +21,15 @@ def treatment(settings: Any) -> dict[str, str]:
     }
 
 
+def treatment_beside_masks(score_threshold: float) -> dict[str, str]:
+    """How metrics of boxes and of painted instances treat unusual annotations, in words."""
+    chosen = "all instances" if score_threshold == 0 else f"instances from score {score_threshold:g} on"
+    return {
+        "boxes": "difficult objects are not expected to be found, and matches with them do not count",
+        "semantic": f"{chosen} are painted, the best on top; unlabelled pixels do not count",
+    }
+
+
 def percent(share: float) -> float | None:
     """A share in percent for a report; None where it is not known (nan)."""
     return None if math.isnan(share) else 100 * float(share)

@@ -9,6 +9,7 @@ import yaml
 from stages.exports.settings import PackSettings
 
 PRESETS = ("voc", "cim", "sds", "coco")
+BOX_PRESETS = ("voc07", "voc12")
 WITHOUT_MASKS = {"image tags", "points"}  # kinds of supervision in which nobody draws a mask
 USAGE = """\
 TAGMASK_MODEL=path/of/this/folder TAGMASK_IMAGES=path/of/images \\
@@ -95,6 +96,8 @@ def _metrics(metrics: dict[str, dict[str, Any]]) -> str:
             "| preset | metrics |",
             "| --- | --- |",
             *[f"| {name} | {_numbers(found['masks'][name])} |" for name in PRESETS if name in found["masks"]],
+            *[f"| boxes, {name} | {_numbers({'AP50': found['boxes'][name]['AP50']})} |" for name in BOX_PRESETS],
+            f"| none | {_numbers({'CorLoc': found['corloc'], 'mIoU': found['semantic']['mIoU']})} |",
             "",
         ]
     return "\n".join(lines)

@@ -23,6 +23,7 @@ from stages.ops.resize import resize, scaled_size
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("gallery.html.jinja")
 PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
+BOX_PRESETS = ("voc07", "voc12")
 MAPS = ("atoms", "labels")  # fields of records that have the image's size
 
 
@@ -167,10 +168,13 @@ def _named_sources(sources: Sources) -> list[str]:
 
 
 def _metric_rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Preset and its numbers in percent as text, then the overlap that needs no preset."""
+    """Preset and its numbers in percent as text, then those that need no preset, or are of boxes or painted masks."""
     masks = metrics["masks"]
     rows = [(f"preset {name}", masks[name]) for name in PRESETS if name in masks]
     rows.append(("average best overlap", {name: masks[name] for name in ("ABO", "MABO") if name in masks}))
+    boxes = {f"AP50 ({preset})": metrics["boxes"][preset]["AP50"] for preset in BOX_PRESETS}
+    rows.append(("boxes", boxes | {"CorLoc": metrics["corloc"]}))
+    rows.append(("painted into one map", {"mIoU": metrics["semantic"]["mIoU"]}))
     return [(name, {key: "-" if v is None else f"{v:.1f}" for key, v in values.items()}) for name, values in rows]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
@@ -23,6 +24,7 @@ CLASSES = ["cat", "dog"]
 HEADERS: dict[str, dict[str, Any]] = {
     "images": {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0},
     "ground_truth": {},
+    "annotated boxes": {"split": "val"},
     "instances": {"run": "cim", "method": "cim", "supervision": "image tags"},
     "proposals": {"source": "heg", "supervision": "label-free"},
     "cues": {"head": "prm", "supervision": "image tags"},
@@ -47,13 +49,34 @@ class Records:
     """Makes records from rectangles (y0, y1, x0, x1) or masks on an image of 6 x 10 pixels."""
 
     @staticmethod
-    def instances(image: str, rectangles: Any = (), classes: Any = None, scores: Any = None, size=SIZE) -> Instances:
+    def instances(
+        image: str, rectangles: Any = (), classes: Any = None, scores: Any = None, *, boxes: Any = None, size=SIZE
+    ) -> Instances:
         count = len(rectangles)
+        own = None if boxes is None else np.array(boxes, np.float32).reshape(-1, 4)
         return Instances(
             image=image,
             **packed_fields(Regions.from_masks(drawn(rectangles, size))),
             classes=np.array(classes if classes is not None else [0] * count, np.int32),
             scores=np.array(scores if scores is not None else np.linspace(0.9, 0.1, count), np.float32),
+            boxes=own,
+        )
+
+    @staticmethod
+    def boxes(
+        image: str, boxes: Any = (), classes: Any = None, *, crowd: Any = None, difficult: Any = None,
+        annotated: bool = True, size=SIZE,
+    ) -> AnnotatedBoxes:  # fmt: skip
+        count = len(boxes)
+        return AnnotatedBoxes(
+            image=image,
+            annotated=annotated,
+            height=size[0],
+            width=size[1],
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            classes=np.array(classes if classes is not None else [0] * count, np.int32),
+            crowd=np.array(crowd if crowd is not None else [False] * count, bool),
+            difficult=np.array(difficult if difficult is not None else [False] * count, bool),
         )
 
     @staticmethod

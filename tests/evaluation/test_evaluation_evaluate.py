@@ -6,16 +6,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.storage import read
 from stages.evaluation.evaluate_instances import evaluate_instances
+from stages.evaluation.settings import InstanceMetricsSettings, PaintedMetricsSettings
 
 
 @pytest.fixture
-def evaluate(tmp_path: Path, settings):
-    def evaluate(instances: Path, images: Path, ground_truth: Path, **changed) -> dict:
+def evaluate(tmp_path: Path, settings, write, records):
+    def evaluate(
+        instances: Path, images: Path, ground_truth: Path, *, boxes: Path | None = None, score_threshold: float = 0.0,
+        training: tuple[Path, Path] | None = None, **changed,
+    ) -> dict:  # fmt: skip
+        if boxes is None:  # none are known
+            with read(instances, Instances) as found:
+                unknown = [records.boxes(image, annotated=False) for image in found.ids]
+                boxes = write(*unknown, kind=AnnotatedBoxes, classes=found.header["classes"])
+        masks, semantic = settings.model_copy(update=changed), PaintedMetricsSettings(score_threshold=score_threshold)
         evaluate_instances(
-            instances=instances, images=images, ground_truth=ground_truth, output_metrics=tmp_path / "metrics.json",
-            output_plot=tmp_path / "curves.png", settings=settings.model_copy(update=changed),
+            instances=instances, images=images, ground_truth=ground_truth, boxes=boxes,
+            output_metrics=tmp_path / "metrics.json", output_plot=tmp_path / "curves.png",
+            settings=InstanceMetricsSettings(masks=masks, semantic=semantic),
+            training_instances=training[0] if training else None, training_boxes=training[1] if training else None,
         )  # fmt: skip
         assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
         return json.loads((tmp_path / "metrics.json").read_text())
@@ -144,3 +157,114 @@ def test_hostile_class_names_do_not_break_the_plot(write, records, evaluate) -> 
         write(records.ground_truth("a", [LEFT]), classes=classes),
     )
     assert evaluate(found, images, ground_truth)["per_class"][classes[0]]["voc"]["AP50"] == 100
+
+
+def test_boxes_corloc_and_painted_instances_stand_beside_masks(write, records, evaluate) -> None:
+    """One cat is found and one is not; the dog of the training split is localised, of two cats one."""
+    found = write(records.instances("a", [LEFT]))
+    boxes = write(records.boxes("a", [(0, 0, 4, 4), (6, 0, 10, 4)]))
+    training = (
+        write(records.instances("t", [LEFT, RIGHT], [0, 1]), records.instances("u", [RIGHT]), name="training"),
+        write(
+            records.boxes("t", [(0, 0, 4, 4), (6, 0, 10, 4)], [0, 1]), records.boxes("u", [(0, 0, 4, 4)]),
+            records.boxes("x", annotated=False), name="training_boxes", split="train",
+        ),
+    )  # fmt: skip
+    ground_truth, images = write(records.ground_truth("a", [LEFT, RIGHT])), write(records.image("a"))
+    with pytest.raises(ValueError, match=r"training\.h5 lacks 1 of the 3 images of .*training_boxes\.h5, such as 'x'"):
+        evaluate(found, images, ground_truth, boxes=boxes, training=training)
+    training = (training[0], write(*[
+        records.boxes("t", [(0, 0, 4, 4), (6, 0, 10, 4)], [0, 1]), records.boxes("u", [(0, 0, 4, 4)])
+    ], name="training_boxes", split="train"))  # fmt: skip
+    metrics = evaluate(found, images, ground_truth, boxes=boxes, training=training)
+    assert metrics["boxes"] == {
+        "voc07": {"AP50": pytest.approx(600 / 11)}, "voc12": {"AP50": 50}, "n_images": 1, "n_images_left_out": 0,
+        "n_objects": 2, "n_difficult": 0, "n_crowds": 0,
+    }  # fmt: skip
+    assert metrics["corloc"] == 75
+    assert metrics["corloc_on"] == {"split": "train", "n_images": 2, "n_images_left_out": 0}
+    # 60 pixels: 28 of background and 16 of the one cat right, 16 of the other painted as background.
+    assert metrics["semantic"]["IoU_background"] == pytest.approx(100 * 28 / 44)
+    assert metrics["semantic"]["mIoU"] == pytest.approx(100 * (28 / 44 + 16 / 32) / 2)
+    cat, dog = metrics["per_class"]["cat"], metrics["per_class"]["dog"]
+    assert (cat["boxes"]["voc12"]["AP50"], cat["corloc"], cat["semantic"]["IoU"]) == (50, 50, 50)
+    assert (dog["boxes"]["voc12"]["AP50"], dog["corloc"], dog["semantic"]["IoU"]) == (None, 100, None)
+    assert metrics["unmeasured"] == {}
+    assert metrics["box_presets"]["voc07"]["difficult"] == "ignore"
+    assert {"boxes", "training_instances", "training_boxes"} < set(metrics["inputs"])
+
+
+def test_images_without_masks_are_measured_by_boxes(write, records, evaluate) -> None:
+    ground_truth = write(records.ground_truth("a", annotated=False))
+    found, images = write(records.instances("a", [LEFT])), write(records.image("a"))
+    metrics = evaluate(found, images, ground_truth, boxes=write(records.boxes("a", [(0, 0, 4, 4)])))
+    assert metrics["boxes"]["voc12"]["AP50"] == 100
+    assert metrics["masks"]["voc"]["mAP50"] is metrics["semantic"]["mIoU"] is None
+    assert set(metrics["unmeasured"]) == {"semantic", "corloc"}
+
+
+def test_what_is_not_measured_is_null_with_a_reason(write, records, evaluate, caplog) -> None:
+    caplog.set_level("INFO")
+    ground_truth = write(records.ground_truth("a", annotated=False))
+    metrics = evaluate(write(records.instances("a", [LEFT])), write(records.image("a")), ground_truth)
+    assert metrics["boxes"]["voc07"]["AP50"] is metrics["corloc"] is metrics["semantic"]["mIoU"] is None
+    assert metrics["unmeasured"] == {
+        "boxes": "no image of split val has known boxes",
+        "corloc": "evaluation.corloc is false: the training split is not predicted for it",
+        "semantic": "no image of the split has known masks",
+    }
+    assert "boxes not measured: no image of split val has known boxes" in caplog.text
+
+
+def test_a_training_split_without_boxes_has_no_corloc(write, records, evaluate) -> None:
+    training = (
+        write(records.instances("t", [LEFT]), name="training"),
+        write(records.boxes("t", annotated=False), name="training_boxes", split="train"),
+    )
+    ground_truth = write(records.ground_truth("a", [LEFT]))
+    metrics = evaluate(
+        write(records.instances("a", [LEFT])), write(records.image("a")), ground_truth, training=training
+    )
+    assert (metrics["corloc"], metrics["corloc_on"]["n_images_left_out"]) == (None, 1)
+    assert metrics["unmeasured"]["corloc"] == "no image of split train has known boxes"
+
+
+def test_training_instances_of_another_run_are_refused(write, records, evaluate) -> None:
+    training = (
+        write(records.instances("t"), name="training", run="prm"),
+        write(records.boxes("t"), name="training_boxes", split="train"),
+    )
+    with pytest.raises(ValueError, match="is of run 'prm', expected 'cim'"):
+        evaluate(
+            write(records.instances("a")),
+            write(records.image("a")),
+            write(records.ground_truth("a")),
+            training=training,
+        )
+
+
+def test_boxes_of_an_image_of_another_size_are_refused(write, records, evaluate) -> None:
+    found, images, ground_truth = (
+        write(records.instances("a")),
+        write(records.image("a")),
+        write(records.ground_truth("a")),
+    )
+    with pytest.raises(ValueError, match=r"image 'a': predictions are of \(6, 10\) .*annotated boxes of \(6, 9\)"):
+        evaluate(found, images, ground_truth, boxes=write(records.boxes("a", size=(6, 9))))
+
+
+def test_weak_instances_are_not_painted(write, records, evaluate) -> None:
+    found = write(records.instances("a", [LEFT, (0, 6, 0, 10)], scores=[0.9, 0.2]))
+    ground_truth, images = write(records.ground_truth("a", [LEFT])), write(records.image("a"))
+    assert evaluate(found, images, ground_truth)["per_class"]["cat"]["semantic"]["IoU"] == pytest.approx(1600 / 60)
+    metrics = evaluate(found, images, ground_truth, score_threshold=0.3)
+    assert (metrics["semantic"]["mIoU"], metrics["semantic"]["score_threshold"]) == (100, 0.3)
+    assert "score 0.3" in metrics["treatment"]["semantic"]
+
+
+def test_void_does_not_count_in_the_painted_map(write, records, evaluate) -> None:
+    void = np.zeros((6, 10), bool)
+    void[0:4, 4:6] = True
+    found = write(records.instances("a", [(0, 4, 0, 6)]))
+    ground_truth = write(records.ground_truth("a", [LEFT], void=void))
+    assert evaluate(found, write(records.image("a")), ground_truth)["semantic"]["mIoU"] == 100

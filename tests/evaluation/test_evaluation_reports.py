@@ -165,6 +165,7 @@ def _metrics(path: Path, name: str, **changed) -> Path:
         "run": name, "method": "cim", "supervision": "image tags", "dataset": "toy", "split": "val", "n_images": 3,
         "units": "percent", "treatment": {"void": "background"},
         "masks": {"voc": {"mAP50": 41.26}, "coco": {"AP50": None}, "ABO": 50.0, "MABO": 49.0},
+        "boxes": {"voc07": {"AP50": 30.0}, "voc12": {"AP50": 31.0}}, "corloc": None, "semantic": {"mIoU": 60.0},
     }  # fmt: skip
     write_json(path, metrics | changed)
     return path
@@ -183,11 +184,20 @@ def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:
     lines = (tmp_path / "t.md").read_text().splitlines()
     assert lines[0].startswith("toy val, 3 images, in percent; ")
     assert lines[2:] == [
-        "| run | method | supervision | mAP50 (voc) | AP50 (coco) | ABO (over instances) | MABO (over classes) |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
-        "| a | cim | image tags | **41.3** | - | 50.0 | 49.0 |",
-        "| b\\|c | cim | image tags | 40.0 | - | - | - |",
+        "| run | method | supervision | mAP50 (voc) | ABO (over instances) | box AP50 (voc12) | CorLoc | mIoU |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| a | cim | image tags | **41.3** | 50.0 | **31.0** | - | **60.0** |",
+        "| b\\|c | cim | image tags | 40.0 | - | **31.0** | - | **60.0** |",
+        "",
+        "The other metrics:",
+        "",
+        "| run | AP50 (coco) | MABO (over classes) | box AP50 (voc07) |",
+        "| --- | ---: | ---: | ---: |",
+        "| a | - | 49.0 | **30.0** |",
+        "| b\\|c | - | - | **30.0** |",
     ]
+    page = (tmp_path / "t.html").read_text()
+    assert page.index("box AP50 (voc12)") < page.index("The other metrics:") < page.index("box AP50 (voc07)")
     (table,) = json.loads((tmp_path / "t.json").read_text())["tables"]
     assert table["rows"][1]["values"]["ABO (over instances)"] is None
 

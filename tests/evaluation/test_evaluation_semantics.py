@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.evaluation.report_semantics import confusion_matrix, numbers, report_semantics
+from stages.evaluation.confusion import confusion_matrix
+from stages.evaluation.report_semantics import numbers, report_semantics
 from tests.evaluation.conftest import SIZE
 
 LEFT, RIGHT = (0, 6, 0, 4), (0, 6, 6, 10)

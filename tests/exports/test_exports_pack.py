@@ -27,6 +27,7 @@ METADATA = {
 METRICS = {
     "run": "cim", "split": "val", "n_images": 2, "n_instances": 5,
     "masks": {"voc": {"mAP50": 41.26}, "coco": {"AP": None}},
+    "boxes": {"voc07": {"AP50": 30.5}, "voc12": {"AP50": 31.5}}, "corloc": None, "semantic": {"mIoU": 60.5},
 }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ SETTINGS = GallerySettings(
 METRICS = {
     "run": "cim", "split": "val", "n_images": 2, "treatment": {"void": "background: they stay"},
     "masks": {"voc": {"mAP50": 41.26}, "coco": {"AP": None}, "ABO": 50.0, "MABO": 49.0},
+    "boxes": {"voc07": {"AP50": 30.5}, "voc12": {"AP50": 31.5}}, "corloc": None, "semantic": {"mIoU": 60.5},
 }  # fmt: skip
 LEFT, RIGHT = (2, 20, 2, 14), (4, 18, 18, 30)
 

@@ -20,7 +20,9 @@ READS_GROUND_TRUTH = {
     "report_semantics",
     "report_pixel_labels",
     "build_gallery",
+    "list_boxes",
 }
+READS_BOXES = {"evaluate_instances"}
 READS_POINTS = {"take_points"}
 ANNOTATED_MAPS = "semantic_annotations.h5"
 AFTER_GROUND_TRUTH = READS_GROUND_TRUTH | {"compare_runs", "pack_model", "exports"}
@@ -48,6 +50,13 @@ def test_only_evaluation_and_inspection_read_annotations(whole_graph):
     assert readers <= READS_GROUND_TRUTH
 
 
+def test_only_the_evaluation_reads_annotated_boxes(whole_graph, project_root):
+    readers = {job.rule for job in whole_graph if any(path.endswith("/boxes.h5") for path in job.inputs)}
+    assert readers == READS_BOXES
+    namers = {path.stem for path in (project_root / "rules").glob("*.smk") if "boxes.h5" in path.read_text()}
+    assert namers == {"images", "evaluation"}
+
+
 def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
     jobs = graph_of("runs: {prm: null}", "exports")
     exporters = [job for job in jobs if job.rule.startswith(("export_", "pack_"))]
@@ -59,9 +68,9 @@ def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
         "pack_model",
     }
     for job in exporters:
-        assert not any(path.endswith(("ground_truth.h5", "points.h5")) for path in job.inputs), job
+        assert not any(path.endswith(("ground_truth.h5", "/boxes.h5", "points.h5")) for path in job.inputs), job
     tainted = {path for job in jobs if job.rule in AFTER_GROUND_TRUTH for path in job.outputs if path}
-    assert {job.rule for job in jobs if tainted & set(job.inputs)} <= {"pack_model", "exports"}
+    assert {job.rule for job in jobs if tainted & set(job.inputs)} <= {"pack_model", "exports"} | READS_BOXES
 
 
 def test_points_are_read_only_for_runs_that_declare_them(whole_graph):
@@ -91,7 +100,7 @@ def upstream(jobs: list[Job], *targets: str) -> set[str]:
 
 
 def annotations(paths: set[str]) -> set[str]:
-    return {path for path in paths if path.endswith(("ground_truth.h5", ANNOTATED_MAPS))}
+    return {path for path in paths if path.endswith(("ground_truth.h5", "/boxes.h5", ANNOTATED_MAPS))}
 
 
 def test_no_network_and_no_prediction_of_a_run_has_annotations_upstream(whole_graph):
@@ -226,12 +235,10 @@ def test_no_other_stage_imports_the_record_of_annotations(project_root):
     assert len(others) > 5
     code = Sources(read_project)
     for path in (path for stage in others for path in (folders / stage).rglob("*.py")):
-        found = imports(path) & {"stages.core.artifacts.ground_truth", "stages.core.artifacts.kinds"}
-        assert not found, path
+        annotated = {"stages.core.artifacts.ground_truth", "stages.core.artifacts.annotated_boxes"}
+        assert not imports(path) & (annotated | {"stages.core.artifacts.kinds"}), path
         module = ".".join(path.relative_to(project_root).with_suffix("").parts).removesuffix(".__init__")
-        assert "stages.core.artifacts.ground_truth" not in code.import_closure(module), (
-            f"{path}, through another module"
-        )
+        assert not annotated & set(code.import_closure(module)), f"{path}, through another module"
 
 
 def test_stages_do_not_import_each_other_and_foundations_no_stage(project_root):
