@@ -9,7 +9,7 @@ from stages.evaluation.average_precision import PRESETS
 from stages.evaluation.boxes import RULES
 
 # Columns of the short table; the long one has the others.
-HEADLINE = re.compile(r"mAP\d+ \(voc\)|mAP50 \(cim\)|AP \(coco\)|ABO \(over instances\)|box AP50 \(voc12\)|CorLoc|mIoU")
+HEADLINE = re.compile(r"mAP\d+ \(voc\)|mAP50 \(cim\)|AP \(coco\)|ABO \([a-z ]+\)|box AP50 \(voc12\)|CorLoc|mIoU")
 SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
 
 

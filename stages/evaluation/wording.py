@@ -25,7 +25,8 @@ def treatment_beside_masks(score_threshold: float) -> dict[str, str]:
     """How metrics of boxes and of painted instances treat unusual annotations, in words."""
     chosen = "all instances" if score_threshold == 0 else f"instances from score {score_threshold:g} on"
     return {
-        "boxes": "difficult objects are not expected to be found, and matches with them do not count",
+        "boxes": "difficult objects are not expected to be found, and matches with them do not count; CorLoc is of the"
+        " training split",
         "semantic": f"{chosen} are painted, the best on top; unlabelled pixels do not count",
     }
 

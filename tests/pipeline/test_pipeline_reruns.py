@@ -1,5 +1,6 @@
 """What a change reruns, on a real run of the whole graph at toy size, from a copy of the project."""
 
+import json
 import os
 import signal
 import subprocess
@@ -58,24 +59,43 @@ def test_a_finished_run_has_everything_and_nothing_to_do(project):
         "comparison.md",
     ):
         assert (results / path).is_file(), path
+    for run in ("cim", "prm", "bestie"):
+        metrics = json.loads((results / run / "val" / "metrics.json").read_text())
+        assert metrics["unmeasured"] == {}, run
+        assert metrics["corloc_on"] == {"split": "train", "n_images": 10, "n_images_left_out": 0}
     assert not list(results.rglob("*.unfinished"))
     assert not (results / "cim" / "network" / "checkpoint").exists()
     assert reruns(project) == set()
 
 
-def test_a_retrained_run_is_planned_on_the_predictions_of_its_training_split(project):
-    """Prediction on the evaluated split stays as it is; the training split is predicted for the pseudo masks alone."""
-    (project / "overlay.yaml").write_text("runs: {prm: {retrain: mask_rcnn}}")
+@pytest.mark.parametrize("run", ["prm", "fresh"])
+def test_a_retrained_run_is_planned_on_the_predictions_of_its_training_split(project, run):
+    """The evaluated split is not predicted for it; the training split is, where CorLoc has not asked for it before."""
+    (project / "overlay.yaml").write_text(
+        f"runs: {{{run}: {{{'' if run == 'prm' else 'like: prm, '}retrain: mask_rcnn}}}}"
+    )
     found = planned(project, "mask_rcnn", "--configfile", "toy.yaml", "overlay.yaml", source=project)
     made = {job.rule: job.outputs for job in found if job.rule != "mask_rcnn"}
-    assert made == {
-        "retrieve_prm": ("results/toy/prm/train/instances.h5",),
-        "make_pseudo_masks": ("results/toy/prm/mask_rcnn/pseudo_masks/train.h5",),
+    predicted = {} if run == "prm" else {"retrieve_prm": ("results/toy/fresh/train/instances.h5",)}
+    assert made == predicted | {
+        "make_pseudo_masks": (f"results/toy/{run}/mask_rcnn/pseudo_masks/train.h5",),
         "train_mask_rcnn": tuple(
-            f"results/toy/prm/mask_rcnn/network/{name}" for name in ("weights.safetensors", "curves.json", "curves.png")
+            f"results/toy/{run}/mask_rcnn/network/{name}"
+            for name in ("weights.safetensors", "curves.json", "curves.png")
         ),
-        "predict_mask_rcnn": ("results/toy/prm/mask_rcnn/val/instances.h5",),
+        "predict_mask_rcnn": (f"results/toy/{run}/mask_rcnn/val/instances.h5",),
     }
+
+
+def test_without_corloc_no_training_split_is_predicted_for_it(project):
+    (project / "overlay.yaml").write_text("evaluation: {corloc: false}\nruns: {fresh: {like: prm}}")
+    files = ["--configfile", "toy.yaml", "overlay.yaml"]
+    target = "results/toy/fresh/val/metrics.json"
+    found = planned(project, target, *files, source=project)
+    assert {job.outputs[0] for job in found} == {"results/toy/fresh/val/instances.h5", target}
+    (project / "overlay.yaml").write_text("runs: {fresh: {like: prm}}")
+    found = planned(project, target, *files, source=project)
+    assert "results/toy/fresh/train/instances.h5" in {path for job in found for path in job.outputs}
 
 
 def test_touched_files_rerun_nothing(project):
@@ -99,6 +119,10 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
     ("overlay", "expected"),
     [
         pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
+        pytest.param("evaluation: {corloc: false}", DOWNSTREAM_OF_PREDICTION, id="corloc"),
+        pytest.param(
+            "evaluation: {semantic: {score_threshold: 0.5}}", DOWNSTREAM_OF_PREDICTION, id="painted instances"
+        ),
         pytest.param("inspection: {images: 3}", {"build_gallery"}, id="inspection"),
         pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
         pytest.param("cim: {train: {losses: {mil: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
@@ -114,7 +138,7 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
         ),
         pytest.param(
             "runs: {cim: {retrain: mask_rcnn}}",
-            RETRAINING | DOWNSTREAM_OF_PREDICTION | {"predict_cim"},
+            RETRAINING | DOWNSTREAM_OF_PREDICTION,  # the training split is predicted for CorLoc
             id="retrain of a run",
         ),
         pytest.param("mask_rcnn: {train: {seed: 9}}", set(), id="Mask R-CNN that no run has"),
