@@ -215,6 +215,8 @@ def test_header_names_run_supervision_and_the_preset_of_every_number(world, tmp_
         "supervision image tags",
         "heg (label-free)",
         "preset voc mAP50 41.3",
+        "boxes AP50 (voc07) 30.5 AP50 (voc12) 31.5 CorLoc -",
+        "painted into one map mIoU 60.5",
         "preset coco AP -",
         "ABO 50.0",
     ):

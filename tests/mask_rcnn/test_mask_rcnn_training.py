@@ -162,6 +162,13 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
         assert record.atoms.shape == (50, 70)
         assert len(record.scores) <= 9
         assert (np.diff(record.scores) <= 0).all()
+        # The predicted boxes, half-open, in pixels of the image: each holds its mask.
+        assert record.boxes.shape == (len(record.scores), 4)
+        masks, height, width = record.regions.boxes(), *record.atoms.shape
+        assert (np.floor(record.boxes[:, :2]) <= masks[:, :2]).all()
+        assert (np.ceil(record.boxes[:, 2:]) >= masks[:, 2:]).all()
+        assert (record.boxes >= 0).all()
+        assert (record.boxes <= [width + 1e-3, height + 1e-3] * 2).all()
         assert (record.regions.areas() > 0).all()
         assert set(record.classes.tolist()) <= {0, 1, 2}
     assert not (weights.parent / "checkpoint").exists()
