@@ -131,9 +131,8 @@ def classifier_of_run(stage):
 
     def weights(wildcards):
         run = project.runs[wildcards.run]
-        return classifier_to_start_from(
-            wildcards, getattr(run, stage).train.backbone, run.cues
-        )
+        backbone = METHODS[stage].backbone(getattr(run, stage))
+        return classifier_to_start_from(wildcards, backbone, run.cues)
 
     return weights
 

@@ -1,8 +1,7 @@
 """CIM's training task: sampling, augmentation, losses."""
 
 import logging
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +18,10 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
 from stages.core.images.loading import load_rgb
+from stages.core.training.memory import Memory
 from stages.core.training.order import EpochOrder
 
 log = logging.getLogger(__name__)
-T = TypeVar("T", bound=tuple)
 STORED = torch.bfloat16  # of kept features: the range of float32, so nothing overflows
 
 
@@ -146,28 +145,6 @@ class CimTask:
         size = self.settings.network.crop_size
         inputs = RegionInputs.of(regions, crop_size=size, settings=self.settings.inputs)
         return _Candidates(inputs.boxes, inputs.crops, np.packbits(regions.membership, axis=1), regions.sizes)
-
-
-class Memory:
-    """Keeps what was made once until a budget is used up; what is over is made again each time.
-
-    Whether something is kept must not change its value.
-    """
-
-    def __init__(self, gigabytes: float) -> None:
-        self.left = gigabytes * 1e9
-        self.kept: dict[tuple, tuple] = {}
-
-    def get(self, key: tuple, make: Callable[[], T]) -> T:
-        """What `make` gives, a tuple of arrays or tensors, or what it gave before for this key."""
-        if key in self.kept:
-            return self.kept[key]
-        made = make()
-        size = sum(part.nbytes for part in made)
-        if size <= self.left:
-            self.left -= size
-            self.kept[key] = made
-        return made
 
 
 def usable_images(images: Artifact[ImageRecord], proposals: Artifact[Proposals]) -> list[int]:

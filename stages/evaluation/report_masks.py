@@ -12,6 +12,7 @@ from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.kinds import read_any
+from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import Artifact, read
@@ -96,6 +97,9 @@ def labels_of(artifact: Artifact) -> list[Labels]:
         return [Labels("refined labels", n, lambda image, n=n: artifact.find(image).after(n)) for n in updates]
     if artifact.kind == PseudoInstances.KIND:
         return [Labels("accepted components", 0, lambda image: artifact.find(image).as_instances)]
+    if artifact.kind == ModuleLabels.KIND:
+        words = f"labels of the module {artifact.header['module']}"
+        return [Labels(words, 0, lambda image: artifact.find(image).as_instances)]
     if artifact.kind == Instances.KIND:
         check_pseudo_masks(artifact)
         listed = set(artifact.ids)

@@ -10,11 +10,18 @@ from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.inspection.map_panels import center_panels, pseudo_instances_panel, refined_panels, semantics_panel
+from stages.inspection.map_panels import (
+    center_panels,
+    module_panels,
+    pseudo_instances_panel,
+    refined_panels,
+    semantics_panel,
+)
 from stages.inspection.panels import (
     Panel,
     View,
@@ -34,6 +41,7 @@ PANELS: dict[str, Callable[[View, Any, dict[str, Any]], list[Panel]]] = {
     PseudoInstances.KIND: pseudo_instances_panel,
     RefinedLabels.KIND: refined_panels,
     CenterMaps.KIND: center_panels,
+    ModuleLabels.KIND: module_panels,
     Instances.KIND: instances_panel,
 }
 
@@ -108,6 +116,18 @@ def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
                 "offsets",
                 "Where each pixel's instance center lies: red to the right, green below, cyan to the left, violet"
                 " above; the stronger the colour, the farther; white: here. Outside of objects they mean nothing.",
+            ),
+        ],
+        ModuleLabels.KIND: [
+            (
+                "attention",
+                "Where a module of the cascade looks for the tagged classes, each object's map scaled to its maximum;"
+                " of the refinement module the masks of the detections that a kept one suppresses.",
+            ),
+            (
+                "labels",
+                "The masks that a CRF makes of it, which the next module learns: class, weight in the losses, and in"
+                " brackets the best IoU with an annotated instance. Made with the image's tags, to be looked at alone.",
             ),
         ],
         Instances.KIND: [

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.artifacts.center_maps import CenterMaps
+from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
@@ -61,6 +62,20 @@ def refined_panels(view: View, labels: RefinedLabels, header: dict[str, Any]) ->
             view, labels.after(update), title=f"refined after {counted(update, 'update')}", score_threshold=0.0
         )
         for update in header["updates"]
+    ]
+
+
+def module_panels(view: View, labels: ModuleLabels, header: dict[str, Any]) -> list[Panel]:
+    """What a module of a cascade hands on: the attention of all its objects, and the masks that the CRF made of it."""
+    module, count = header["module"], len(labels.classes)
+    attention = labels.attention.astype(np.float32).max(axis=0, initial=0.0)
+    return [
+        Panel(
+            f"{module}: attention",
+            heatmap(view.rgb, attention, opacity=view.settings.opacity),
+            [Note(counted(count, "object"))],
+        ),
+        predictions_panel(view, labels.as_instances, title=f"{module}: labels", score_threshold=0.0),
     ]
 
 

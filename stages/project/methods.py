@@ -7,7 +7,7 @@ from importlib import import_module
 
 from stages.core.workflow.method import Method
 
-NAMES = ("cim", "prm", "bestie", "mask_rcnn")
+NAMES = ("cim", "prm", "bestie", "label_penet", "mask_rcnn")
 
 METHODS: dict[str, Method] = {name: import_module(f"stages.{name}.method").METHOD for name in NAMES}
 ON_TOP = tuple(name for name, method in METHODS.items() if method.on_top)

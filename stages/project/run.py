@@ -83,7 +83,7 @@ class RunBase(Section):
     def uses(self, source: Source) -> bool:
         """Whether something that is made here stands on the source that the run names."""
         method = self.described
-        if source == "cues" and self.retrains and _starts_from_classifier(METHODS[self.retrain], self):
+        if source == "cues" and any(_starts_from_classifier(one, self) for one in self._trained_here()):
             return True
         return (source in method.takes and self.trains) or (source in method.predicts_from and self.predicts)
 
@@ -123,11 +123,17 @@ class RunBase(Section):
                     f".trained.{part} is {getattr(self.trained, part)!r}: of {one.name} no official checkpoints are"
                     f" read; give what train_{one.name} wrote, a safetensors file"
                 )
-        trained_here = [method.name] * self.trains + [self.retrain] * self.retrains
-        for one in map(METHODS.__getitem__, trained_here):
+        for one in self._trained_here():
             if self.cues == POINTS and _starts_from_classifier(one, self):
                 yield f": cues are points, so {one.name}.train.backbone.weights cannot be 'classifier'"
         yield from method.problems(self)
+
+    def _trained_here(self) -> Iterator[Method]:
+        """The methods whose networks are trained here."""
+        if self.trains:
+            yield self.described
+        if self.retrains:
+            yield METHODS[self.retrain]
 
     def unknown(self) -> Iterator[str]:
         """Names that stand for no method, as `problems` says them; asked first, since the rest needs them."""

@@ -12,7 +12,7 @@ from stages.cim.inputs import RegionInputs, scaled_image
 from stages.cim.label_clusters import label_clusters
 from stages.cim.network import CimNetwork
 from stages.cim.predict_cim import Predictor, load_network, predict_cim
-from stages.cim.task import CimTask, Memory
+from stages.cim.task import CimTask
 from stages.cim.train_cim import train_cim
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import ImageRecord
@@ -21,6 +21,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.weights import read_metadata, read_weights, save_weights
+from stages.core.training.memory import Memory
 from stages.ops.regions import Regions
 
 

@@ -13,6 +13,7 @@ from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.pseudo_instances import PseudoInstances
@@ -25,7 +26,7 @@ RECORDS: dict[str, type[Record]] = {
     record.KIND: record
     for record in (
         ImageRecord, GroundTruth, AnnotatedBoxes, Points, Proposals, Cues, SemanticMaps, ClusterLabels, PseudoInstances,
-        RefinedLabels, CenterMaps, Instances,
+        RefinedLabels, CenterMaps, ModuleLabels, Instances,
     )
 }  # fmt: skip
 

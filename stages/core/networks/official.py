@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -112,13 +111,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no checkpoint at {path}; check the path in `trained`")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is no checkpoint of torch.save or was cut off ({error}); fetch it again") from error
+    except Exception as error:  # what `weights_only` refuses
         raise ValueError(
             f"{path} holds more than tensors and plain values, or was cut off, and is not opened: what it holds could "
             "run as code. If you trust it, save its tensors alone with the code that wrote it"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is no checkpoint of torch.save or was cut off ({error}); fetch it again") from error
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -1,0 +1,154 @@
+"""What each module says of an image, and the objects that it hands to the next one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.label_penet.calibration import Objects, boxes_of, calibrate, choose_candidates, density, sum_maps
+from stages.label_penet.cascade import Cascade
+from stages.label_penet.excitation import ATTENTION
+from stages.label_penet.network import Image
+from stages.label_penet.passes import Regions, mask_probabilities, score_regions
+from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_size
+from stages.label_penet.settings import CalibrationSettings, Module, PenetViewSettings
+
+Attend = Callable[[np.ndarray, int], np.ndarray]
+
+
+class Scored(NamedTuple):
+    """R regions of an image as a module sees them; NumPy.
+
+    Attributes:
+        boxes: (R, 4) float32, or (R, C, 4), a box of each class.
+        probabilities: (R, C) float32 q.
+        ranks: (R, C) float32, by which they are suppressed and ranked.
+        own_classes: (R,) int64, the most probable class; -1 background.
+        attend: gives the maps (n, s, s) of regions, by index, for a class.
+    """
+
+    boxes: np.ndarray
+    probabilities: np.ndarray
+    ranks: np.ndarray
+    own_classes: np.ndarray
+    attend: Attend
+
+
+@torch.no_grad()
+def scored(
+    network: Cascade, module: Module, rgb: np.ndarray, proposals: np.ndarray, *, view: PenetViewSettings, attention: str
+) -> Scored:
+    """What a module of the network, in evaluation mode, says of an image; boxes in pixels of the image.
+
+    Args:
+        network: has the module.
+        module: which one.
+        rgb: (H, W, 3) uint8.
+        proposals: (R, 4) boxes in pixels of the image; the first module scores them, the others propose their own.
+        view: size of the image that the network sees, and numbers of regions.
+        attention: see `CalibrationSettings`; modules with masks give these instead.
+    """
+    shape = rgb.shape[:2]
+    size = scaled_size(*shape, shorter_side=view.shorter_side, longest_side=view.longest_side)
+    device = next(network.parameters()).device
+    image = scaled_image(rgb, size, flip=False)
+    image = image._replace(inputs=image.inputs.to(device))
+    boxes = scaled_boxes(proposals[: view.max_proposals], shape, size, flip=False).to(device)
+    found = score(network, module, network.shared(image), image, boxes, view=view, attention=attention)
+    back = np.array([shape[1] / size[1], shape[0] / size[0]] * 2, np.float32)
+    return found._replace(boxes=found.boxes * back)
+
+
+@torch.no_grad()
+def score(
+    network: Cascade, module: Module, shared: Tensor, image: Image, proposals: Tensor, *, view: PenetViewSettings,
+    attention: str,
+) -> Scored:  # fmt: skip
+    """As `scored`, of an image as the network sees it; `proposals` (R, 4) and the answer's boxes in its pixels."""
+    stage = network.stages[module]
+    if module == "classification":
+        scores = stage(shared, proposals)
+        probabilities = scores.logits.softmax(1)
+        boxes, ranks = _numpy(proposals), _numpy(probabilities * scores.shares)
+        own = probabilities.argmax(1) if len(boxes) else torch.zeros(0, dtype=torch.int64)
+        attend = _attend(probabilities, scores.regions, stage.chain, attention, first=0, boxes=boxes)
+        return Scored(boxes, _numpy(probabilities), ranks, _numpy(own), attend)
+    found = score_regions(
+        stage, shared, size=image.size, padded=image.padded, before=view.rpn_before_nms, after=view.rpn_after_nms
+    )
+    boxes, probabilities = _numpy(found.boxes), _numpy(found.probabilities[:, 1:])
+    own = found.probabilities.argmax(1) - 1 if len(boxes) else torch.zeros(0, dtype=torch.int64)
+    if module == "detection":
+        attend = _attend(found.probabilities, found.features, stage.heads.chain, attention, first=1, boxes=boxes)
+    else:
+        attend = _masks(stage, shared, found)
+    return Scored(boxes, probabilities, probabilities, _numpy(own), attend)
+
+
+def _masks(stage: torch.nn.Module, shared: Tensor, found: Regions) -> Attend:
+    """Mask probabilities of regions, times their probability of the class."""
+
+    def masks(index: np.ndarray, label: int) -> np.ndarray:
+        chosen = torch.from_numpy(index).to(found.boxes.device)
+        shapes = mask_probabilities(stage, shared, found.boxes[chosen, label], torch.full_like(chosen, label))
+        return _numpy(shapes * found.probabilities[chosen, 1 + label][:, None, None])
+
+    return masks
+
+
+def _attend(
+    probabilities: Tensor,
+    features: Tensor,
+    chain: list[torch.nn.Linear],
+    attention: str,
+    *,
+    first: int,
+    boxes: np.ndarray,
+) -> Attend:
+    """Attention maps of regions, seeded with their probability of the class; `first`: column of class 0."""
+
+    def attend(index: np.ndarray, label: int) -> np.ndarray:
+        chosen = torch.from_numpy(index).to(features.device)
+        seeds = torch.zeros_like(probabilities[chosen])
+        seeds[:, first + label] = probabilities[chosen, first + label]
+        with torch.no_grad():
+            maps = ATTENTION[attention](seeds, features[chosen], chain)
+        return density(_numpy(maps), boxes_of(boxes, label)[index])
+
+    return attend
+
+
+def label_objects(rgb: np.ndarray, found: Scored, *, tags: np.ndarray, settings: CalibrationSettings) -> Objects:
+    """The objects of the classes `tags` (C,) bool that the next module learns. There may be none."""
+    candidates = choose_candidates(
+        found.boxes, found.probabilities, found.ranks, found.own_classes, tags=tags, settings=settings
+    )
+    return calibrate(rgb, found.boxes, candidates, found.attend, settings=settings)
+
+
+def soft_masks(
+    network: Cascade,
+    module: Module,
+    rgb: np.ndarray,
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    *,
+    view: PenetViewSettings,
+) -> np.ndarray:
+    """Mask probabilities (K, H, W) float32 for boxes (K, 4), in pixels of the image, of classes (K,)."""
+    shape = rgb.shape[:2]
+    size = scaled_size(*shape, shorter_side=view.shorter_side, longest_side=view.longest_side)
+    device = next(network.parameters()).device
+    image = scaled_image(rgb, size, flip=False)
+    with torch.no_grad():
+        shared = network.shared(image._replace(inputs=image.inputs.to(device)))
+    seen = scaled_boxes(boxes, shape, size, flip=False).to(device)
+    grids = _numpy(mask_probabilities(network.stages[module], shared, seen, torch.from_numpy(classes).to(device)))
+    masks = [sum_maps(grids[[k]], boxes[[k]], shape) for k in range(len(boxes))]
+    return np.stack(masks) if masks else np.zeros((0, *shape), np.float32)
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()

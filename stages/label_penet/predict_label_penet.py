@@ -1,0 +1,152 @@
+"""Step: the instances that one module of Label-PEnet finds."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.regions import packed_fields
+from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.images.loading import load_rgb
+from stages.core.networks.weights import weights_digest
+from stages.core.workflow import step
+from stages.label_penet.calibration import Candidates, boxes_of, calibrate
+from stages.label_penet.cascade import Cascade
+from stages.label_penet.labelling import Scored, scored, soft_masks
+from stages.label_penet.settings import Module, PenetPredictionSettings
+from stages.label_penet.weights import load_cascade
+from stages.ops import boxes as box_algebra
+from stages.ops.crf import dense_crf
+from stages.ops.nms import greedy
+from stages.ops.regions import Regions
+
+log = logging.getLogger(__name__)
+
+
+def predict_label_penet(
+    *,
+    images: Path,
+    proposals: Path | None,
+    weights: Path,
+    output: Path,
+    settings: PenetPredictionSettings,
+    module: Module,
+    run: str,
+    device: str,
+) -> None:
+    """Find the instances of each image; an image may have none. Tags are not read unless `use_tags` is set.
+
+    The first module scores proposals, whose masks its instances have; the second gives its boxes masks by proposal
+    calibration; the others have mask heads.
+    Raises ValueError where the weights are of another module or of other classes, or where proposals are missing.
+    """
+    with contextlib.ExitStack() as stack:
+        listing = stack.enter_context(read(images, ImageRecord))
+        candidates = None if proposals is None else stack.enter_context(read(proposals, Proposals))
+        network, metadata = load_cascade(weights, classes=listing.header["classes"], listed=listing.path, device=device)
+        if module not in network.stages:
+            raise ValueError(f"{weights} holds the modules {list(network.stages)}, not {module}; give its weights")
+        if (module == "classification") != (candidates is not None):
+            raise ValueError(f"module {module}: proposals are for the module classification, which needs them")
+        header = {
+            "classes": listing.header["classes"],
+            "category_ids": listing.header["category_ids"],
+            "run": run,
+            "method": "label_penet",
+            "supervision": metadata["supervision"],
+            "weights": weights_digest(weights),
+        }
+        inputs = {"images": listing} | ({} if candidates is None else {"proposals": candidates})
+        counts = []
+        made_by = Provenance("predict_label_penet", settings, None, inputs)
+        with create(output, Instances, header=header, provenance=made_by) as instances:
+            for image in step.progress(listing, total=len(listing), label="images"):
+                regions = None if candidates is None else candidates.find(image.image).regions
+                record = find_instances(network, module, image, regions, root=listing.header["root"], settings=settings)
+                instances.append(record)
+                counts.append(len(record.scores))
+        log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
+
+
+def find_instances(
+    network: Cascade, module: Module, image: ImageRecord, regions: Regions | None, *, root: str,
+    settings: PenetPredictionSettings,
+) -> Instances:  # fmt: skip
+    """The instances of one image, best first; masks without a pixel are left out."""
+    rgb = load_rgb(image, root)
+    boxes = np.zeros((0, 4)) if regions is None else regions.boxes()
+    found = scored(network, module, rgb, boxes, view=settings.view, attention=settings.attention)
+    index, classes = choose(found, tags=image.tags if settings.use_tags else None, module=module, settings=settings)
+    scores = found.ranks[index, classes]
+    own = [boxes_of(found.boxes, label)[i] for i, label in zip(index, classes, strict=True)]
+    places = np.array(own, np.float32).reshape(-1, 4)
+    if regions is not None:
+        masks = regions.select(index)
+    elif module == "detection":
+        masks = Regions.from_masks(_calibrated(rgb, found, index, classes, settings))
+    else:
+        soft = soft_masks(network, module, rgb, places, classes, view=settings.view)
+        masks = Regions.from_masks(cut_masks(rgb, soft, scores, settings))
+    filled = np.flatnonzero(masks.areas() > 0)
+    return Instances(
+        image=image.image,
+        classes=classes[filled].astype(np.int32),
+        scores=scores[filled].astype(np.float32),
+        boxes=places[filled],
+        **packed_fields(masks.select(filled)),
+    )
+
+
+def choose(
+    found: Scored, *, tags: np.ndarray | None, module: Module, settings: PenetPredictionSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Region and class of each instance, both (K,) int64, best first: suppression by boxes within a class, then top k.
+
+    Scores of the first module are q times the share of the proposal, which no threshold suits; they must be above 0.
+    """
+    least = 0.0 if module == "classification" else settings.score_threshold
+    wanted = found.ranks > least
+    if tags is not None:
+        wanted &= tags
+    kept = np.zeros_like(wanted)
+    for label in np.flatnonzero(wanted.any(0)) if len(wanted) else ():
+        overlap = box_algebra.iou(boxes_of(found.boxes, label)) >= np.float32(settings.nms_threshold)
+        kept[:, label] = greedy(overlap, found.ranks[:, label], candidates=wanted[:, label])
+    index, classes = kept.nonzero()
+    order = np.argsort(-found.ranks[index, classes], kind="stable")[: settings.top_k]
+    return index[order], classes[order]
+
+
+def _calibrated(
+    rgb: np.ndarray, found: Scored, index: np.ndarray, classes: np.ndarray, settings: PenetPredictionSettings
+) -> np.ndarray:
+    """Masks (K, H, W) bool of detections by proposal calibration."""
+    affiliated = np.zeros((len(index), len(found.boxes)), bool)
+    for row, region, label in zip(affiliated, index, classes, strict=True):
+        own = boxes_of(found.boxes, label)
+        row[:] = (box_algebra.iou(own[[region]], own)[0] >= settings.nms_threshold) & (found.own_classes == label)
+        row[region] = True
+    candidates = Candidates(index, classes, found.ranks[index, classes], affiliated)
+    return calibrate(rgb, found.boxes, candidates, found.attend, settings=settings.calibration).masks
+
+
+def cut_masks(rgb: np.ndarray, soft: np.ndarray, scores: np.ndarray, settings: PenetPredictionSettings) -> np.ndarray:
+    """Masks (K, H, W) bool of mask probabilities (K, H, W): through a CRF, each by itself, where the score is enough.
+
+    A mask that the CRF leaves empty stands as it is without.
+    """
+    masks = soft >= settings.mask_threshold
+    for place in np.flatnonzero(scores >= settings.crf_score) if settings.crf.iterations else ():
+        both = np.stack([1 - soft[place], soft[place]])
+        refined = dense_crf(rgb, both, **settings.crf.model_dump())[1] >= settings.mask_threshold
+        if refined.any():
+            masks[place] = refined
+    return masks
+
+
+if __name__ == "__main__":
+    step.run(predict_label_penet)
