@@ -13,7 +13,7 @@ from stages.label_penet.excitation import ATTENTION
 from stages.label_penet.network import Image
 from stages.label_penet.passes import Regions, mask_probabilities, score_regions
 from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_size
-from stages.label_penet.settings import CalibrationSettings, Module, PenetViewSettings
+from stages.label_penet.settings import CalibrationSettings, PenetViewSettings
 
 Attend = Callable[[np.ndarray, int], np.ndarray]
 
@@ -38,7 +38,7 @@ class Scored(NamedTuple):
 
 @torch.no_grad()
 def scored(
-    network: Cascade, module: Module, rgb: np.ndarray, proposals: np.ndarray, *, view: PenetViewSettings, attention: str
+    network: Cascade, module: str, rgb: np.ndarray, proposals: np.ndarray, *, view: PenetViewSettings, attention: str
 ) -> Scored:
     """What a module of the network, in evaluation mode, says of an image; boxes in pixels of the image.
 
@@ -63,7 +63,7 @@ def scored(
 
 @torch.no_grad()
 def score(
-    network: Cascade, module: Module, shared: Tensor, image: Image, proposals: Tensor, *, view: PenetViewSettings,
+    network: Cascade, module: str, shared: Tensor, image: Image, proposals: Tensor, *, view: PenetViewSettings,
     attention: str,
 ) -> Scored:  # fmt: skip
     """As `scored`, of an image as the network sees it; `proposals` (R, 4) and the answer's boxes in its pixels."""
@@ -130,7 +130,7 @@ def label_objects(rgb: np.ndarray, found: Scored, *, tags: np.ndarray, settings:
 
 def soft_masks(
     network: Cascade,
-    module: Module,
+    module: str,
     rgb: np.ndarray,
     boxes: np.ndarray,
     classes: np.ndarray,

@@ -17,7 +17,7 @@ from stages.core.workflow import step
 from stages.label_penet.calibration import Candidates, boxes_of, calibrate
 from stages.label_penet.cascade import Cascade
 from stages.label_penet.labelling import Scored, scored, soft_masks
-from stages.label_penet.settings import Module, PenetPredictionSettings
+from stages.label_penet.settings import PenetPredictionSettings
 from stages.label_penet.weights import load_cascade
 from stages.ops import boxes as box_algebra
 from stages.ops.crf import dense_crf
@@ -34,7 +34,7 @@ def predict_label_penet(
     weights: Path,
     output: Path,
     settings: PenetPredictionSettings,
-    module: Module,
+    module: str,
     run: str,
     device: str,
 ) -> None:
@@ -73,7 +73,7 @@ def predict_label_penet(
 
 
 def find_instances(
-    network: Cascade, module: Module, image: ImageRecord, regions: Regions | None, *, root: str,
+    network: Cascade, module: str, image: ImageRecord, regions: Regions | None, *, root: str,
     settings: PenetPredictionSettings,
 ) -> Instances:  # fmt: skip
     """The instances of one image, best first; masks without a pixel are left out."""
@@ -102,7 +102,7 @@ def find_instances(
 
 
 def choose(
-    found: Scored, *, tags: np.ndarray | None, module: Module, settings: PenetPredictionSettings
+    found: Scored, *, tags: np.ndarray | None, module: str, settings: PenetPredictionSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Region and class of each instance, both (K,) int64, best first: suppression by boxes within a class, then top k.
 

@@ -175,7 +175,9 @@ class PenetPredictionSettings(Section):
     top_k: Count = Field(description="instances kept per image, the best (Mask R-CNN: 100)")
     mask_threshold: Share = Field(description="probability from which a pixel belongs to the mask (Mask R-CNN: 0.5)")
     use_tags: bool = Field(description="keep only classes that the image is tagged with; false: a test")
-    attention: Literal["ebp", "gradcam"] = Field(description="of the detection module's masks, see labels")
+    attention: Literal["ebp", "gradcam"] = Field(
+        description="attention of the detection module's masks: ebp or gradcam"
+    )
     crf: CrfSettings = Field(
         description="on the masks (figure 3); of the detection module all together, of mask heads one by one"
     )

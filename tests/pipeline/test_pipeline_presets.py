@@ -10,6 +10,7 @@ from tests.pipeline.conftest import ROOT, planned, snakemake
 VOC = "presets/voc2012.yaml"
 BESTIE = "presets/voc2012_bestie.yaml"
 OFFICIAL = [VOC, "presets/voc2012_released.yaml"]
+PENET = "presets/voc2012_label_penet.yaml"
 ANIMALS = "presets/voc_animals.yaml"
 
 
@@ -59,6 +60,8 @@ ANIMALS = "presets/voc_animals.yaml"
             {"train_bestie"},
             id="coco2017_bestie_released",
         ),
+        pytest.param([VOC, PENET], {"pretrain_module", "propagate_labels", "train_label_penet"}, id="label_penet"),
+        pytest.param([VOC, PENET, "presets/voc2007_label_penet.yaml"], {"train_label_penet"}, id="voc2007_label_penet"),
         pytest.param([VOC, "presets/ablations/cim.yaml"], {"train_cim"}, id="ablations"),
         pytest.param([VOC, "presets/ablations/cim_thresholds.yaml"], {"train_cim"}, id="thresholds"),
         pytest.param([VOC, BESTIE, "presets/ablations/bestie_pam.yaml"], {"train_bestie"}, id="bestie_pam"),
@@ -76,7 +79,7 @@ def test_a_shipped_preset_plans_its_graph(tmp_path, monkeypatch, presets, rules)
     monkeypatch.setenv("TAGMASK_DATA", str(tmp_path))
     found = {job.rule for job in planned(tmp_path, "--configfile", *[str(ROOT / preset) for preset in presets])}
     assert rules | {"list_images", "evaluate_instances", "build_gallery", "all"} <= found
-    assert ("retrieve_prm" in found) == ("presets/image_folder.yaml" not in presets and BESTIE not in presets)
+    assert ("retrieve_prm" in found) == {"presets/image_folder.yaml", BESTIE, PENET}.isdisjoint(presets)
 
 
 def test_an_empty_mapping_in_a_preset_stops_the_planning(tmp_path):

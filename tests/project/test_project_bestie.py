@@ -74,7 +74,9 @@ AT_POINTS = "bestie: {predict: {use_tags: true, use_points: true}}"
     ],
 )
 def test_points_at_test_time_need_them_as_cues(project, run):
-    found = project(f"{AT_POINTS}\nruns: {{b: {{method: bestie, {run}}}}}", without=("cim", "prm", "bestie"))
+    found = project(
+        f"{AT_POINTS}\nruns: {{b: {{method: bestie, {run}}}}}", without=("cim", "prm", "bestie", "label_penet")
+    )
     assert found.runs["b"].bestie.predict.use_points
 
 

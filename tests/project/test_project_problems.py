@@ -36,7 +36,7 @@ def said(overlay):
         ("exports: {coco: {segmentation: polygon}}", "exports.coco.segmentation: Input should be 'rle' or 'polygons', found 'polygon'; did you mean `polygons`?"),
         ("runs: {cim: {cues: cma}}", "runs.cim.cues is 'cma'; there are ['prm', 'cam', 'pam', 'points']; did you mean `cam`?"),
         ("runs: {cim: {proposals: hegg}}", "runs.cim.proposals is 'hegg'; there are ['heg']; did you mean `heg`?"),
-        ("runs: {a: {like: bestei, method: prm, cues: cam, proposals: heg}}", "runs.a.like is 'bestei'; there are ['bestie', 'cim', 'prm']; did you mean `bestie`?"),
+        ("runs: {a: {like: bestei, method: prm, cues: cam, proposals: heg}}", "runs.a.like is 'bestei'; there are ['bestie', 'cim', 'label_penet', 'prm']; did you mean `bestie`?"),
     ],
 )  # fmt: skip
 def test_a_misspelt_word_is_answered_with_the_nearest_right_one(overlay, sentence):

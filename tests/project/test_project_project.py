@@ -40,6 +40,8 @@ BELOW = {  # shipped presets that stand on others, and on which
     "voc2012_bestie_released": ["voc2012", "voc2012_bestie"],
     "voc2012_bestie_points": ["voc2012", "voc2012_bestie"],
     "coco2017_bestie": ["voc2012", "coco2017", "voc2012_bestie"],
+    "voc2012_label_penet": ["voc2012"],
+    "voc2007_label_penet": ["voc2012", "voc2012_label_penet"],
     "voc2012_vgg16": ["voc2012", "voc2012_released"],
     "voc2012_hrnet": ["voc2012", "voc2012_released"],
     "voc2012_bestie_resnet50": ["voc2012", "voc2012_bestie", "voc2012_bestie_released"],
@@ -121,7 +123,7 @@ def test_a_run_is_the_base_section_with_its_overrides():
 
 
 def test_an_overlay_leaves_out_a_run_with_null():
-    assert list(load("runs: {prm: null}").runs) == ["cim", "bestie"]
+    assert list(load("runs: {prm: null}").runs) == ["cim", "bestie", "label_penet"]
 
 
 def test_an_overlay_leaves_out_a_split_with_null():
@@ -168,7 +170,8 @@ def test_a_run_with_brought_weights_needs_no_cues():
 
 
 def test_a_run_with_a_brought_mask_rcnn_alone_needs_no_proposals():
-    brought = load("runs: {cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}")
+    overlay = "runs: {label_penet: null, cim: {proposals: theirs, cues: theirs, trained: {mask_rcnn: a.safetensors}}}"
+    brought = load(overlay)
     assert (brought.runs["cim"].trains, brought.runs["cim"].predicts) == (False, False)
     assert (brought.measured, brought.retrained_here("mask_rcnn")) == (["cim/mask_rcnn", "bestie", "prm"], [])
 
@@ -187,7 +190,8 @@ def test_points_are_declared_in_the_run():
 
 
 def test_every_method_can_be_retrained_with_overrides_of_its_own():
-    project = load("{retrain: mask_rcnn, runs: {cim: {retrain: none}, prm: {mask_rcnn: {train: {seed: 8}}}}}")
+    overlay = "runs: {label_penet: null, cim: {retrain: none}, prm: {mask_rcnn: {train: {seed: 8}}}}"
+    project = load(f"{{retrain: mask_rcnn, {overlay}}}")
     assert project.retrained("mask_rcnn") == ["bestie", "prm"]
     assert project.measured == ["cim", "bestie", "bestie/mask_rcnn", "prm", "prm/mask_rcnn"]
     assert project.runs["prm"].mask_rcnn.train.seed == 8

@@ -29,7 +29,7 @@ OURS = {  # no publication has their settings
 }
 PUBLISHED = ["voc2012", *(name for name in BELOW if name not in OURS)]
 SOURCES = (
-    "BESTIE", "CIM", "COB", "DeepLab-v2", "DeepLab-v3+", "Detectron 1x", "IRNet", "Mask R-CNN", "PRM", "mmdetection",
+    "BESTIE", "CIM", "COB", "DeepLab-v2", "DeepLab-v3", "DeepLab-v3+", "Fast R-CNN", "Faster R-CNN", "Label-PEnet", "Detectron 1x", "IRNet", "Mask R-CNN", "PRM", "mmdetection",
     "official code", "ours: ", "paper silent; ", "torchvision", "unused: ",
 )  # fmt: skip
 NAMED = ("runs", "classifier", "semantics", "proposals")  # sections of which a run reads entries by name
