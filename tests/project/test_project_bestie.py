@@ -106,7 +106,7 @@ def test_a_run_overrides_what_it_names_alone(project):
     ],
 )
 def test_what_a_run_takes_from_upstream(project, run, proposals, semantics):
-    found = project(f"runs: {{b: {run}}}", without=("cim", "prm", "bestie"))
+    found = project(f"runs: {{b: {run}}}", without=("cim", "prm", "bestie", "label_penet"))
     assert [r.proposals for r in found.runs.values() if r.uses("proposals")] == proposals
     assert semantics_in_use(found) == semantics
 

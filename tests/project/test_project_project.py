@@ -196,7 +196,7 @@ def test_every_method_can_be_retrained_with_overrides_of_its_own():
     assert project.measured == ["cim", "bestie", "bestie/mask_rcnn", "prm", "prm/mask_rcnn"]
     assert project.runs["prm"].mask_rcnn.train.seed == 8
     assert project.runs["cim"].mask_rcnn == project.mask_rcnn
-    assert load("{}").measured == ["cim", "cim/mask_rcnn", "bestie", "prm"]
+    assert load("runs: {label_penet: null}").measured == ["cim", "cim/mask_rcnn", "bestie", "prm"]
 
 
 def test_variables_in_texts_are_replaced():
