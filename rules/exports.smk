@@ -37,14 +37,16 @@ def proposals_of_packed_run(wildcards):
 rule segment:
     input:
         exports_of(
-            ["coco.json", "overlays", "ids"], project.measured, project.splits.evaluate
+            ["coco.json", "overlays", "ids"], project.outcomes, project.splits.evaluate
         ),
     localrule: True
 
 
 rule exports:
     input:
-        rules.segment.input,
+        exports_of(
+            ["coco.json", "overlays", "ids"], project.measured, project.splits.evaluate
+        ),
         exports_of(["voc"], project.measured, project.splits.evaluate),
         # Only data sets in COCO's format have official image ids.
         exports_of(

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.bestie.settings import BestieSettings
-from stages.core.workflow.method import Made, Method, without_tags
+from stages.core.workflow.method import Made, Method, Published, without_tags
 
+PAPER = ("voc2012", "voc2012_bestie")  # presets
 ACCEPTED = "{run}/pseudo_instances/{split}.h5"
 
 
@@ -38,4 +39,5 @@ METHOD = Method(
     makes=_makes,
     packed=_packed,
     converts=True,
+    published=Published(paper=PAPER, official=(*PAPER, "voc2012_bestie_released"), classifier="pam", ours="pam"),
 )

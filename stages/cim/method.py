@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.cim.settings import CimSettings
-from stages.core.workflow.method import Made, Method, without_tags
+from stages.core.workflow.method import Made, Method, Published, without_tags
 
 
 def _problems(run: Any) -> Iterator[str]:
@@ -29,4 +29,5 @@ METHOD = Method(
     makes=_makes,
     packed=without_tags,
     converts=True,
+    published=Published(paper=("voc2012",), official=("voc2012", "voc2012_released"), classifier="prm", ours="cam"),
 )

@@ -1,6 +1,7 @@
 """Label-PEnet as the composition root sees it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from stages.core.workflow.method import Made, Method, without_tags
 from stages.label_penet.settings import MODULES, LabelPenetSettings
@@ -11,6 +12,13 @@ def _makes(_: LabelPenetSettings) -> Iterator[Made]:
         yield Made(f"{{run}}/{module}_labels/{{split}}.h5", report="masks")
 
 
+def _parts(run: Any) -> Iterator[str]:
+    """Each module before fine-tuning, where they are trained here, and after it; the last one's is the run itself."""
+    if run.trains:
+        yield from MODULES
+    yield from (f"{module}_finetuned" for module in MODULES[:-1])
+
+
 METHOD = Method(
     name="label_penet",
     title="Label-PEnet (Ge et al., ICCV 2019)",
@@ -18,7 +26,7 @@ METHOD = Method(
     settings=LabelPenetSettings,
     takes=("proposals",),
     backbone=lambda settings: settings.train.network.backbone,
-    parts=lambda _: (*MODULES, *(f"{module}_finetuned" for module in MODULES[:-1])),
+    parts=_parts,
     makes=_makes,
     packed=without_tags,
 )

@@ -104,6 +104,11 @@ class ProjectBase(Section):
         return [f"{name}/{part}".rstrip("/") for name, run in self.runs.items() for part in run.parts()]
 
     @property
+    def outcomes(self) -> list[str]:
+        """Names, as in `measured`, of the runs and what is on top of them, without parts of methods."""
+        return [f"{name}/{part}".rstrip("/") for name, run in self.runs.items() for part in run.outcomes()]
+
+    @property
     def packed(self) -> list[str]:
         """Names, as in `measured`, of the networks that are trained here."""
         names = []

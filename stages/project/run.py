@@ -87,6 +87,10 @@ class RunBase(Section):
             return True
         return (source in method.takes and self.trains) or (source in method.predicts_from and self.predicts)
 
+    def _could_use(self, source: Source) -> bool:
+        """As `uses`, also where the run brings its network."""
+        return self.uses(source) or (source == "cues" and _starts_from_classifier(self.described, self))
+
     def makes(self) -> list[tuple[str, Made]]:
         """What the run and what is on top of it make where they are trained: part ("" for the run's own), artifact."""
         made = [("", one) for one in self.described.makes(self.settings)] if self.trains else []
@@ -96,8 +100,12 @@ class RunBase(Section):
 
     def parts(self) -> list[str]:
         """Names of what has instances of its own: "" for the run itself, its method's parts, what is on top."""
-        own = ["", *self.described.parts(self.settings)] if self.predicts else []
+        own = ["", *self.described.parts(self)] if self.predicts else []
         return own + ([self.retrain] if self.retrained else [])
+
+    def outcomes(self) -> list[str]:
+        """Those of `parts` that people want of new images: the run itself and what is on top."""
+        return [part for part in self.parts() if part in ("", self.retrain)]
 
     def problems(self, names: Mapping[Source, list[str]]) -> Iterator[str]:
         """What cannot be, without the `runs.<name>` in front; `names` are those that there are of each source."""
@@ -106,7 +114,7 @@ class RunBase(Section):
             name = getattr(self, source)
             if source in names and self.uses(source) and name not in names[source]:
                 yield f".{source} is {name!r}; there are {names[source]}{did_you_mean(name, names[source])}"
-            elif name is not None and source not in method.takes and not self.uses(source):
+            elif name is not None and source not in method.takes and not self._could_use(source):
                 yield f".{source} is set, but method {self.method} takes none; leave it out"
         if not method.trains and self.brought(NETWORK):
             yield f".trained.{NETWORK}: method {self.method} has no network of its own; leave it out"

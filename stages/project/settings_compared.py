@@ -2,62 +2,38 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from stages.core.workflow.method import Method, Published
 from stages.project.explain_settings import scalar
+from stages.project.methods import METHODS
 from stages.project.project import ProjectBase, load_files
 
 PHOTOGRAPHS = ("image_folder",)  # the preset for photographs that we have tuned, on voc_animals
 MISSING = object()
 
 
-@dataclass(frozen=True)
-class Compared:
-    """One paper's settings.
-
-    Attributes:
-        title: heading.
-        paper: presets of the paper, each on the ones before.
-        official: presets of its official code.
-        section: of the method.
-        classifier: name of the classifier that the paper's run takes cues from; ours takes `ours`.
-        ours: name of ours.
-    """
-
-    title: str
-    paper: Sequence[str]
-    official: Sequence[str]
-    section: str
-    classifier: str
-    ours: str
-
-
-BESTIE = ("voc2012", "voc2012_bestie")
-PAPERS = (
-    Compared("CIM", ("voc2012",), ("voc2012", "voc2012_released"), "cim", "prm", "cam"),
-    Compared("BESTIE", BESTIE, (*BESTIE, "voc2012_bestie_released"), "bestie", "pam", "pam"),
-)
-
-
 def settings_compared(root: Path) -> str:
-    """A table for each paper, Markdown; `root`: of the project."""
-    return "\n".join(line for one in PAPERS for line in _tables(one, root)) + "\n"
+    """Tables for each method whose description says what is published, Markdown; `root`: of the project."""
+    compared = [(method, method.published) for method in METHODS.values() if method.published]
+    return "\n".join(line for method, published in compared for line in _tables(method, published, root)) + "\n"
 
 
-def _tables(one: Compared, root: Path) -> Iterator[str]:
-    projects = [_loaded(root, presets) for presets in (one.paper, one.official, PHOTOGRAPHS)]
-    names = (one.classifier, one.classifier, one.ours)
+def _tables(method: Method, published: Published, root: Path) -> Iterator[str]:
+    projects = [_loaded(root, presets) for presets in (published.paper, published.official, PHOTOGRAPHS)]
+    names = (published.classifier, published.classifier, published.ours)
+    title, _, _ = method.title.partition(" (")
     parts = {
-        f"`{one.section}`": [getattr(project, one.section) for project in projects],
+        f"`{method.name}`": [getattr(project, method.name) for project in projects],
         "`classifier.<name>`": [project.classifier[name] for project, name in zip(projects, names, strict=True)],
     }
     for name, sections in parts.items():
-        yield f"### {one.title}: {name}\n"
+        yield f"### {title}: {name}\n"
         if name == "`classifier.<name>`":
-            yield f"Classifier {one.classifier!r} of the paper's and the official presets, {one.ours!r} of ours.\n"
+            theirs, ours = published.classifier, published.ours
+            yield f"Classifier {theirs!r} of the paper's and the official presets, {ours!r} of ours.\n"
         yield "| key | paper | official code | ours, for photographs |"
         yield "| --- | --- | --- | --- |"
         yield from _rows([section.model_dump(mode="json") for section in sections])

@@ -22,12 +22,16 @@ from tests.pipeline.conftest import ROOT, snakemake
 
 TRAINING = {
     "train_classifier", "find_cues", "label_clusters", "train_cim", "take_points", "make_pseudo_masks", "train_mask_rcnn",
-    "label_pixels", "train_semantics", "transfer_semantics", "train_bestie",
+    "label_pixels", "train_semantics", "transfer_semantics", "train_bestie", "pretrain_module", "propagate_labels",
+    "train_label_penet",
 }  # fmt: skip
-BROUGHT = "runs: {prm: null, bestie: null, cim: {retrain: none, trained: {network: %s}}}"
-BESTIE = "runs: {prm: null, cim: null, bestie: {retrain: %s, trained: {network: %s}}}"
-RETRAINED = "runs: {prm: null, bestie: null, cim: {retrain: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
-RUNS = ("cim", "cim/mask_rcnn", "bestie", "prm")
+BROUGHT = "runs: {prm: null, bestie: null, label_penet: null, cim: {retrain: none, trained: {network: %s}}}"
+BESTIE = "runs: {prm: null, cim: null, label_penet: null, bestie: {retrain: %s, trained: {network: %s}}}"
+RETRAINED = (
+    "runs: {prm: null, bestie: null, label_penet: null, "
+    "cim: {retrain: mask_rcnn, trained: {network: %s, mask_rcnn: %s}}}"
+)
+RUNS = ("cim", "cim/mask_rcnn", "bestie", "prm", "label_penet")  # and not its modules
 EXPORTS = {"export_coco", "export_ids", "export_overlays", "segment"}
 
 
@@ -133,6 +137,16 @@ def test_a_mask_rcnn_can_be_trained_on_masks_of_a_brought_network(graph_of, weig
     names = {job.rule for job in graph_of(RETRAINED % (weights, "null"), "segment")}
     assert {"predict_cim", "make_pseudo_masks", "train_mask_rcnn", "predict_mask_rcnn"} <= names
     assert "train_cim" not in names
+
+
+def test_a_brought_network_of_label_penet_needs_images_and_is_measured_by_module(graph_of, weights):
+    brought = f"runs: {{prm: null, bestie: null, cim: null, label_penet: {{trained: {{network: {weights}}}}}}}"
+    assert {job.rule for job in graph_of(brought, "segment")} == {"list_images", "predict_label_penet"} | EXPORTS
+    jobs = graph_of(brought, "evaluation")
+    assert not {job.rule for job in jobs} & TRAINING
+    measured = {job.outputs[0].split("/val/")[0] for job in jobs if job.rule == "evaluate_instances"}
+    parts = ("", "/classification_finetuned", "/detection_finetuned", "/refinement_finetuned")
+    assert measured == {f"results/shapes/label_penet{part}" for part in parts}
 
 
 def test_with_brought_weights_a_labelled_data_set_is_still_measured(graph_of, weights):

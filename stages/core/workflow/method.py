@@ -37,6 +37,23 @@ class Made:
     exported: bool = False
 
 
+@dataclass(frozen=True)
+class Published:
+    """Presets with the settings of a method's paper and of its official code, which docs/reproducing.md compares.
+
+    Attributes:
+        paper: presets of the paper, each on the ones before.
+        official: presets of its official code.
+        classifier: name of the classifier from which the paper's run takes cues.
+        ours: name of the classifier from which ours, for photographs, takes them.
+    """
+
+    paper: tuple[str, ...]
+    official: tuple[str, ...]
+    classifier: str
+    ours: str
+
+
 def _nothing(*_: Any) -> tuple[()]:
     return ()
 
@@ -55,10 +72,11 @@ class Method:
         trains: whether it has a network of its own: `train_<name>`, `predict_<name>`, weights, a packed model.
         backbone: its backbone's settings, from its section; None: it has none.
         problems: what cannot be, as ends of sentences that begin with the path of a run, from that run.
-        parts: names of the parts of a run that have instances and metrics of their own under <run>/<part>.
+        parts: names of the parts of a run that have instances and metrics of their own under <run>/<part>, from it.
         makes: artifacts that a run makes where it is trained, in the order in which they are made.
         packed: what of its section a packed model brings, from the section.
         converts: whether `convert_<name>` reads checkpoints of an official code.
+        published: what its settings are compared with; None: nothing.
         on_top: whether it is trained on any run's own masks (`runs.<run>.retrain`) in place of being one.
     """
 
@@ -75,6 +93,7 @@ class Method:
     makes: Callable[[Any], Iterable[Made]] = _nothing
     packed: Callable[[Any], dict[str, Any]] = lambda settings: {"predict": settings.predict.model_dump(mode="json")}
     converts: bool = False
+    published: Published | None = None
     on_top: bool = False
 
 
