@@ -140,6 +140,7 @@ rule train_label_penet:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",
         plot="results/{dataset}/{run}/network/curves.png",
+        snapshots="results/{dataset}/{run}/network/snapshots.safetensors",
     log:
         "results/{dataset}/logs/{run}/train_label_penet.log",
     benchmark:
@@ -162,8 +163,41 @@ rule train_label_penet:
         LAUNCH
         + " stages.label_penet.train_label_penet --images {input.images:q} --proposals {input.proposals:q}"
         " --modules {input.modules:q} --output-weights {output.weights:q} --output-curves {output.curves:q}"
-        " --output-plot {output.plot:q} --settings {params.settings:q}"
-        f" --device {project.device} --log {{log:q}}"
+        " --output-plot {output.plot:q} --output-snapshots {output.snapshots:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
+
+
+rule follow_labels:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        proposals=proposals_of_run,
+        weights="results/{dataset}/{run}/network/weights.safetensors",
+        snapshots="results/{dataset}/{run}/network/snapshots.safetensors",
+    output:
+        "results/{dataset}/{run}/{cascaded}_followed/{split}.h5",
+    log:
+        "results/{dataset}/logs/{run}/follow_labels.{cascaded}.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/follow_labels.{cascaded}.{split}.tsv"
+    wildcard_constraints:
+        run=one_of(trained_here("label_penet")),
+        cascaded="|".join(MODULES),
+    conda:
+        software
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=240),
+    params:
+        settings=lambda wildcards: project.runs[wildcards.run]
+        .label_penet.labels.of(wildcards.cascaded)
+        .canonical(),
+        code=code_digest("stages.label_penet.follow_labels"),
+    shell:
+        "python -m stages.label_penet.follow_labels --images {input.images:q} --proposals {input.proposals:q}"
+        " --weights {input.weights:q} --snapshots {input.snapshots:q} --output {output:q} --run {wildcards.run:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
 rule predict_label_penet:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from stages.core.config.crf import CrfSettings
 from stages.core.config.section import Section
 from stages.core.networks.settings import PyramidBackboneSettings
-from stages.core.training.settings import TrainingSettings
+from stages.core.training.settings import TrainingSettings, check_snapshots
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -215,11 +215,7 @@ class BestieTrainingSettings(Section):
 
     @model_validator(mode="after")
     def _snapshots_fit(self) -> Self:
-        if self.snapshots != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.training.steps:
-            raise ValueError(
-                f"snapshots are {self.snapshots}; list them once each, in ascending order, below training.steps"
-                f" ({self.training.steps}), after which the weights are written anyway"
-            )
+        check_snapshots(self.snapshots, self.training)
         return self
 
     @model_validator(mode="after")

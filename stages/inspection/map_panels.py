@@ -57,9 +57,10 @@ def pseudo_instances_panel(view: View, pseudo: PseudoInstances, _: dict[str, Any
 
 def refined_panels(view: View, labels: RefinedLabels, header: dict[str, Any]) -> list[Panel]:
     """The refined labels after each update, drawn as predictions are; none is too weak to be painted."""
+    what = header.get("module", "refined")
     return [
         predictions_panel(
-            view, labels.after(update), title=f"refined after {counted(update, 'update')}", score_threshold=0.0
+            view, labels.after(update), title=f"{what} after {counted(update, 'update')}", score_threshold=0.0
         )
         for update in header["updates"]
     ]

@@ -27,7 +27,7 @@ from stages.label_penet.cascade import Cascade
 from stages.label_penet.labelling import label_objects, score
 from stages.label_penet.network import Image
 from stages.label_penet.passes import detection_losses, multi_label_loss, single_label_loss
-from stages.label_penet.settings import MODULES, CalibrationSettings, Module, PenetLabelSettings
+from stages.label_penet.settings import MODULES, Module, PenetLabelSettings
 
 
 class MixedBatch(NamedTuple):
@@ -63,7 +63,7 @@ def forward_curriculum(
     scores = network.stages["classification"](shared, batch.boxes)
     terms = {"classification.mil": multi_label_loss(scores, batch.tags, network.settings)}
     for before, module in itertools.pairwise(MODULES):
-        objects = _objects(network, before, shared, batch, getattr(labels, before), labels)
+        objects = _objects(network, before, shared, batch, labels)
         terms |= _terms(network, module, shared, batch, objects, weighted=module != "segmentation")
     return terms
 
@@ -74,9 +74,9 @@ def backward_validation(
     """Every module but the last on the labels of its successor."""
     terms: dict[str, Tensor] = {}
     for after, module in (("segmentation", "refinement"), ("refinement", "detection")):
-        objects = _objects(network, after, shared, batch, labels.refinement, labels)
+        objects = _objects(network, after, shared, batch, labels)
         terms |= _terms(network, module, shared, batch, objects, weighted=False)
-    objects = _objects(network, "detection", shared, batch, labels.detection, labels)
+    objects = _objects(network, "detection", shared, batch, labels)
     scores = network.stages["classification"](shared, batch.boxes)
     terms["classification.mil"] = multi_label_loss(scores, batch.tags, network.settings)
     terms["classification.single"] = single_label_loss(
@@ -86,10 +86,10 @@ def backward_validation(
 
 
 def _objects(
-    network: Cascade, module: Module, shared: Tensor, batch: MixedBatch, settings: CalibrationSettings,
-    labels: PenetLabelSettings,
+    network: Cascade, module: Module, shared: Tensor, batch: MixedBatch, labels: PenetLabelSettings
 ) -> Objects:  # fmt: skip
     """What a module says of the image now."""
+    settings = labels.of(module).calibration
     with torch.no_grad(), evaluating(network.stages[module]):
         found = score(
             network, module, shared.detach(), batch.image, batch.boxes, view=labels.view, attention=settings.attention

@@ -7,9 +7,12 @@ from stages.core.workflow.method import Made, Method, without_tags
 from stages.label_penet.settings import MODULES, LabelPenetSettings
 
 
-def _makes(_: LabelPenetSettings) -> Iterator[Made]:
+def _makes(settings: LabelPenetSettings) -> Iterator[Made]:
     for module in MODULES[:-1]:
         yield Made(f"{{run}}/{module}_labels/{{split}}.h5", report="masks")
+    if settings.finetune.snapshots:
+        for module in MODULES:
+            yield Made(f"{{run}}/{module}_followed/{{split}}.h5", report="masks", measured="evaluate")
 
 
 def _parts(run: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from stages.core.config.crf import CrfSettings
 from stages.core.config.section import Section
 from stages.core.networks.settings import BackboneSettings
-from stages.core.training.settings import TrainingSettings
+from stages.core.training.settings import TrainingSettings, check_snapshots
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -151,10 +151,9 @@ class PenetLabelSettings(Section):
     kept_side: Count = Field(description="pixels; longer side of the attention maps that are kept to look at")
 
     def of(self, module: Module) -> "LabellingSettings":
-        """What labels of one module are made by."""
-        return LabellingSettings(
-            module=module, view=self.view, calibration=getattr(self, module), kept_side=self.kept_side
-        )
+        """What labels of one module are made by; those of the last, in fine-tuning, as those of refinement."""
+        calibration = self.refinement if module == "segmentation" else getattr(self, module)
+        return LabellingSettings(module=module, view=self.view, calibration=calibration, kept_side=self.kept_side)
 
 
 class LabellingSettings(Section):
@@ -238,6 +237,14 @@ class FinetuneSettings(Section):
     overlap: Share = Field(description="box IoU beta above which a proposal has an object's class (section 3.3: 0.5)")
     frozen_stages: int = Field(ge=0, description="first stages of the backbone that stay as they are (section 4.2: 0)")
     training: TrainingSettings = Field(description="paper: SGD, 1e-4, 80,000 iterations")
+    snapshots: list[Count] = Field(
+        description="updates; after these weights are kept, to look at the labels that the modules make over time"
+    )
+
+    @model_validator(mode="after")
+    def _snapshots_fit(self) -> Self:
+        check_snapshots(self.snapshots, self.training)
+        return self
 
 
 class FinetuningSettings(Section):
@@ -250,6 +257,7 @@ class FinetuningSettings(Section):
     labels: PenetLabelSettings
     overlap: Share
     training: TrainingSettings
+    snapshots: list[Count]
 
 
 class LabelPenetSettings(Section):
@@ -273,4 +281,5 @@ class LabelPenetSettings(Section):
             labels=self.labels,
             overlap=self.finetune.overlap,
             training=self.finetune.training,
+            snapshots=self.finetune.snapshots,
         )

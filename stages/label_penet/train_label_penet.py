@@ -26,12 +26,14 @@ def train_label_penet(
     output_weights: Path,
     output_curves: Path,
     output_plot: Path,
+    output_snapshots: Path,
     settings: FinetuningSettings,
     device: str,
 ) -> None:
     """Train all modules on tags and proposals, each from its own file of `modules`, in the order of the cascade.
 
     The backbone starts from the first file; all files hold the same, since pre-training leaves it as it is.
+    `output_snapshots` gets the weights after the updates that `settings.snapshots` lists.
     A checkpoint beside the weights lets a killed training go on.
     Raises ValueError where the files are not of the four modules in their order, of other classes, or other settings.
     """
@@ -51,8 +53,9 @@ def train_label_penet(
             inputs={"images": listing, "proposals": candidates},
             weights=dict(zip(MODULES, modules, strict=True)),
             supervision="image tags",
-            outputs=TrainingOutputs(output_weights, output_curves, output_plot),
+            outputs=TrainingOutputs(output_weights, output_curves, output_plot, snapshots=output_snapshots),
             device=device,
+            snapshots=settings.snapshots,
         )
 
 

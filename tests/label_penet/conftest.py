@@ -57,7 +57,7 @@ TINY = {
     "labels": {
         "view": VIEW, "classification": CALIBRATION, "detection": CALIBRATION, "refinement": CALIBRATION, "kept_side": 16,
     },
-    "finetune": {"overlap": 0.5, "frozen_stages": 0, "training": TRAINING},
+    "finetune": {"overlap": 0.5, "frozen_stages": 0, "training": TRAINING, "snapshots": [2]},
     "predict": {
         "view": VIEW, "score_threshold": 0.0, "nms_threshold": 0.3, "top_k": 5, "mask_threshold": 0.5, "use_tags": False,
         "attention": "ebp", "crf": CRF, "crf_score": 0.1,

@@ -19,10 +19,10 @@ from stages.ops.regions import Regions
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RefinedLabels(Record):
-    """One image's refined labels at each update; by update, within one best first, and there they never overlap.
+    """One image's labels that a training makes for itself, at each update; by update, within one best first.
 
     The header holds `classes`, `run`, `supervision` and `updates`: all that were looked at, the last one with the
-    weights that the training ended with.
+    weights that the training ended with; and `module` where a module of a cascade makes them.
     """
 
     KIND: ClassVar[str] = "refined labels"

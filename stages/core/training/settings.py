@@ -74,3 +74,12 @@ class TrainingSettings(Section):
         if self.scale_momentum_at_drops and (self.optimizer != "sgd" or self.schedule.kind != "step"):
             raise ValueError("scale_momentum_at_drops needs optimizer sgd and a step schedule")
         return self
+
+
+def check_snapshots(snapshots: list[int], training: TrainingSettings) -> None:
+    """Raise ValueError unless the updates after which weights are kept ascend and come before the last."""
+    if snapshots != sorted(set(snapshots)) or max(snapshots, default=0) >= training.steps:
+        raise ValueError(
+            f"snapshots are {snapshots}; list them once each, in ascending order, below training.steps"
+            f" ({training.steps}), after which the weights are written anyway"
+        )

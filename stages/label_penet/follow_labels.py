@@ -1,0 +1,106 @@
+"""Step: the labels that a module makes of whole images after some updates of the fine-tuning (section 3.3)."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.refined_labels import RefinedLabels
+from stages.core.artifacts.regions import packed_fields
+from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.images.loading import load_rgb
+from stages.core.networks.devices import torch_device
+from stages.core.networks.weights import weights_digest
+from stages.core.training.snapshots import load_snapshot
+from stages.core.workflow import step
+from stages.label_penet.calibration import Objects
+from stages.label_penet.cascade import Cascade
+from stages.label_penet.labelling import label_objects, scored
+from stages.label_penet.settings import MODULES, FinetuningSettings, LabellingSettings
+from stages.label_penet.weights import load_cascade
+from stages.ops.regions import Regions
+
+log = logging.getLogger(__name__)
+
+
+def follow_labels(
+    *,
+    images: Path,
+    proposals: Path,
+    weights: Path,
+    snapshots: Path,
+    output: Path,
+    settings: LabellingSettings,
+    run: str,
+    device: str,
+) -> None:
+    """Write the labels of one module by the network after each update that was kept, and by the trained one.
+
+    They are those that fine-tuning makes as it goes, but of whole images: what the module hands to the next one going
+    forward, and from the second on to the one before going backward. Nothing learns from them: they are made to be
+    looked at, also for splits that are not trained on, whose tags are read for it.
+
+    Raises ValueError where the weights were not fine-tuned, are of other classes, or the snapshots of another network.
+    """
+    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates:
+        last, metadata = load_cascade(weights, classes=listing.header["classes"], listed=listing.path, device=device)
+        if list(last.stages) != list(MODULES):
+            raise ValueError(f"{weights} holds the modules {list(last.stages)}; give the weights of all, fine-tuned")
+        training = FinetuningSettings.model_validate(metadata["settings"])
+        networks = {}
+        for update in training.snapshots:
+            networks[update] = _blank(training, class_count=len(listing.header["classes"]))
+            load_snapshot(snapshots, update, networks[update])
+            networks[update].to(torch_device(device)).eval()
+        networks[training.training.steps] = last
+        header = {
+            "classes": listing.header["classes"],
+            "run": run,
+            "module": settings.module,
+            "supervision": metadata["supervision"],
+            "updates": list(networks),
+            "weights": weights_digest(weights),
+        }
+        counts = dict.fromkeys(networks, 0)
+        made_by = Provenance("follow_labels", settings, None, {"images": listing, "proposals": candidates})
+        with create(output, RefinedLabels, header=header, provenance=made_by) as labels:
+            for image in step.progress(listing, total=len(listing), label="images"):
+                rgb = load_rgb(image, listing.header["root"])
+                boxes = candidates.find(image.image).regions.boxes()
+                found = {}
+                for update, network in networks.items():
+                    seen = scored(
+                        network,
+                        settings.module,
+                        rgb,
+                        boxes,
+                        view=settings.view,
+                        attention=settings.calibration.attention,
+                    )
+                    found[update] = label_objects(rgb, seen, tags=image.tags, settings=settings.calibration)
+                    counts[update] += len(found[update].classes)
+                labels.append(_record(image.image, found))
+    for update, count in counts.items():
+        log.info("after %d updates: %d objects in %d images", update, count, len(listing))
+
+
+def _blank(training: FinetuningSettings, *, class_count: int) -> Cascade:
+    return Cascade(training.network, training.losses, class_count=class_count, modules=list(MODULES), load=False)
+
+
+def _record(image: str, found: dict[int, Objects]) -> RefinedLabels:
+    orders = {update: np.argsort(-objects.weights, kind="stable") for update, objects in found.items()}
+    picked = [(update, found[update], order) for update, order in orders.items()]
+    return RefinedLabels(
+        image=image,
+        classes=np.concatenate([objects.classes[order] for _, objects, order in picked]).astype(np.int32),
+        scores=np.concatenate([objects.weights[order] for _, objects, order in picked]).astype(np.float32),
+        updates=np.concatenate([np.full(len(order), update, np.int32) for update, _, order in picked]),
+        **packed_fields(Regions.from_masks(np.concatenate([objects.masks[order] for _, objects, order in picked]))),
+    )
+
+
+if __name__ == "__main__":
+    step.run(follow_labels)
