@@ -201,6 +201,54 @@ def test_a_module_whose_neighbour_finds_nothing_has_no_loss(toy, tiny, monkeypat
     assert set(found) == {"classification.mil", "classification.single"}  # every proposal is background
 
 
+def test_who_learns_from_whom_and_where_objects_have_weights(toy, tiny, monkeypatch):
+    """Forward the last module is fully supervised, backward all are (section 3.3)."""
+    said = {module: 0.1 * (1 + place) for place, module in enumerate(MODULES)}  # the weight of a module's object
+
+    def says(network, module, shared, batch, labels):
+        high, wide = batch.image.size
+        masks = np.zeros((1, high, wide), bool)
+        masks[0, 4:20, 4:20] = True
+        weights = np.array([said[module]], np.float32)
+        return Objects(
+            masks, np.array([[4, 4, 20, 20]], np.float32), np.zeros(1, np.int64), weights, masks.astype(np.float32), 0
+        )
+
+    learned = []
+
+    def losses(stage, shared, objects, **_):
+        learned.append((stage, round(float(objects.weights), 3)))
+        return {"box": objects.weights.sum()}
+
+    monkeypatch.setattr("stages.label_penet.curriculum._objects", says)
+    monkeypatch.setattr("stages.label_penet.curriculum.detection_losses", losses)
+    network, batches = mixed(toy, tiny())
+    names = {stage: name for name, stage in network.stages.items()}
+    shared = network.shared(batches[0].image)
+    forward_curriculum(network, shared, batches[0], labels=tiny().labels, overlap=0.5)
+    assert [(names[stage], weight) for stage, weight in learned] == [
+        ("detection", 0.1), ("refinement", 0.2), ("segmentation", 1.0)
+    ]  # fmt: skip
+    learned.clear()
+    backward_validation(network, shared, batches[1], labels=tiny().labels, overlap=0.5)
+    assert [(names[stage], weight) for stage, weight in learned] == [("refinement", 1.0), ("detection", 1.0)]
+
+
+@pytest.mark.parametrize("direction", [forward_curriculum, backward_validation])
+def test_labels_are_asked_of_the_neighbour(toy, tiny, monkeypatch, direction):
+    asked = []
+
+    def says(network, module, shared, batch, labels):
+        asked.append(module)
+        return nothing(np.zeros(batch.image.size))
+
+    monkeypatch.setattr("stages.label_penet.curriculum._objects", says)
+    network, batches = mixed(toy, tiny())
+    direction(network, network.shared(batches[0].image), batches[0], labels=tiny().labels, overlap=0.5)
+    forward = ["classification", "detection", "refinement"]
+    assert asked == (forward if direction is forward_curriculum else ["segmentation", "refinement", "detection"])
+
+
 def test_asking_a_module_leaves_its_mode_as_it_was(toy, tiny):
     network, _ = mixed(toy, tiny())
     module = network.stages["refinement"].train()
