@@ -12,10 +12,7 @@ def part_of(wildcards):
 def parts_of_runs():
     """Names of the runs and of their parts."""
     return [
-        name
-        for name in project.measured
-        if name.partition("/")[0] in predicted_here("label_penet")
-        and name.partition("/")[2] not in METHODS
+        name for name in project.measured if project.stage_of(name) == "label_penet"
     ]
 
 
