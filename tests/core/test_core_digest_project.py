@@ -106,14 +106,24 @@ def test_edited_descriptions_docstrings_messages_comments_and_layout_rerun_no_st
     assert after == BEFORE
 
 
+OF_LABEL_PENET = [  # each asks a module of the cascade
+    f"stages.label_penet.{step}"
+    for step in ("pretrain_module", "propagate_labels", "train_label_penet", "follow_labels", "predict_label_penet")
+]
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "steps"),
     [
         pytest.param("stages/cim/losses.py", "def ", "import math\ndef ", {"stages.cim.train_cim"}, id="CIM"),
+        pytest.param(
+            "stages/label_penet/passes.py", "def ", "import math\ndef ", set(OF_LABEL_PENET), id="Label-PEnet"
+        ),
         pytest.param("stages/bestie/losses.py", "def ", "import math\ndef ", {"stages.bestie.train_bestie"}, id="BESTIE"),
         pytest.param(
             "stages/core/networks/weighted_rcnn.py", "def ", "import math\ndef ",
-            {"stages.mask_rcnn.train_mask_rcnn", "stages.mask_rcnn.predict_mask_rcnn"}, id="Mask R-CNN",
+            {"stages.mask_rcnn.train_mask_rcnn", "stages.mask_rcnn.predict_mask_rcnn", *OF_LABEL_PENET},
+            id="heads of Mask R-CNN and Label-PEnet",
         ),
     ],
 )  # fmt: skip
