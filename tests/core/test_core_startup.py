@@ -10,7 +10,7 @@ import pytest
 NETWORKS = {"torch", "torchvision", "timm", "lightning_fabric"}
 HEAVY = NETWORKS | {"numba", "matplotlib", "pandas", "scipy", "skimage"}
 WITH_A_NETWORK = re.compile(
-    r"stages\.\w+\.(train|pretrain|predict|convert|propagate)_\w+|stages\.classifier\.find_cues"
+    r"stages\.\w+\.(train|pretrain|predict|convert|propagate|follow)_\w+|stages\.classifier\.find_cues"
     r"|stages\.bestie\.refine_labels"
 )
 LOOK = """
