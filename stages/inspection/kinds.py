@@ -101,8 +101,8 @@ def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
         ],
         RefinedLabels.KIND: [
             (
-                "refined after",
-                "The labels that the network, after so many updates, makes of this image's components for itself:"
+                "after updates",
+                "The labels that the network, or a module of it, makes of this image for itself after so many updates:"
                 " class, weight in the loss, and in brackets the best IoU with an annotated instance of the same class."
                 " Made with the image's tags, to be looked at alone.",
             )

@@ -109,7 +109,7 @@ def test_the_page_speaks_of_what_there_is(world):
     for words in (
         "semantics The semantic map",
         "accepted The components",
-        "refined after The labels",
+        "after updates The labels",
         "centers The heatmap",
     ):
         assert words in text
