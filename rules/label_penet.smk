@@ -225,5 +225,5 @@ rule predict_label_penet:
         code=code_digest("stages.label_penet.predict_label_penet"),
     shell:
         "python -m stages.label_penet.predict_label_penet --images {input.images:q} --proposals {input.proposals:q}"
-        " --weights {input.weights:q} --output {output:q} --module {params.asked} --run {wildcards.run:q}"
+        " --weights {input.weights:q} --output {output:q} --module {params.asked:q} --run {wildcards.run:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
