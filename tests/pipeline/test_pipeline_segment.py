@@ -120,7 +120,8 @@ def test_a_packed_network_of_bestie_segments_with_images_alone(graph_of, tmp_pat
     (tmp_path / "images").mkdir()
     monkeypatch.setenv("TAGMASK_MODEL", str(tmp_path))
     monkeypatch.setenv("TAGMASK_IMAGES", str(tmp_path / "images"))
-    project, names = load_files(ROOT / "config.yaml"), {"runs": ["cim", "prm", "bestie"], "splits": ["train", "val"]}
+    project = load_files(ROOT / "config.yaml")
+    names = {"runs": list(project.runs), "splits": ["train", "val"]}
     overlay = pack_settings(project, "bestie", code={}, **names).overlay
     jobs = graph_of(yaml.safe_dump(merged(overlay, {"images": {"classes": ["disc", "star"]}})), "segment")
     assert {job.rule for job in jobs} == {"list_images", "predict_bestie"} | EXPORTS
