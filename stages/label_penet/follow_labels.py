@@ -1,5 +1,6 @@
 """Step: the labels that a module makes of whole images after some updates of the fine-tuning (section 3.3)."""
 
+import copy
 import logging
 from pathlib import Path
 
@@ -11,12 +12,10 @@ from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.images.loading import load_rgb
-from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import weights_digest
 from stages.core.training.snapshots import load_snapshot
 from stages.core.workflow import step
 from stages.label_penet.calibration import Objects
-from stages.label_penet.cascade import Cascade
 from stages.label_penet.labelling import label_objects, scored
 from stages.label_penet.settings import MODULES, FinetuningSettings, LabellingSettings
 from stages.label_penet.weights import load_cascade
@@ -45,18 +44,20 @@ def follow_labels(
     Raises ValueError where the weights were not fine-tuned, are of other classes, or the snapshots of another network.
     """
     with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates:
-        last, metadata = load_cascade(weights, classes=listing.header["classes"], listed=listing.path, device=device)
+        classes = listing.header["classes"]
+        last, metadata = load_cascade(
+            weights, module=settings.module, classes=classes, listed=listing.path, device=device
+        )
         if list(last.stages) != list(MODULES):
             raise ValueError(f"{weights} holds the modules {list(last.stages)}; give the weights of all, fine-tuned")
         training = FinetuningSettings.model_validate(metadata["settings"])
         networks = {}
         for update in training.snapshots:
-            networks[update] = _blank(training, class_count=len(listing.header["classes"]))
+            networks[update] = copy.deepcopy(last)
             load_snapshot(snapshots, update, networks[update])
-            networks[update].to(torch_device(device)).eval()
         networks[training.training.steps] = last
         header = {
-            "classes": listing.header["classes"],
+            "classes": classes,
             "run": run,
             "module": settings.module,
             "supervision": metadata["supervision"],
@@ -86,13 +87,9 @@ def follow_labels(
         log.info("after %d updates: %d objects in %d images", update, count, len(listing))
 
 
-def _blank(training: FinetuningSettings, *, class_count: int) -> Cascade:
-    return Cascade(training.network, training.losses, class_count=class_count, modules=list(MODULES), load=False)
-
-
 def _record(image: str, found: dict[int, Objects]) -> RefinedLabels:
-    orders = {update: np.argsort(-objects.weights, kind="stable") for update, objects in found.items()}
-    picked = [(update, found[update], order) for update, order in orders.items()]
+    """The objects of each update, best first."""
+    picked = [(update, objects, np.argsort(-objects.weights, kind="stable")) for update, objects in found.items()]
     return RefinedLabels(
         image=image,
         classes=np.concatenate([objects.classes[order] for _, objects, order in picked]).astype(np.int32),

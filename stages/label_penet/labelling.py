@@ -27,6 +27,7 @@ class Scored(NamedTuple):
         ranks: (R, C) float32, by which they are suppressed and ranked.
         own_classes: (R,) int64, the most probable class; -1 background.
         attend: gives the maps (n, s, s) of regions, by index, for a class.
+        shared: (1, D, h, w), the features of the image that the module read, a tensor.
     """
 
     boxes: np.ndarray
@@ -34,6 +35,7 @@ class Scored(NamedTuple):
     ranks: np.ndarray
     own_classes: np.ndarray
     attend: Attend
+    shared: Tensor
 
 
 @torch.no_grad()
@@ -74,7 +76,7 @@ def score(
         boxes, ranks = _numpy(proposals), _numpy(probabilities * scores.shares)
         own = probabilities.argmax(1) if len(boxes) else torch.zeros(0, dtype=torch.int64)
         attend = _attend(probabilities, scores.regions, stage.chain, attention, first=0, boxes=boxes)
-        return Scored(boxes, _numpy(probabilities), ranks, _numpy(own), attend)
+        return Scored(boxes, _numpy(probabilities), ranks, _numpy(own), attend, shared)
     found = score_regions(
         stage, shared, size=image.size, padded=image.padded, before=view.rpn_before_nms, after=view.rpn_after_nms
     )
@@ -84,7 +86,7 @@ def score(
         attend = _attend(found.probabilities, found.features, stage.heads.chain, attention, first=1, boxes=boxes)
     else:
         attend = _masks(stage, shared, found)
-    return Scored(boxes, probabilities, probabilities, _numpy(own), attend)
+    return Scored(boxes, probabilities, probabilities, _numpy(own), attend, shared)
 
 
 def _masks(stage: torch.nn.Module, shared: Tensor, found: Regions) -> Attend:
@@ -131,21 +133,21 @@ def label_objects(rgb: np.ndarray, found: Scored, *, tags: np.ndarray, settings:
 def soft_masks(
     network: Cascade,
     module: str,
-    rgb: np.ndarray,
+    shared: Tensor,
     boxes: np.ndarray,
     classes: np.ndarray,
     *,
+    shape: tuple[int, int],
     view: PenetViewSettings,
 ) -> np.ndarray:
-    """Mask probabilities (K, H, W) float32 for boxes (K, 4), in pixels of the image, of classes (K,)."""
-    shape = rgb.shape[:2]
+    """Mask probabilities (K, H, W) float32 for boxes (K, 4), in pixels of an image of `shape`, of classes (K,).
+
+    `shared`: of `Scored`, with the same view.
+    """
     size = scaled_size(*shape, shorter_side=view.shorter_side, longest_side=view.longest_side)
-    device = next(network.parameters()).device
-    image = scaled_image(rgb, size, flip=False)
-    with torch.no_grad():
-        shared = network.shared(image._replace(inputs=image.inputs.to(device)))
-    seen = scaled_boxes(boxes, shape, size, flip=False).to(device)
-    grids = _numpy(mask_probabilities(network.stages[module], shared, seen, torch.from_numpy(classes).to(device)))
+    seen = scaled_boxes(boxes, shape, size, flip=False).to(shared.device)
+    chosen = torch.from_numpy(classes).to(shared.device)
+    grids = _numpy(mask_probabilities(network.stages[module], shared, seen, chosen))
     masks = [sum_maps(grids[[k]], boxes[[k]], shape) for k in range(len(boxes))]
     return np.stack(masks) if masks else np.zeros((0, *shape), np.float32)
 

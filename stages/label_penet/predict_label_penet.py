@@ -49,13 +49,12 @@ def predict_label_penet(
     with contextlib.ExitStack() as stack:
         listing = stack.enter_context(read(images, ImageRecord))
         candidates = None if proposals is None else stack.enter_context(read(proposals, Proposals))
-        network, metadata = load_cascade(weights, classes=listing.header["classes"], listed=listing.path, device=device)
-        if module not in network.stages:
-            raise ValueError(f"{weights} holds the modules {list(network.stages)}, not {module}; give its weights")
+        classes = listing.header["classes"]
+        network, metadata = load_cascade(weights, module=module, classes=classes, listed=listing.path, device=device)
         if (module == "classification") != (candidates is not None):
             raise ValueError(f"module {module}: proposals are for the module classification, which needs them")
         header = {
-            "classes": listing.header["classes"],
+            "classes": classes,
             "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "label_penet",
@@ -91,7 +90,7 @@ def find_instances(
     elif module == "detection":
         masks = Regions.from_masks(_calibrated(rgb, found, index, classes, settings))
     else:
-        soft = soft_masks(network, module, rgb, places, classes, view=settings.view)
+        soft = soft_masks(network, module, found.shared, places, classes, shape=rgb.shape[:2], view=settings.view)
         masks = Regions.from_masks(cut_masks(rgb, soft, places, scores, settings))
     filled = np.flatnonzero(masks.areas() > 0)
     return Instances(

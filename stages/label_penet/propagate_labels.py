@@ -38,13 +38,12 @@ def propagate_labels(
     Proposals are read by the first module alone. Raises ValueError where the weights are of another module or classes.
     """
     with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates:
-        network, metadata = load_cascade(weights, classes=listing.header["classes"], listed=listing.path, device=device)
-        if settings.module not in network.stages:
-            raise ValueError(
-                f"{weights} holds the modules {list(network.stages)}, not {settings.module}; give its weights"
-            )
+        classes = listing.header["classes"]
+        network, metadata = load_cascade(
+            weights, module=settings.module, classes=classes, listed=listing.path, device=device
+        )
         header = {
-            "classes": listing.header["classes"],
+            "classes": classes,
             "run": run,
             "module": settings.module,
             "supervision": metadata["supervision"],

@@ -11,15 +11,20 @@ from stages.label_penet.settings import MODULES, Module, PenetLossSettings, Pene
 PRETRAINED, FINETUNED = "pretrain_module", "train_label_penet"
 
 
-def load_cascade(weights: Path, *, classes: list[str], listed: Path, device: str) -> tuple[Cascade, dict[str, Any]]:
+def load_cascade(
+    weights: Path, *, module: str, classes: list[str], listed: Path, device: str
+) -> tuple[Cascade, dict[str, Any]]:
     """The network in evaluation mode, with the modules that the file has, and the metadata of the file.
 
-    Raises ValueError where the weights are of another step or of other classes than those of the file `listed`.
+    Raises ValueError where the weights are not of the module, of another step, or of other classes than those of
+    the file `listed`.
     """
     step = FINETUNED if read_metadata(weights).get("step") == FINETUNED else PRETRAINED
     metadata = read_trained(weights, step=step, classes=classes, listed=listed)
     settings = metadata["settings"]
     modules: list[Module] = list(MODULES) if step == FINETUNED else [settings["module"]]
+    if module not in modules:
+        raise ValueError(f"{weights} holds the modules {modules}, not {module}; give its weights")
     network = Cascade(
         PenetNetworkSettings.model_validate(settings["network"]), PenetLossSettings.model_validate(settings["losses"]),
         class_count=len(classes), modules=modules, load=False,
