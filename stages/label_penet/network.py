@@ -135,9 +135,9 @@ class DetectionModule(nn.Module):
     ) -> None:
         super().__init__()
         self.tail, self.stride, self.bins = tails.make(), tails.stride, settings.bins
-        channels = tails.shared_channels if self.masks else tails.channels
         # Section 4.1: with a mask part, regions of the box part are cut from pool4, else from relu5_3.
-        self.pool4 = nn.MaxPool2d(3, stride=1, padding=1) if self.masks else nn.Identity()
+        self.pool4 = nn.MaxPool2d(3, stride=1, padding=1) if self.masks and settings.box_features == "pool4" else None
+        channels = tails.channels if self.pool4 is None else tails.shared_channels
         self.rpn = ProposalNetwork(channels, settings, losses)
         self.heads = BoxHeads(FullyConnected(channels, settings), settings, losses, class_count=class_count)
         self.mask = MaskHead(tails.channels, settings, class_count=class_count) if self.masks else None
@@ -145,7 +145,7 @@ class DetectionModule(nn.Module):
     def features(self, shared: Tensor) -> tuple[Tensor, Tensor]:
         """Features that boxes and that masks are cut from."""
         deep = self.tail(shared)
-        return (self.pool4(shared), deep) if self.masks else (deep, deep)
+        return (deep if self.pool4 is None else self.pool4(shared)), deep
 
 
 class SegmentationModule(DetectionModule):

@@ -34,6 +34,10 @@ class PenetNetworkSettings(Section):
         " copied; convolution: one 3x3 layer"
     )
     tail_channels: Count = Field(description="channels of that layer; tail: convolution only")
+    box_features: Literal["pool4", "tail"] = Field(
+        description="what boxes of the modules with masks are found on; pool4: the shared features, pooled"
+        " (section 4.1); tail: the module's own, as in the module before"
+    )
     bins: int = Field(ge=1, le=32, description="bins; side of a region's features for the box heads (section 4.2: 7)")
     fc_widths: list[Count] = Field(
         min_length=1, description="widths of the fully connected layers (VGG-16: 4096, 4096)"
