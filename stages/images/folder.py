@@ -58,9 +58,9 @@ class Folder:
         """Never called: the images are files."""
         raise ValueError(f"image {image!r} of {self.root} is a file")
 
-    def tags(self, image: str) -> Collection[int]:
-        """Classes that the file of tags gives the image."""
-        return self._tags.get(image, set())
+    def tags(self, image: str) -> Collection[int] | None:
+        """Classes that the file of tags gives the image; None without such a file."""
+        return self._tags.get(image)
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """Instances of the image where the masks have it, else None."""
