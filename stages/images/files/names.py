@@ -64,8 +64,8 @@ class Names:
         wanted = spelling(name)
         return self._spelt.get(wanted) or self._ids.get(wanted) or []
 
-    def near(self, name: str) -> str:
-        """The end of a sentence about a name that finds nothing: "; did you mean a.jpg?", or nothing."""
+    def near(self, name: str) -> str | None:
+        """The file whose name is most like one that finds nothing, None where none is like it."""
         wanted = spelling(name)
         folder, stem = PurePosixPath(wanted).parent, without_suffix(wanted).casefold()
         same = [file for file in self.files if without_suffix(file).casefold() == stem]
@@ -73,7 +73,7 @@ class Names:
         elsewhere = [file for file in self.files if PurePosixPath(without_suffix(file)).name.casefold() == base]
         beside = [file for file in self.files if PurePosixPath(spelling(file)).parent == folder][:MOST_COMPARED]
         found = same or elsewhere or difflib.get_close_matches(wanted, beside, n=1, cutoff=0.8)
-        return f"; did you mean {found[0]}?" if found else ""
+        return found[0] if found else None
 
 
 def readable_name(path: Path | str) -> str:
