@@ -1,5 +1,5 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
-# make test    set up, run all tests
+# make test    set up, run all tests, in as many processes as CORES
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
 # make format  set up, format Python and Snakemake files, write what is made of code and constraints
 PYTHON ?= python3
@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 	$(BIN)/snakemake -c$(CORES) --quiet rules
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(CORES)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -6,14 +6,32 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 # A busy machine is no reason to fail: the time an example takes is not what these tests hold.
 settings.register_profile("tagmask", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tagmask")
 
 ROOT = Path(__file__).parents[1]
+OWN_GRAPH = ("test_pipeline_label_penet.py", "test_pipeline_new_method.py")  # of tests/pipeline
+
+
+class ByFolder(LoadScopeScheduling):
+    """One process runs all tests of a folder, as they share what is made once for all of them (`make test`).
+
+    Files of tests/pipeline that run a graph of their own may go to another process.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.split("::")[0])
+        return file.stem if file.name in OWN_GRAPH else str(file.parent)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")
