@@ -281,6 +281,28 @@ def test_images_of_several_folders_are_not_folded_together(tmp_path: Path, image
     refused("has images in several folders, mon/, tue/", "folder", classes=CLASSES, splits=split(images, tags))
 
 
+@pytest.mark.parametrize("form", ["coco", "cvat"])
+def test_exports_that_know_the_images_by_another_root_find_them(
+    tmp_path: Path, images: Path, listing: Any, form: str
+) -> None:
+    tags = FORMS[form](tmp_path)
+    text = tags.read_text().replace("a.jpg", "root/x/a.jpg").replace("b.jpg", "root/x/b.jpg")
+    tags.write_text(text.replace("day1/c.jpg", "root/x/day1/c.jpg"))
+    with listing("folder", classes=CLASSES, splits=split(images, tags)) as made:
+        assert made.images.ids == ["a", "b", "day1/c"]
+
+
+def test_uploads_without_folders_are_found_in_them(
+    tmp_path: Path, images: Path, save: Save, listing: Any, refused: Any
+) -> None:
+    tags = put(tmp_path / "e.json", json.dumps([task(1, "/data/upload/1/0a1b2c3d-c.jpg", [choice(*CLASSES)])]))
+    with listing("folder", classes=CLASSES, splits=split(images, tags)) as made:
+        assert made.images.ids == ["day1/c"]
+    save(images / "day2" / "c.jpg", PIXELS)
+    refused("task 1 names .*which may be day1/c.jpg or day2/c.jpg", "folder", classes=CLASSES,
+            splits=split(images, tags))  # fmt: skip
+
+
 def test_names_of_yolo_are_found_near_the_files(tmp_path: Path, images: Path, listing: Any, refused: Any) -> None:
     labels = yolo(tmp_path, "names: [scratch, dent]\n")
     put(labels / "classes.txt", "scratch\ndent\n")

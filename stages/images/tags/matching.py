@@ -71,8 +71,13 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _candidates(entry: Entry, names: Names, links: _Links) -> tuple[str, list[str]]:
-    """The first name that finds files, and those files; the first name and none where no name does."""
-    found = ((name, names.find(name) or links.find(name)) for name in entry.names)
+    """The first name that finds files, and those files; the first name and none where no name does.
+
+    An entry with several names comes from a tool that may know the folders by other names, or not at all.
+    """
+    found = [(name, names.find(name) or links.find(name)) for name in entry.names]
+    if len(entry.names) > 1:
+        found += [(name, names.find_below(name)) for name in entry.names]
     return next(((name, files) for name, files in found if files), (entry.names[0], []))
 
 
