@@ -142,8 +142,8 @@ def _opened(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
 
 def _without_broken_exif(data: bytes) -> bytes:
     """A PNG without EXIF chunks whose checksum is wrong, for which Pillow refuses the whole image; else `data`."""
-    start = data.find(b"eXIf")
-    if not data.startswith(PNG) or start < 0:
+    start = data.find(b"eXIf") if data.startswith(PNG) else -1
+    if start < 0:
         return data
     (length,) = struct.unpack(">I", data[start - 4 : start])
     end = start + 4 + length

@@ -40,6 +40,12 @@ def spelling(name: str) -> str:
     return PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/"))).as_posix()
 
 
+def path_ends(name: str) -> tuple[str, ...]:
+    """The path and its ends without the first folders, longest first: a/b.jpg, b.jpg."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return tuple("/".join(parts[i:]) for i in range(len(parts)))
+
+
 class Names:
     """Files of a folder by the names that people write for them.
 
@@ -53,9 +59,11 @@ class Names:
         self._exact = set(self.files)
         self._spelt: dict[str, list[str]] = {}
         self._ids: dict[str, list[str]] = {}
+        self._last: dict[str, list[str]] = {}
         for file in self.files:
             self._spelt.setdefault(spelling(file), []).append(file)
             self._ids.setdefault(without_suffix(file), []).append(file)
+            self._last.setdefault(PurePosixPath(without_suffix(file)).name, []).append(file)
 
     def find(self, name: str) -> list[str]:
         """The files that a name may mean: none, one, or several that it does not tell apart."""
@@ -63,6 +71,14 @@ class Names:
             return [name]
         wanted = spelling(name)
         return self._spelt.get(wanted) or self._ids.get(wanted) or []
+
+    def find_below(self, name: str) -> list[str]:
+        """The files in any folder whose path ends with a name."""
+        wanted = spelling(name)
+        last = self._last.get(PurePosixPath(without_suffix(wanted)).name, [])
+        return [file for file in last if f"/{spelling(file)}".endswith(f"/{wanted}")] or [
+            file for file in last if f"/{without_suffix(file)}".endswith(f"/{wanted}")
+        ]
 
     def near(self, name: str) -> str | None:
         """The file whose name is most like one that finds nothing, None where none is like it."""

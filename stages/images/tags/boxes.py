@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.images.coco_json import CocoJson
 from stages.images.files.folders import files_below
+from stages.images.files.names import path_ends
 from stages.images.files.text import lines_of, read_text
 from stages.images.files.xml import read_xml
 from stages.images.tags.entries import Entry, Tags
@@ -23,7 +24,7 @@ def from_coco(path: Path) -> Tags:
     found = CocoJson(path)
     entries = [
         Entry(
-            (entry["file_name"],),
+            path_ends(entry["file_name"]),
             tuple(found.categories[category] for category in sorted(found.tags(number, crowds=True))),
             f"image {number}",
         )

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from xml.etree import ElementTree
 
+from stages.images.files.names import path_ends
 from stages.images.tags.entries import Entry, Tags
 
 log = logging.getLogger(__name__)
@@ -34,10 +35,10 @@ def from_cvat(path: Path, root: ElementTree.Element) -> Tags:
 def _entry(path: Path, number: int, image: ElementTree.Element) -> Entry:
     where = f"image {image.get('id', number)}"
     name = image.get("name")
-    if not name:
+    if not name or not path_ends(name):
         raise ValueError(f"{path} {where} has no name; export once more")
     labels = [label for child in image if (label := child.get("label")) is not None]
-    return Entry((name,), tuple(dict.fromkeys(labels)), where)
+    return Entry(path_ends(name), tuple(dict.fromkeys(labels)), where)
 
 
 def _names_of_labels(root: ElementTree.Element) -> list[str | None]:

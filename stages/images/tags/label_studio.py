@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from stages.images.dataset import listed
-from stages.images.files.names import suffixes
+from stages.images.files.names import path_ends, suffixes
 from stages.images.files.tables import Table
 from stages.images.tags.entries import Entry, Tags, merged
 
@@ -135,6 +135,5 @@ def _path_of(reference: str) -> str:
 
 def _names(reference: str) -> tuple[str, ...]:
     """Names that the image may have in its folder: ends of the path, longest first, then the name before its upload."""
-    parts = [part for part in _path_of(reference).split("/") if part not in ("", ".", "..")]
-    ends = ["/".join(parts[i:]) for i in range(len(parts))]
-    return (*ends, *([parts[-1][9:]] if UPLOAD.match(parts[-1]) and len(parts[-1]) > 9 else []))
+    ends = path_ends(_path_of(reference))
+    return (*ends, *([ends[-1][9:]] if UPLOAD.match(ends[-1]) and len(ends[-1]) > 9 else []))

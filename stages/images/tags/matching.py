@@ -21,7 +21,7 @@ def match(tags: Tags, root: Path, found: Found) -> list[str]:
     missing: list[Entry] = []
     places: dict[str, Entry] = {}
     for entry in tags.entries:
-        name, candidates = _candidates(entry, names, links)
+        name, candidates = _candidates(entry, names, links, anywhere=not tags.strict)
         if entry.names[0].endswith(f"/{name}"):
             places.setdefault(entry.names[0].removesuffix(name), entry)
         if len(candidates) > 1:
@@ -70,9 +70,14 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _candidates(entry: Entry, names: Names, links: _Links) -> tuple[str, list[str]]:
-    """The first name that finds files, and those files; the first name and none where no name does."""
-    found = ((name, names.find(name) or links.find(name)) for name in entry.names)
+def _candidates(entry: Entry, names: Names, links: _Links, *, anywhere: bool) -> tuple[str, list[str]]:
+    """The first name that finds files, and those files; the first name and none where no name does.
+
+    With `anywhere` the names may lack the first folders: tools do not always know where the images lie.
+    """
+    found = [(name, names.find(name) or links.find(name)) for name in entry.names]
+    if anywhere:
+        found += [(name, names.find_below(name)) for name in entry.names]
     return next(((name, files) for name, files in found if files), (entry.names[0], []))
 
 
