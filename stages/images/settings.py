@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from stages.core.config.section import Entries, Section
 
 Kind = Literal["shapes", "voc", "coco", "folder"]
+Form = Literal["disc", "square", "triangle", "star"]
+TagsFormat = Literal["auto", "table", "json", "list", "class_folders", "label_studio", "cvat", "coco", "voc", "yolo"]
+Untagged = Literal["negative", "unknown"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, Field(min_length=1)]
 
@@ -18,7 +21,12 @@ class ShapesSettings(Section):
     seed: int = Field(ge=0, description="seed of all scenes; image i of a split depends on seed, split and i alone")
     height: int = Field(ge=32, description="pixels; height of an image")
     width: int = Field(ge=32, description="pixels; width of an image")
-    min_objects: int = Field(ge=1, description="fewest objects per scene")
+    forms: list[Form] | None = Field(
+        min_length=1,
+        description="forms that are drawn, of disc, square, triangle, star; those that are no class are part of the "
+        "scene; null: the classes",
+    )
+    min_objects: int = Field(ge=0, description="fewest objects per scene; 0: some scenes are empty")
     max_objects: int = Field(ge=1, description="most objects per scene")
     max_classes: int = Field(ge=1, le=4, description="most classes per scene, of disc, square, triangle, star")
     min_radius: float = Field(ge=4, description="pixels; radius of a disc of the smallest object's area")
@@ -40,6 +48,8 @@ class ShapesSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.forms is not None and len(set(self.forms)) < len(self.forms):
+            raise ValueError(f"forms is {self.forms}; name each form once")
         if self.min_objects > self.max_objects:
             raise ValueError(f"min_objects {self.min_objects} is above max_objects {self.max_objects}")
         if self.min_radius > self.max_radius:
@@ -102,7 +112,7 @@ class FolderSplit(Section):
 
     images: FilePath | None = Field(description="folder of images, searched with its subfolders")
     tags: FilePath | None = Field(
-        description="CSV (image,tags or image,tag) or JSON of tags; null: all images of the folder, untagged"
+        description="file or folder of tags in the form that tags_format says; null: all images of the folder, untagged"
     )
     masks: FilePath | None = Field(description="folder of PNG maps with instances.csv, or COCO JSON; null: none")
     points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: centers of masks")
@@ -114,6 +124,11 @@ class FolderSettings(Section):
     splits: Entries[Name, FolderSplit] = Field(
         min_length=1, description="files of each split: images, tags, masks and points"
     )
+    tags_format: TagsFormat = Field(
+        description="form of tags; auto: told from the content; else table (CSV), json, list (names, one class), "
+        "class_folders (tags: the folder of images), label_studio, cvat, coco, voc, yolo"
+    )
+    negative_folders: list[Name] = Field(description="class folders whose images show none of the classes")
     void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")
 
     def needs(self) -> str | None:
@@ -131,6 +146,7 @@ class ChosenImages(Section):
     name: Name
     kind: Kind
     classes: list[str] | None
+    untagged: Untagged
     verify: Literal["full", "header"]
     block: Block
 
@@ -149,6 +165,10 @@ class ImagesSettings(Section):
     kind: Kind = Field(description="which of the four blocks below is used: shapes, voc, coco or folder")
     classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
         min_length=1, description="classes to learn, in this order; null: all (folder: they must be listed)"
+    )
+    untagged: Untagged = Field(
+        description="what an image says that is listed or annotated without any of the classes; negative: none of them "
+        "is in it; unknown: nothing, it is not trained on (CIM: unknown)"
     )
     verify: Literal["full", "header"] = Field(
         description="full: decode each image once before anything else; header: read its size only"
@@ -169,7 +189,8 @@ class ImagesSettings(Section):
         So a change of an unused block, or of another split's entry, reruns nothing.
         """
         block = getattr(self, self.kind)
-        chosen = ChosenImages(name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block)
+        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify")}
+        chosen = ChosenImages(**common, block=block)
         if split is None:
             return chosen
         only = {split: chosen.split(split)}

@@ -18,6 +18,8 @@ from stages.images.dataset import (
     make_annotations,
     selected_classes,
 )
+from stages.images.files.text import lines_of, read_text
+from stages.images.files.xml import read_xml
 from stages.images.index_maps import read_index_map
 from stages.images.sbd import Sbd
 from stages.images.settings import ChosenImages, VocSettings
@@ -71,15 +73,26 @@ class Voc:
         """Never called: the images are files."""
         raise ValueError(f"image {image!r} of VOC is a file")
 
-    def tags(self, image: str) -> Collection[int]:
-        """Classes of the image's annotated objects, difficult ones by `difficult_tags`."""
+    def tags(self, image: str) -> Collection[int] | None:
+        """Classes of the image's annotated objects, difficult ones by `difficult_tags`.
+
+        None where difficult objects, which are left out of the tags, are all that it has of the classes.
+        """
         path = self._folder / "Annotations" / f"{image}.xml"
         if path.is_file():
-            names = tagged_names(path, self._block.difficult_tags)
-        elif self._sbd is not None and self._sbd.has(image):
-            names = {CLASSES[category - 1] for category in self._sbd.categories(image)}
-        else:
-            raise FileNotFoundError(f"{path} does not exist; restore it, or take {image} off its list")
+            objects = named_objects(path)
+            named = self._selected({name for name, _ in objects})
+            tagged = (
+                named
+                if self._block.difficult_tags
+                else self._selected({name for name, found in objects if not is_difficult(found)})
+            )
+            return None if named and not tagged else tagged
+        if self._sbd is not None and self._sbd.has(image):
+            return self._selected({CLASSES[category - 1] for category in self._sbd.categories(image)})
+        raise FileNotFoundError(f"{path} does not exist; restore it, or take {image} off its list")
+
+    def _selected(self, names: set[str]) -> set[int]:
         return {self._index[name] for name in names if name in self._index}
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
@@ -136,30 +149,21 @@ def find_year(root: Path) -> Path:
 def read_list(path: Path) -> list[str]:
     """Names of images, one per line. Raises ValueError for an empty list, other columns, or a name given twice."""
     names = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path, "restore the list of images")), start=1):
         words = line.split()
         if len(words) > 1:
             raise ValueError(f"{path} line {number} is {line!r}, expected one name per line, as in train.txt")
-        names += [check_inside(word, str(path)) for word in words]
+        names += [check_inside(word, f"{path} line {number}") for word in words]
     if not names:
         raise ValueError(f"{path} is empty; restore the list of images")
     check_unique(names, str(path))
     return names
 
 
-def tagged_names(path: Path, difficult_tags: bool) -> set[str]:
-    """Classes of the objects in an annotation. Raises ValueError for broken XML or a name that is no VOC class."""
-    return {name for name, found in named_objects(path) if difficult_tags or not is_difficult(found)}
-
-
 def named_objects(path: Path) -> list[tuple[str, ElementTree.Element]]:
-    """Class and element of each object in an annotation. Raises ValueError as `tagged_names`."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"{path} is not XML ({error}); restore it") from error
+    """Class and element of each object in an annotation. Raises ValueError for broken XML or a name not of VOC's."""
     objects = []
-    for found in root.findall("object"):
+    for found in read_xml(path, "restore it").findall("object"):
         name = (found.findtext("name") or "").strip()
         if name not in CLASSES:
             raise ValueError(

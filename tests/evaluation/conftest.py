@@ -22,7 +22,7 @@ from stages.ops.regions import Regions
 SIZE = (6, 10)
 CLASSES = ["cat", "dog"]
 HEADERS: dict[str, dict[str, Any]] = {
-    "images": {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0},
+    "images": {"name": "toy", "kind": "folder", "split": "val", "root": "", "negatives": 0, "unknown": 0},
     "ground_truth": {},
     "annotated boxes": {"split": "val"},
     "instances": {"run": "cim", "method": "cim", "supervision": "image tags"},
@@ -105,10 +105,10 @@ class Records:
         return Proposals(image=image, **packed_fields(Regions.from_masks(drawn(rectangles))), scores=scores)
 
     @staticmethod
-    def image(image: str, tags: Any = (True, False)) -> ImageRecord:
+    def image(image: str, tags: Any = (True, False), *, looked_at: bool = False) -> ImageRecord:
         return ImageRecord(
             image=image, path=f"{image}.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1],
-            file_size=1, digest="", tags=np.array(tags, bool),
+            file_size=1, digest="", tags=np.array(tags, bool), looked_at=looked_at or any(tags),
         )  # fmt: skip
 
     @staticmethod

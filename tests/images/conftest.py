@@ -23,12 +23,14 @@ BLOCKS: dict[str, Any] = {
     "name": "trial",
     "kind": "shapes",
     "classes": None,
+    "untagged": "negative",
     "verify": "full",
     "shapes": {
         "splits": {"train": 6, "val": 3},
         "seed": 0,
         "height": 64,
         "width": 80,
+        "forms": None,
         "min_objects": 2,
         "max_objects": 4,
         "max_classes": 2,
@@ -54,13 +56,23 @@ BLOCKS: dict[str, Any] = {
         "splits": {"train": {"images": "train", "annotations": "train.json"}},
         "crowd_tags": True,
     },
-    "folder": {"splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)}, "void_id": None},
+    "folder": {
+        "splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)},
+        "tags_format": "auto",
+        "negative_folders": ["good"],
+        "void_id": None,
+    },
 }
 
 
-def make_settings(kind: str, *, classes: list[str] | None = None, verify: str = "full", **block: Any) -> ImagesSettings:
-    """Settings of one kind; `block` replaces keys of its block."""
-    data = copy.deepcopy(BLOCKS) | {"kind": kind, "classes": classes, "verify": verify}
+COMMON = ("classes", "untagged", "verify")
+
+
+def make_settings(kind: str, **keys: Any) -> ImagesSettings:
+    """Settings of one kind; `keys` replaces keys of its block, or those that all kinds have."""
+    common = {key: value for key, value in keys.items() if key in COMMON}
+    block = {key: value for key, value in keys.items() if key not in COMMON}
+    data = copy.deepcopy(BLOCKS) | {"kind": kind} | common
     data[kind] |= {key: str(value) if isinstance(value, Path) else value for key, value in block.items()}
     return ImagesSettings.model_validate(data)
 

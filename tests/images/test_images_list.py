@@ -52,7 +52,7 @@ def test_shapes_are_listed_with_tags_masks_and_points(listing: Any) -> None:
 
 def test_images_hold_no_trace_of_annotations(listing: Any) -> None:
     with listing("shapes") as made, h5py.File(made.images.path) as file:
-        assert set(file) == {"image", "path", "encoded", "height", "width", "file_size", "digest", "tags"}
+        assert set(file) == {"image", "path", "encoded", "height", "width", "file_size", "digest", "tags", "looked_at"}
 
 
 def test_equal_settings_give_equal_files(tmp_path: Path, listing: Any) -> None:
@@ -154,3 +154,18 @@ def test_an_image_that_may_not_be_read_is_named(tmp_path: Path, refused: Any, sa
     save(tmp_path / "locked.png", np.zeros((2, 2), np.uint8))
     (tmp_path / "locked.png").chmod(0)
     refused(r"locked\.png cannot be read", "folder", **folder_of(tmp_path))
+
+
+def test_a_class_that_no_image_is_tagged_with_is_warned_of(
+    tmp_path: Path, save: Save, listing: Any, caplog: Any
+) -> None:
+    save(tmp_path / "images" / "a.png", np.zeros((2, 2, 3), np.uint8))
+    (tmp_path / "tags.csv").write_text("image,tags\na.png,cat\n")
+    entry = {"images": str(tmp_path / "images"), "tags": str(tmp_path / "tags.csv"), "masks": None, "points": None}
+    with listing("folder", classes=["cat", "cow", "dog"], splits={"train": entry}):
+        assert (
+            "no image of this split is tagged with cow, dog: nothing is learned of what no image shows" in caplog.text
+        )
+    caplog.clear()
+    with listing("folder", classes=["cat"], splits={"train": entry | {"tags": None}}):
+        assert "is tagged with" not in caplog.text
