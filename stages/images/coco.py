@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from stages.images.coco_classes import coco_classes, official_ids
 from stages.images.coco_json import CocoJson
-from stages.images.dataset import Annotations, PointFiles, selected_classes
+from stages.images.dataset import Annotations, PointFiles
 from stages.images.settings import ChosenImages, CocoSettings, CocoSplit
 
 
 class Coco:
-    """One split of a COCO data set. Image ids are the official image ids as text; classes are in order of theirs."""
+    """One split of a COCO data set. Image ids are those of the JSON; classes are in order of the first split's ids."""
 
     def __init__(self, settings: ChosenImages, split: str) -> None:
         """Read the split's JSON. Raises FileNotFoundError or ValueError naming what is wrong with it."""
@@ -20,16 +21,15 @@ class Coco:
         self._folder = files.images.rstrip("/")
         self._crowd_tags = block.crowd_tags
         self.root = block.root
-        self.classes = selected_classes(settings.classes, list(self._json.categories.values()), str(self._json.path))
-        ids = {name: number for number, name in self._json.categories.items()}
-        self.category_ids = [ids[name] for name in self.classes]
+        self.classes = coco_classes(settings, split, self._json)
+        self.category_ids = official_ids(self.classes, self._json)
         self._index = {number: i for i, number in enumerate(self.category_ids)}
-        self.images = [str(number) for number in self._json.images]
+        self.images = list(self._json.images)
         self.points: PointFiles | None = None
 
     def path(self, image: str) -> str:
         """File of an image relative to `root`."""
-        return f"{self._folder}/{self._json.images[int(image)]['file_name']}"
+        return f"{self._folder}/{self._json.images[image].file_name}"
 
     def embedded(self, image: str) -> bytes:
         """Never called: the images are files."""
@@ -37,9 +37,13 @@ class Coco:
 
     def tags(self, image: str) -> Collection[int]:
         """Classes of the image's annotations, those of crowds by `crowd_tags`."""
-        categories = self._json.tags(int(image), crowds=self._crowd_tags)
+        categories = self._json.tags(image, crowds=self._crowd_tags)
         return {self._index[number] for number in categories if number in self._index}
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The image's annotations of the selected classes, crowds and ignored ones marked."""
-        return self._json.ground_truth(int(image), height, width, self._index.get)
+        return self._json.ground_truth(image, height, width, self._index.get)
+
+    def conclude(self) -> None:
+        """Say whether the masks are what their entries say. Raises ValueError where most are not."""
+        self._json.agreement.conclude()

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from stages.core.coco.names import match_names
 from stages.images.coco_json import CocoJson
 from stages.images.dataset import Annotations, PointFiles, check_unique, listed, make_annotations
 from stages.images.index_maps import read_index_map
@@ -56,6 +57,11 @@ class Folder:
         """Instances of the image where the masks have it, else None."""
         return self._masks.ground_truth(image, height, width) if self._masks is not None else None
 
+    def conclude(self) -> None:
+        """Say whether the masks are what their file says of them. Raises ValueError where most are not."""
+        if isinstance(self._masks, JsonMasks):
+            self._masks.conclude()
+
 
 class PngMasks:
     """Masks as PNG maps `<folder>/<image>.png` of instance ids, and their classes in `<folder>/instances.csv`."""
@@ -105,22 +111,35 @@ class JsonMasks:
     """Masks in a COCO JSON, whose file names are those of the images."""
 
     def __init__(self, path: Path, files: dict[str, str], index: dict[str, int]) -> None:
-        """Read the JSON. Raises ValueError where it has categories that are not among the classes."""
+        """Read the JSON. Raises ValueError where annotations have categories that are not among the classes."""
         self._json = CocoJson(path)
         unknown = [name for name in self._json.categories.values() if name not in index]
+        used = [name for name in unknown if name in self._json.used]
+        if used:
+            raise ValueError(
+                f"{path} has annotations of categories that are not among images.classes: {listed(used)}; add them"
+            )
         if unknown:
-            raise ValueError(f"{path} has categories that are not among images.classes: {listed(unknown)}; add them")
-        self._class_of = {number: index[name] for number, name in self._json.categories.items()}
-        names = {entry["file_name"]: number for number, entry in self._json.images.items()}
-        self._images = {image: names[file] for image, file in files.items() if file in names}
+            log.info("%s: no annotation is of the categories %s, which are left out", path, listed(unknown))
+        self._class_of = {number: index.get(name) for number, name in self._json.categories.items()}
+        names = {key: str(entry.file_name) for key, entry in self._json.images.items()}
+        self._images = match_names(files, names, str(path))
         if not self._images:
-            raise ValueError(f"{path} has none of the images; its file_name must be their paths in the folder")
+            raise ValueError(
+                f"{path} has none of the images; its file_name, such as {next(iter(names.values()))}, must be their "
+                f"paths in the folder, such as {next(iter(files.values()))}"
+            )
+        log.info("%s: %d of %d images are in it", path, len(self._images), len(files))
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The image's annotations; None where the JSON does not list it."""
         if image not in self._images:
             return None
         return self._json.ground_truth(self._images[image], height, width, self._class_of.get)
+
+    def conclude(self) -> None:
+        """Say whether the masks are what their entries say. Raises ValueError where most are not."""
+        self._json.agreement.conclude()
 
 
 def find_images(root: Path, masks: Path | None) -> list[str]:

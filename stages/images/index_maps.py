@@ -7,11 +7,12 @@ from PIL import Image
 
 from stages.core.images.loading import DAMAGED
 
-NUMBER_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")  # palette index or grey value; other modes are colours
+# One bit, palette index or grey value; other modes are colours.
+NUMBER_MODES = ("1", "P", "L", "I", "I;16", "I;16B", "I;16L")
 
 
 def read_index_map(path: Path, height: int, width: int) -> np.ndarray:
-    """The numbers of a PNG map as (height, width) int32; a palette image gives its indices.
+    """The numbers of a PNG map as (height, width) int32; a palette image gives its indices, one bit 0 and 1.
 
     Raises FileNotFoundError, or ValueError where the file is damaged, in colour, or not as large as its image.
     """

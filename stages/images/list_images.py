@@ -110,6 +110,7 @@ def _write_all(
     _stop_on(problems, len(tags))
     if data.points is not None and counts["without points"] == len(tags):
         raise FileNotFoundError(f"{data.points.folder} has no file <image>.txt of any image; set the right folder")
+    data.conclude()
     return counts
 
 
@@ -147,6 +148,9 @@ def _report(data: DataSet, tags: dict[str, np.ndarray], untagged: list[str], cou
     of_class = zip(np.sum(list(tags.values()), axis=0).tolist(), data.classes, strict=True)
     frequent = sorted(of_class, key=lambda pair: -pair[0])
     log.info("%d images, tagged %s", len(tags), listed([f"{name} {count}" for count, name in frequent]))
+    absent = [name for count, name in frequent if not count]
+    if 0 < len(absent) < len(frequent):
+        log.warning("no image is tagged with %s; such classes cannot be learned from this split", listed(absent))
     log.info("%(annotated)d with masks, %(instances)d instances, %(points)d points", counts)
     if untagged:
         log.warning("%d images have no tag and cannot be learned from: %s", len(untagged), listed(untagged))

@@ -89,7 +89,9 @@ class CocoSettings(Section):
     root: FilePath | None = Field(
         description="folder that the paths of the splits are relative to, such as ${TAGMASK_DATA}/coco"
     )
-    splits: Entries[Name, CocoSplit] = Field(min_length=1, description="files of each split")
+    splits: Entries[Name, CocoSplit] = Field(
+        min_length=1, description="files of each split; the categories of the first are the classes of all"
+    )
     crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
 
     def needs(self) -> str | None:
@@ -166,13 +168,17 @@ class ImagesSettings(Section):
     def chosen(self, split: str | None = None) -> ChosenImages:
         """The settings that listing reads; with `split`, without what concerns other splits alone.
 
-        So a change of an unused block, or of another split's entry, reruns nothing.
+        So a change of an unused block, or of another split's entry, reruns nothing. The first split of COCO stays, as
+        its file has the classes of all.
         """
         block = getattr(self, self.kind)
         chosen = ChosenImages(name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block)
         if split is None:
             return chosen
         only = {split: chosen.split(split)}
+        if self.kind == "coco" and self.classes is None:
+            first = next(iter(self.coco.splits))
+            only = {first: chosen.split(first)} | only
         return chosen.model_copy(update={"block": block.model_copy(update={"splits": only})})
 
     @model_validator(mode="after")

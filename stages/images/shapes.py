@@ -66,6 +66,9 @@ class Shapes:
         """Classes of the objects in the scene."""
         return {self._index[form] for form in self._scene(image).forms}
 
+    def conclude(self) -> None:
+        """Nothing: what is drawn is right."""
+
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The visible part of each object, from back to front."""
         scene = self._scene(image)
