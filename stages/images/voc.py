@@ -101,7 +101,7 @@ class Voc:
     def conclude(self) -> None:
         """Say whether maps and XML files name the same classes. Raises ValueError where most do not."""
         self._maps.conclude(
-            "images have classes in SegmentationClass that their XML files do not name",
+            "classes that SegmentationClass shows in an image are not named by the image's XML file",
             "write class maps that count on their own in VOC's numbers, where 1 is aeroplane and 2 bicycle",
         )
 
@@ -111,10 +111,9 @@ class Voc:
         if not path.is_file() or not in_map:
             return
         named = {name for name, _ in named_objects(path)}
-        odd = (
-            f"{image}: the map shows {', '.join(sorted(in_map - named))}, {path.name} names {', '.join(sorted(named))}"
-        )
-        self._maps.see(odd if in_map - named else None)
+        for name in in_map:
+            odd = f"{image}: the map shows {name}, {path.name} names {', '.join(sorted(named)) or 'nothing'}"
+            self._maps.see(None if name in named else odd)
 
     def _select(self, ids: np.ndarray, of_instance: dict[int, int], void: np.ndarray | None) -> Annotations:
         """Instances of the selected classes. VOC marks no mask as difficult: each instance counts."""

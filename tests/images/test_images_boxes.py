@@ -152,7 +152,7 @@ def test_coco_without_annotations_has_no_known_boxes(tmp_path: Path, save: Save,
 def test_a_broken_bbox_is_named(tmp_path: Path, save: Save, boxes_of: Any) -> None:
     annotations = [{"id": 9, "image_id": 5, "category_id": 7, "segmentation": SQUARE, "bbox": [1, 2, 3]}]
     with (
-        pytest.raises(ValueError, match=r"annotation 9 has bbox \[1, 2, 3\], expected x, y, width, height"),
+        pytest.raises(ValueError, match=r"annotation 9: bbox is \[1, 2, 3\], expected x, y, width, height"),
         boxes_of("coco", root=coco(tmp_path, save, annotations)),
     ):
         pass

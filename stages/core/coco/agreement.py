@@ -52,7 +52,7 @@ def difference(annotation: Annotation, mask: np.ndarray, *, scale: tuple[float, 
     The box decides where the entry has one, else the area; one or no pixel needs an entry that says so. An area beside
     a box that agrees is not asked, since many programs write the area of the box, or nothing that means anything.
     """
-    found, pixels = box_of(mask), np.count_nonzero(mask)
+    found, pixels = box_of(mask), int(np.count_nonzero(mask))
     said = _said_box(annotation, scale)
     if said is not None:
         if (pixels <= 1 and (said[2] - said[0]) * (said[3] - said[1]) <= POINT) or _alike(found, said):
