@@ -59,7 +59,12 @@ class CocoJson:
         self.used = {self.categories[number] for number in used}
         above = {category.above for category in categories.values() if category.above != category.name}
         self.headings = [name for name in self.categories.values() if name in above and name not in self.used]
-        self._shares = find_shares(given, str(path))
+        self._shares = find_shares(given)
+        if any(self._shares):
+            log.warning(
+                "%s: the %s of all %d annotations lie within 0 to 1, and are read as shares of the image's sides",
+                path, self._shares, len(given),
+            )  # fmt: skip
         self.agreement = Agreement(str(path))
 
     def _group(

@@ -29,6 +29,10 @@ class Agreement:
         found = difference(annotation, mask, scale=scale)
         self._masks.see(None if found is None else f"{annotation.label}: {found}")
 
+    def see_none(self, annotation: Annotation) -> None:
+        """Count an entry that should have a mask and has none."""
+        self._masks.see(f"{annotation.label}: it has no mask in `segmentation`")
+
     def see_unknown(self, image: str) -> None:
         """Count an image whose masks are not known, as an entry has a box and no mask."""
         self._unknown.append(image)

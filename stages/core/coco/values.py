@@ -48,7 +48,7 @@ def identity(entry: Entry, key: str) -> int | str:
 def number(entry: Entry, key: str) -> float | None:
     """A finite number, which may be written as text; None where it is absent or null."""
     value = entry.get(key)
-    return None if value is None else _finite(value, key)
+    return None if value is None else _finite(value, f"{key} is")
 
 
 def flag(entry: Entry, key: str) -> bool:
@@ -88,17 +88,17 @@ def box(entry: Entry, key: str) -> tuple[float, float, float, float] | None:
         return None
     if not isinstance(value, list) or len(value) != 4:
         raise ValueError(f"{key} is {shown(value)}, expected x, y, width, height")
-    x, y, width, height = (_finite(part, key) for part in value)
+    x, y, width, height = (_finite(part, f"{key} has") for part in value)
     if width < 0 or height < 0:
         raise ValueError(f"{key} is {shown(value)}, whose width or height is below 0")
     return x, y, width, height
 
 
-def _finite(value: Any, key: str) -> float:
+def _finite(value: Any, what: str) -> float:
     try:
         found = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise ValueError(f"{key} is or has {shown(value)}, expected a finite number")
+        raise ValueError(f"{what} {shown(value)}, expected a finite number")
     return found
