@@ -97,7 +97,9 @@ def test_masks_that_all_agree_are_not_worth_a_word(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("masks", [[EMPTY], [EMPTY, PIXEL, MASK]])
 def test_mostly_odd_masks_stop(masks: list[np.ndarray]) -> None:
-    with pytest.raises(ValueError, match=r"of train\.json are not what .*; mend the masks, .*:\n  annotation 1: its mask"):
+    with pytest.raises(
+        ValueError, match=r"of train\.json are not what .*; mend the masks, .*:\n  annotation 1: its mask"
+    ):
         see(masks).conclude()
 
 

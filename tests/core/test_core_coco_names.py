@@ -103,7 +103,9 @@ def test_ids_elsewhere_are_names_and_numbers_only_where_no_name_fits() -> None:
     assert ids({"1": "1.jpg", "001": "001.jpg"}, [1, "001"]) == {"1": ["1"], "001": ["001"]}
     assert ids({"1": "1.jpg", "001": "001.jpg"}, [1]) == {"1": ["1"]}
     assert ids({"000005": "JPEGImages/000005.jpg"}, [5], "voc") == {"000005": ["5"]}
-    assert ids({"2007_000001": "JPEGImages/2007_000001.jpg"}, ["2007_000001"], "voc") == {"2007_000001": ["2007_000001"]}
+    assert ids({"2007_000001": "JPEGImages/2007_000001.jpg"}, ["2007_000001"], "voc") == {
+        "2007_000001": ["2007_000001"]
+    }
     assert ids({"d1/a": "d1/a.jpg", "d2/a": "d2/a.jpg"}, ["d2/a.jpg"]) == {"d2/a": ["d2/a.jpg"]}
     assert ids({"a": "a.jpg"}, ["b"]) == {}
 
