@@ -10,7 +10,7 @@ from stages.images.settings import ChosenImages, CocoSettings, CocoSplit
 
 
 class Coco:
-    """One split of a COCO data set. Image ids are those of the JSON; classes are in order of the first split's ids."""
+    """One split of a COCO data set. Image ids are those of the JSON, classes are those of the training split."""
 
     def __init__(self, settings: ChosenImages, split: str) -> None:
         """Read the split's JSON. Raises FileNotFoundError or ValueError naming what is wrong with it."""
@@ -21,7 +21,7 @@ class Coco:
         self._folder = files.images.rstrip("/")
         self._crowd_tags = block.crowd_tags
         self.root = block.root
-        self.classes = coco_classes(settings, split, self._json)
+        self.classes = coco_classes(settings, self._json)
         self.category_ids = official_ids(self.classes, self._json)
         self._index = {number: i for i, number in enumerate(self.category_ids)}
         self.images = list(self._json.images)

@@ -10,32 +10,31 @@ from stages.images.settings import ChosenImages, CocoSettings
 log = logging.getLogger(__name__)
 
 
-def coco_classes(settings: ChosenImages, split: str, own: CocoJson) -> list[str]:
-    """The classes of all splits: those of the settings, or else the categories of the first split's file.
+def coco_classes(settings: ChosenImages, own: CocoJson) -> list[str]:
+    """The classes of all splits: those of the settings, or else the categories of the training split's file.
 
     Files are matched by the names of their categories. Headings, which no annotation has and other categories name as
     what stands above them, are left out. What else differs is logged.
 
     Args:
-        settings: of the data set; its block names this split and the first one.
-        split: that is listed.
-        own: the split's file.
+        settings: of the data set.
+        own: file of the split that is listed.
 
     Raises:
         ValueError: a class of the settings is unknown, or a split has none of the classes or spells one otherwise.
     """
     block = settings.block
     assert isinstance(block, CocoSettings)
-    first = next(iter(block.splits.values())).annotations
-    is_first = first == block.splits[split].annotations
+    reference_path = own.path if settings.reference is None else Path(block.root) / settings.reference
+    is_reference = reference_path == own.path
     if settings.classes is not None:
         classes, source = settings.classes, "images.classes"
-        if is_first:
+        if is_reference:
             selected_classes(classes, list(own.categories.values()), str(own.path))
     else:
-        reference = own if is_first else _read_first(Path(block.root) / first)
+        reference = own if is_reference else _read_reference(reference_path)
         classes, source = _without_headings(reference), str(reference.path)
-    if not is_first:
+    if not is_reference:
         _compare(classes, source, own)
     return list(classes)
 
@@ -51,11 +50,11 @@ def official_ids(classes: list[str], own: CocoJson) -> list[int]:
     return [ids[name] for name in classes]
 
 
-def _read_first(path: Path) -> CocoJson:
+def _read_reference(path: Path) -> CocoJson:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; the categories of the first split are the classes of all: restore it, or list the "
-            "classes in images.classes"
+            f"{path} does not exist; the categories of the training split are the classes of all: restore it, or list "
+            "the classes in images.classes"
         )
     return CocoJson(path)
 
@@ -89,7 +88,7 @@ def _compare(classes: list[str], source: str, own: CocoJson) -> None:
         log.warning("%s: no category is called %s; no image of this split can have it", own.path, listed(lacking))
     if others and source != "images.classes":
         log.warning(
-            "%s: %s are not among the classes of the first split (%s) and are left out",
+            "%s: %s are not among the classes of the training split (%s) and are left out",
             own.path,
             listed(others),
             source,

@@ -90,7 +90,7 @@ class CocoSettings(Section):
         description="folder that the paths of the splits are relative to, such as ${TAGMASK_DATA}/coco"
     )
     splits: Entries[Name, CocoSplit] = Field(
-        min_length=1, description="files of each split; the categories of the first are the classes of all"
+        min_length=1, description="files of each split; the categories of the training split are the classes of all"
     )
     crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
 
@@ -128,12 +128,17 @@ Block = ShapesSettings | VocSettings | CocoSettings | FolderSettings
 
 
 class ChosenImages(Section):
-    """What `list_images` reads: the common keys and the block of the chosen kind."""
+    """What `list_images` reads: the common keys and the block of the chosen kind.
+
+    `reference` is the COCO JSON of the training split, whose categories are the classes of all splits; null: each split
+    has its own.
+    """
 
     name: Name
     kind: Kind
     classes: list[str] | None
     verify: Literal["full", "header"]
+    reference: FilePath | None
     block: Block
 
     def split(self, name: str) -> int | str | CocoSplit | FolderSplit:
@@ -165,20 +170,21 @@ class ImagesSettings(Section):
         """Names of the splits of the chosen data set."""
         return list(getattr(self, self.kind).splits)
 
-    def chosen(self, split: str | None = None) -> ChosenImages:
+    def chosen(self, split: str | None = None, training: str | None = None) -> ChosenImages:
         """The settings that listing reads; with `split`, without what concerns other splits alone.
 
-        So a change of an unused block, or of another split's entry, reruns nothing. The first split of COCO stays, as
-        its file has the classes of all.
+        So a change of an unused block, or of another split's entry, reruns nothing. `training` is the split that gives
+        the classes of a COCO data set.
         """
         block = getattr(self, self.kind)
-        chosen = ChosenImages(name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block)
+        files = self.coco.splits.get(training) if self.kind == "coco" and training is not None else None
+        chosen = ChosenImages(
+            name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block,
+            reference=None if files is None else files.annotations,
+        )  # fmt: skip
         if split is None:
             return chosen
         only = {split: chosen.split(split)}
-        if self.kind == "coco" and self.classes is None:
-            first = next(iter(self.coco.splits))
-            only = {first: chosen.split(first)} | only
         return chosen.model_copy(update={"block": block.model_copy(update={"splits": only})})
 
     @model_validator(mode="after")

@@ -36,7 +36,7 @@ def boxes_of(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[
     def run(kind: str, split: str = "train", **options: Any) -> Iterator[Artifact[AnnotatedBoxes]]:
         images, ground_truth, _ = run_listing(tmp_path / "made", kind, split, **options)
         output = tmp_path / "made" / "boxes.h5"
-        settings = make_settings(kind, **options).chosen(split)
+        settings = make_settings(kind, **options).chosen(split, "train")
         list_boxes(images=images, ground_truth=ground_truth, output=output, settings=settings, split=split)
         with read(output, AnnotatedBoxes) as boxes:
             yield boxes
