@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from stages.core.coco.entries import check_once
 from stages.images.coco_classes import coco_classes, official_ids
 from stages.images.coco_json import CocoJson
-from stages.images.dataset import Annotations, PointFiles
+from stages.images.dataset import Annotations, PointFiles, check_inside
 from stages.images.settings import ChosenImages, CocoSettings, CocoSplit
 
 
@@ -24,12 +25,17 @@ class Coco:
         self.classes = coco_classes(settings, self._json)
         self.category_ids = official_ids(self.classes, self._json)
         self._index = {number: i for i, number in enumerate(self.category_ids)}
+        source = str(self._json.path)
         self.images = list(self._json.images)
+        for image in self.images:
+            check_inside(image, f"{source}, as an id,")
+        self._names = {image: check_inside(name, source) for image, name in self._json.file_names.items()}
+        check_once(list(self._names.values()), f"{source}: file_name")
         self.points: PointFiles | None = None
 
     def path(self, image: str) -> str:
         """File of an image relative to `root`."""
-        return f"{self._folder}/{self._json.images[image].file_name}"
+        return f"{self._folder}/{self._names[image]}"
 
     def embedded(self, image: str) -> bytes:
         """Never called: the images are files."""

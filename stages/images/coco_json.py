@@ -22,7 +22,7 @@ from stages.core.coco.entries import (
 from stages.core.coco.json_files import load_json
 from stages.core.coco.masks import decode
 from stages.core.coco.shares import find_shares
-from stages.images.dataset import Annotations, check_inside, make_annotations
+from stages.images.dataset import Annotations, make_annotations
 from stages.images.index_maps import check_size
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ class CocoJson:
 
     Attributes:
         path: of the file.
-        images: entries of the images, by id as text, in file order; `file_name` has slashes.
+        images: entries of the images, by id as text, in file order.
+        file_names: of the images, by id, as the file has them.
         categories: name of each category by its official id, in order of the ids.
         headings: names of unused categories that only stand above others.
         used: names of the categories that have annotations.
@@ -47,8 +48,8 @@ class CocoJson:
         data = _sections(load_json(path), path)
         entries = read_images(data["images"], path)
         keys, self._as_written = image_keys(entries, path)
-        self.images = {key: _inside(entry, key, path) for key, entry in zip(keys, entries, strict=True)}
-        check_once([entry.file_name for entry in self.images.values()], f"{path}: file_name")
+        self.images = dict(zip(keys, entries, strict=True))
+        self.file_names = {key: _name(entry, path) for key, entry in self.images.items()}
         categories = _numbered(read_categories(data["categories"], path), path)
         self.categories = {number: category.name for number, category in sorted(categories.items())}
         self.annotated = "annotations" in data
@@ -155,12 +156,10 @@ def _sections(data: Any, path: Path) -> dict[str, Any]:
     return data
 
 
-def _inside(entry: CocoImage, key: str, path: Path) -> CocoImage:
-    """The image with slashes in its path, which must not leave the folder of the images; nor may an id that is text."""
-    if entry.file_name is None:
-        raise ValueError(f"{path}: image {key} lacks its file_name; mend it")
-    check_inside(key, f"{path}, as an id,")
-    return entry._replace(file_name=check_inside(entry.file_name, str(path)))
+def _name(image: CocoImage, path: Path) -> str:
+    if image.file_name is None:
+        raise ValueError(f"{path}: image {image.given_id} lacks its file_name; mend it")
+    return image.file_name
 
 
 def _numbered(categories: list[Category], path: Path) -> dict[int, Category]:

@@ -107,7 +107,7 @@ def check_inside(name: str, source: str) -> str:
     """`name` if it is a relative path that stays inside its folder, else ValueError."""
     path = PurePosixPath(name.replace("\\", "/"))
     # A drive letter (C:/...) is absolute on the machine that wrote the list.
-    if not name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise ValueError(
             f"{source} names the image {name!r}, which is not a path inside the folder of the images; "
             "use paths relative to that folder, without '..'"

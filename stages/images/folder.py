@@ -122,7 +122,7 @@ class JsonMasks:
         if unknown:
             log.info("%s: no annotation is of the categories %s, which are left out", path, listed(unknown))
         self._class_of = {number: index.get(name) for number, name in self._json.categories.items()}
-        names = {key: str(entry.file_name) for key, entry in self._json.images.items()}
+        names = self._json.file_names
         self._images = match_names(files, names, str(path))
         if not self._images:
             raise ValueError(

@@ -253,7 +253,11 @@ def test_ids_that_differ_in_zeros_alone_stay_apart(root: Path, listing: Any) -> 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        pytest.param(of_all("id", lambda image: f"../{image['id']}", "images"), "as an id, names the image", id="escape"),
+        pytest.param(
+            lambda data: data["images"].append({"id": "../x", "file_name": "x.jpg"}), "as an id, names the image '../x'",
+            id="escape",
+        ),
+        pytest.param(of_all("file_name", lambda e: "." , "images"), "names the image '.', which is not a path", id="dot"),
         pytest.param(of_all("file_name", lambda e: f"C:\\{e['file_name']}", "images"), "not a path inside", id="drive"),
         pytest.param(of_all("file_name", lambda e: f"..\\{e['file_name']}", "images"), "not a path inside", id="up"),
         pytest.param(
