@@ -14,6 +14,7 @@ from stages.core.coco.entries import (
     Category,
     CocoImage,
     check_once,
+    has_parts,
     image_keys,
     read_annotations,
     read_categories,
@@ -60,6 +61,7 @@ class CocoJson:
         self.used = {self.categories[number] for number in used}
         above = {category.above for category in categories.values() if category.above != category.name}
         self.headings = [name for name in self.categories.values() if name in above and name not in self.used]
+        self._has_masks = any(has_parts(a.segmentation) for a in given)
         self._shares = find_shares(given)
         if any(self._shares):
             log.warning(
@@ -106,15 +108,15 @@ class CocoJson:
         """Instances of an image whose category has a class, in file order; None where the file has no masks for it.
 
         Crowds are kept and marked; the annotation's `ignore` becomes `difficult`. An entry with a box but no mask
-        leaves the masks of its image unknown. Raises ValueError where the JSON's size is not the image's, or a
-        segmentation cannot be read.
+        leaves the masks of its image unknown, as does any entry of a file that has no mask at all. Raises ValueError
+        where the JSON's size is not the image's, or a segmentation cannot be read.
         """
         entry = self.images[image]
         said = entry.height or height, entry.width or width
         check_size(said, height, width, f"{self.path}: image {image}")
         kept = [(a, class_of(number)) for a, number in self._of_image.get(image, [])]
         kept = [(a, index) for a, index in kept if index is not None]
-        if not self.annotated or any(a.box_only for a, _ in kept):
+        if not self.annotated or any(a.box_only or not self._has_masks for a, _ in kept):
             if self.annotated:
                 self.agreement.see_unknown(image)
             return None

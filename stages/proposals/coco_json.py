@@ -128,8 +128,13 @@ class JsonOfManyImages:
                 f"of the list like {next(iter(listed.paths.values()))}; give the file of this data set and split"
             )
         log.info("%s has regions of %d of %d images", self.path, len(found), len(listed.paths))
+        if self._entries is not None:
+            stray = sum(len(self._of_key[key]) for key in self._of_key.keys() - self._entries.keys())
+            if stray:
+                log.warning("%s: %d annotations are of images that the file does not list", self.path, stray)
+            return
         of_none = self._of_key.keys() - {key for keys in self._keys.values() for key in keys}
-        if self._entries is None and listed.kind != OFFICIAL and of_none and len(found) < len(listed.paths):
+        if listed.kind != OFFICIAL and of_none and len(found) < len(listed.paths):
             log.warning(
                 "%s: %d image_id, such as %s, are names of no image, and %d images have no region; if image_id are "
                 "numbers of another file, give the proposals with their `images`",

@@ -201,7 +201,7 @@ def test_boxes_without_masks_are_tags_and_boxes_and_not_empty_masks(
     images, ground_truth, _ = run_listing(tmp_path / "made", "coco", root=root)
     with read(ground_truth, GroundTruth) as truth:
         assert not truth.column("annotated").any()
-    assert "3 images have entries with a box but without a mask; their masks count as not known" in caplog.text
+    assert "3 images have entries without a mask; their masks count as not known" in caplog.text
     settings = make_settings("coco", root=root).chosen("train")
     output = tmp_path / "made" / "boxes.h5"
     list_boxes(images=images, ground_truth=ground_truth, output=output, settings=settings, split="train")
@@ -214,7 +214,7 @@ def test_an_image_of_which_one_entry_has_no_mask_is_not_annotated(root: Path, li
     with listing("coco", root=root) as made:
         assert [ground_truth.annotated for ground_truth in made.ground_truth] == [True, False, True]
         assert made.images[1].tags.any()
-    assert "1 images have entries with a box but without a mask" in caplog.text
+    assert "1 images have entries without a mask" in caplog.text
 
 
 def test_boxes_in_shares_are_boxes_in_pixels(root: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Agreement:
         """Say what was found. Raises ValueError where more than half of the masks are odd."""
         if self._unknown:
             log.warning(
-                "%s: %d images have entries with a box but without a mask; their masks count as not known (first: %s)",
+                "%s: %d images have entries without a mask; their masks count as not known (first: %s)",
                 self._source, len(self._unknown), min(self._unknown),
             )  # fmt: skip
         self._masks.conclude(

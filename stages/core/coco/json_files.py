@@ -1,8 +1,12 @@
 """Reads JSON files that people bring."""
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any
+
+SHORT = reprlib.Repr()  # bounds depth as well: a deep list cannot be written as a whole
+SHORT.maxstring = SHORT.maxother = 60
 
 
 def load_json(path: Path) -> Any:
@@ -27,9 +31,7 @@ def load_json(path: Path) -> Any:
 
 
 def shown(value: Any) -> str:
-    """The beginning of a value, as JSON writes it, for messages."""
-    known = {None: "null", True: "true", False: "false"}
+    """A value in short, for messages."""
     if value is None or isinstance(value, bool):
-        return known[value]
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+        return json.dumps(value)
+    return SHORT.repr(value)

@@ -13,6 +13,7 @@ from stages.core.coco.json_files import shown
 Entry = Mapping[str, Any]
 WHOLE = re.compile(r"[+-]?[0-9]{1,30}(\.0*)?", re.ASCII)
 ID_BITS = 63
+LARGEST = 2.0**31  # pixels; no file of an image counts further
 FLAGS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True, "": False}
 
 
@@ -88,7 +89,9 @@ def box(entry: Entry, key: str) -> tuple[float, float, float, float] | None:
         return None
     if not isinstance(value, list) or len(value) != 4:
         raise ValueError(f"{key} is {shown(value)}, expected x, y, width, height")
-    x, y, width, height = (_finite(part, f"{key} has") for part in value)
+    x, y, width, height = numbers = [_finite(part, f"{key} has") for part in value]
+    if max(map(abs, numbers)) > LARGEST:
+        raise ValueError(f"{key} is {shown(value)}, larger than any image")
     if width < 0 or height < 0:
         raise ValueError(f"{key} is {shown(value)}, whose width or height is below 0")
     return x, y, width, height
