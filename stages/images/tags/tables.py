@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.images.dataset import check_unique
-from stages.images.files.tables import Row, Table, read_table
+from stages.images.files.tables import Row, Table, check_filled, read_table
 from stages.images.files.text import lines_of
 from stages.images.tags.entries import Entry, Tags
 
@@ -20,9 +20,7 @@ def from_table(path: Path, text: str) -> Tags:
     Several tags of a row are separated by ';'; none are welcome. Raises ValueError naming file and line.
     """
     table = read_table(path, text, COLUMNS, FORMER)
-    for row in table.rows:
-        if not row["image"]:
-            raise ValueError(f"{path} line {row.line} has no image; name it, or remove the row")
+    check_filled(table, "image")
     entries = _of_images(table) if "tags" in table.columns else _of_tags(table)
     return Tags(path, entries, strict=True)
 
