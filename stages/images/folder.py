@@ -1,5 +1,6 @@
-"""The user's own images: a folder, tags in a CSV or JSON, and masks where there are any."""
+"""The user's own images: a folder, tags from where they are kept, and masks where there are any."""
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from stages.images.tags.matching import match
 from stages.images.tags.sources import read_tags
 from stages.images.tags.tables import FORMER
 
+log = logging.getLogger(__name__)
 INSTANCES = "instances.csv"
 COLUMNS = ("image", "instance", "class")
 MISSING = "it has the columns image, instance, class"
