@@ -225,3 +225,19 @@ def test_many_missing_images_are_counted_in_a_moment(tmp_path: Path, save: Save,
     tags = tags_of(tmp_path / "t.csv", [f"missing_{i}.png" for i in range(5000)])
     message = refused("are not in", "folder", classes=["x"], splits=split(tmp_path / "images", tags))
     assert "and 4990 more" in message
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + "/a.png", "a/" * 3000 + "a.png", "é" * 200 + "/b/c.png"])
+def test_names_that_no_file_can_have_are_missing(tmp_path: Path, save: Save, refused: Any, name: str) -> None:
+    save(tmp_path / "images" / "day1" / "a.png", PIXELS)
+    refused(
+        "are not in", "folder", classes=["x"], splits=split(tmp_path / "images", tags_of(tmp_path / "t.csv", [name]))
+    )
+
+
+def test_an_absolute_path_is_refused_wherever_it_leads(tmp_path: Path, save: Save, refused: Any) -> None:
+    save(tmp_path / "images" / "a.png", PIXELS)
+    for name in (str(tmp_path / "images" / "a.png"), "/etc/a.png", "../images/a.png", "C:\\images\\a.png"):
+        tags = tags_of(tmp_path / "t.csv", [name])
+        refused("line 2 names the image .*not a path inside the folder", "folder", classes=["x"],
+                splits=split(tmp_path / "images", tags))  # fmt: skip

@@ -145,7 +145,18 @@ def test_a_name_is_found_before_the_one_without_the_mark_of_its_upload(
 def test_images_of_several_folders_are_not_folded_together(tmp_path: Path, images: Path, refused: Any) -> None:
     tasks = [task(1, "/data/local-files/?d=mon/a.jpg", [choice("dent")]), task(2, "/data/local-files/?d=tue/b.jpg", [])]
     tags = put(tmp_path / "e.json", json.dumps(tasks))
-    refused("has images in several folders, mon/, tue/", "folder", classes=CLASSES, splits=split(images, tags))
+    refused(
+        "has images in several folders, mon/ .task 1., tue/ .task 2., of which",
+        "folder",
+        classes=CLASSES,
+        splits=split(images, tags),
+    )
+
+
+def test_an_image_of_another_folder_is_not_taken_for_one_here(tmp_path: Path, images: Path, refused: Any) -> None:
+    tasks = [task(1, "a.jpg", [choice(*CLASSES)]), task(2, "/data/local-files/?d=tue/b.jpg", [])]
+    tags = put(tmp_path / "e.json", json.dumps(tasks))
+    refused("several folders, no folder .task 1., tue/ .task 2.", "folder", classes=CLASSES, splits=split(images, tags))
 
 
 @pytest.mark.parametrize("form", ["coco", "cvat"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.images.files.folders import Found, files_below
+from stages.images.files.folders import Found, check_all_named, files_below
 from stages.images.files.tables import columns_of, read_table
 from stages.images.files.text import read_text
 from stages.images.files.xml import read_xml
@@ -40,6 +40,7 @@ def read_tags(path: Path, root: Path, found: Found, classes: list[str], settings
 
 def _of_folder(path: Path, root: Path, found: Found, classes: list[str], settings: FolderSettings) -> Tags:
     def of_class_folders() -> Tags:
+        check_all_named(str(root), found)
         return class_folders.from_class_folders(path, root, found.images, classes, settings.negative_folders)
 
     readers: dict[str, Callable[[], Tags]] = {
