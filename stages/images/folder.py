@@ -10,7 +10,7 @@ from stages.core.coco.names import match_names
 from stages.images.coco_json import CocoJson
 from stages.images.dataset import Annotations, PointFiles, check_unique, listed, make_annotations
 from stages.images.files.folders import check_all_named, files_below, find_images
-from stages.images.files.names import without_suffix
+from stages.images.files.names import composed, without_suffix
 from stages.images.files.tables import check_filled, read_table
 from stages.images.files.text import read_text
 from stages.images.index_maps import read_index_map
@@ -92,9 +92,11 @@ class PngMasks:
         self._classes: dict[str, dict[int, int]] = {}
         table = read_table(self._list, read_text(self._list, MISSING), (COLUMNS,), FORMER)
         check_filled(table, "image")
+        classes = {composed(name): number for name, number in index.items()}
         for row in table.rows:
             where = f"{self._list} line {row.line}: instance {row['instance']} of {row['image']}"
-            if row["class"] not in index:
+            label = classes.get(composed(row["class"]))
+            if label is None:
                 raise ValueError(f"{where} has class {row['class']!r}, not among images.classes {', '.join(index)}")
             if not row["instance"].isdecimal() or int(row["instance"]) in (0, void_id):
                 raise ValueError(
@@ -103,7 +105,7 @@ class PngMasks:
             of_image = self._classes.setdefault(without_suffix(row["image"]), {})
             if int(row["instance"]) in of_image:
                 raise ValueError(f"{where} is given twice; give each instance one row")
-            of_image[int(row["instance"])] = index[row["class"]]
+            of_image[int(row["instance"])] = label
         self._maps = {
             without_suffix(name): folder / name for name in files_below(folder) if name.lower().endswith(".png")
         }

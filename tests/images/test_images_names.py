@@ -241,3 +241,16 @@ def test_an_absolute_path_is_refused_wherever_it_leads(tmp_path: Path, save: Sav
         tags = tags_of(tmp_path / "t.csv", [name])
         refused("line 2 names the image .*not a path inside the folder", "folder", classes=["x"],
                 splits=split(tmp_path / "images", tags))  # fmt: skip
+
+
+def test_classes_are_the_same_whatever_the_form_of_their_letters(tmp_path: Path, save: Save, listing: Any) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    save(images / IN_PARTS / "a.png", PIXELS)
+    save(masks / IN_PARTS / "a.png", np.eye(4, 6, dtype=np.uint8))
+    (masks / "instances.csv").write_text(f"image,instance,class\n{COMPOSED}/a,1,{IN_PARTS}\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text(f"image,tags\n{COMPOSED}/a,{IN_PARTS}\n", encoding="utf-8")
+    for tags, name in ((tmp_path / "t.csv", COMPOSED), (images, COMPOSED), (images, IN_PARTS)):
+        with listing("folder", classes=[name], splits=split(images, tags, masks)) as made:
+            assert made.images[0].tags.tolist() == [True]
+            assert made.images.header["classes"] == [name]
+            assert made.ground_truth[0].classes.tolist() == [0]

@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.core.config.spelling import did_you_mean
 from stages.images.dataset import listed
+from stages.images.files.names import composed
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,17 @@ def _check_classes(tags: Tags, classes: list[str], labels: list[str]) -> None:
         raise ValueError(
             f"{tags.path} has no label {', '.join(missing)} of images.classes; its labels are {listed(labels)}{hint}"
         )
+
+
+def as_classes(tags: Tags, classes: list[str]) -> Tags:
+    """The same tags with each label written as the class that it is, whatever the form of its letters."""
+    written = {composed(name): name for name in classes}
+
+    def of(labels: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(written.get(composed(label), label) for label in labels))
+
+    entries = [replace(entry, labels=of(entry.labels)) for entry in tags.entries]
+    return replace(tags, entries=entries, declared=None if tags.declared is None else of(tags.declared))
 
 
 def merged(entries: list[Entry]) -> list[Entry]:
