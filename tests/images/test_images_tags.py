@@ -206,7 +206,11 @@ BAD: dict[str, tuple[Write, str]] = {
         lambda f: put(f / "e.json", json.dumps([task(1, "a.jpg", [choice("scratche")])])),
         "has no label scratch, dent of images.classes; its labels are scratche; did you mean",
     ),
-    "JSON of text": (lambda f: put(f / "e.json", '"a"'), "must be an object of lists"),
+    "empty export": (lambda f: put(f / "e.json", "[]"), r"e\.json names no images; add them"),
+    "other separator": (
+        lambda f: put(f / "t.csv", 'image,tags\na,"scratch, dent"\n'), "'scratch, dent' of a .*separated by ';'",
+    ),
+    "JSON of text": (lambda f: put(f / "e.json", '"a"'), "must be an object of lists.*it is .a"),
     "JSON of numbers": (lambda f: put(f / "e.json", '{"a": [1]}'), "'a' has .1., but must be an object of lists"),
     "JSON nested": (lambda f: put(f / "e.json", "[" * 100_000), "nested too deeply"),
     "CVAT of video": (

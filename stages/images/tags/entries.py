@@ -1,6 +1,7 @@
 """What every reader of tags gives: for each image the names that it may have, and its labels."""
 
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from stages.images.dataset import listed
 from stages.images.files.names import composed
 
 log = logging.getLogger(__name__)
+OTHER_SEPARATORS = r"\s*[,|/+&]\s*"  # that people write between tags
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ def check_labels(tags: Tags, classes: list[str]) -> None:
         f"{label!r} of {e.names[0]} ({e.where})" for e in tags.entries for label in e.labels if label not in classes
     ]
     known = ", ".join(classes)
+    used = Counter(label for entry in tags.entries for label in entry.labels)
     if tags.strict and unknown:
+        joined = any(set(re.split(OTHER_SEPARATORS, label)) & set(classes) for label in used if label not in classes)
+        hint = ". Several tags of one image are separated by ';'" if joined else ""
         raise ValueError(
             f"{tags.path} has tags that are not among the classes {known}: {listed(unknown)}; mend the tags, or "
-            "add the class to images.classes"
+            f"add the class to images.classes{hint}"
         )
-    used = Counter(label for entry in tags.entries for label in entry.labels)
     labels = list(dict.fromkeys([*(tags.declared or ()), *used]))
     _check_classes(tags, classes, labels)
     others = {label: count for label, count in used.items() if label not in classes}

@@ -69,7 +69,7 @@ def read_json(path: Path, text: str) -> Any:
 def from_json(path: Path, data: Any) -> Tags:
     """Tags of an object of lists, {"image": ["tag", ...]}. Raises ValueError naming the entry that is none."""
     if not isinstance(data, dict):
-        raise ValueError(f'{path} must be an object of lists, {{"image": ["tag", ...]}}; it is a {type(data).__name__}')
+        raise ValueError(f'{path} must be an object of lists, {{"image": ["tag", ...]}}; it is {json.dumps(data)[:60]}')
     for image, tags in data.items():
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise ValueError(
