@@ -11,6 +11,10 @@ rule images:
     localrule: True
 
 
+def images_settings(wildcards):
+    return project.images.chosen(wildcards.split, project.splits.train).canonical()
+
+
 rule list_images:
     output:
         images="results/{dataset}/{split}/images.h5",
@@ -27,7 +31,7 @@ rule list_images:
         mem_mb=memory(4000),
         runtime=minutes(240),
     params:
-        settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
+        settings=images_settings,
         code=code_digest("stages.images.list_images"),
     shell:
         "python -m stages.images.list_images --split {wildcards.split:q} --threads {threads} --output-images {output.images:q}"
@@ -53,7 +57,7 @@ rule list_boxes:
         mem_mb=memory(4000),
         runtime=minutes(60),
     params:
-        settings=lambda wildcards: project.images.chosen(wildcards.split).canonical(),
+        settings=images_settings,
         code=code_digest("stages.images.list_boxes"),
     shell:
         "python -m stages.images.list_boxes --images {input.images:q} --ground-truth {input.ground_truth:q}"

@@ -27,7 +27,8 @@ def _check_official(predictions: Predictions) -> None:
     if not has_official_ids(images):
         raise ValueError(
             f"{images.path} is of kind {images.header['kind']!r}, whose images (such as {images.ids[0]!r}) have no "
-            "official number that a COCO server would know; results.json is for kind 'coco', export coco.json instead"
+            "official number that a COCO server would know; results.json is for kind 'coco' with such ids; "
+            "export coco.json instead"
         )
 
 

@@ -1,5 +1,6 @@
 """Names and numbers that other programs know images and classes by."""
 
+import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import Artifact
 
-OFFICIAL = "coco"  # kind of data set whose image ids are official numbers
+OFFICIAL = "coco"  # kind of data set whose image ids are official ones
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 
 
 def has_official_ids(images: Artifact[ImageRecord]) -> bool:
-    """Whether the images' ids are those of a COCO JSON."""
-    return images.header["kind"] == OFFICIAL
+    """Whether the images' ids are the numbers of a COCO JSON, and not text."""
+    return images.header["kind"] == OFFICIAL and all(NUMBER.fullmatch(image) for image in images.ids)
 
 
 def image_numbers(images: Artifact[ImageRecord], ids: list[str]) -> dict[str, int]:

@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from stages.images.coco_json import CocoJson
-from stages.images.dataset import selected_classes
 from stages.images.settings import ChosenImages, CocoSettings, CocoSplit, VocSettings
-from stages.images.voc import CLASSES, find_year, is_difficult, named_objects
+from stages.images.voc import find_year, is_difficult, named_objects
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -35,8 +34,11 @@ class Boxes:
 class BoxFiles(Protocol):
     """Annotated boxes of one split."""
 
-    def boxes(self, image: str) -> Boxes | None:
-        """The boxes of an image, None where the files have none for it. Raises ValueError where they are damaged."""
+    def boxes(self, image: str, height: int, width: int) -> Boxes | None:
+        """The boxes of an image of this size in pixels, None where the files have none for it.
+
+        Raises ValueError where they are damaged.
+        """
 
 
 def make_boxes(objects: list[tuple[list[float], int, bool, bool]]) -> Boxes:
@@ -53,14 +55,13 @@ def make_boxes(objects: list[tuple[list[float], int, bool, bool]]) -> Boxes:
 class VocBoxes:
     """Boxes of Annotations/<image>.xml; None where there is no such file (SBD alone)."""
 
-    def __init__(self, settings: ChosenImages, split: str) -> None:
+    def __init__(self, settings: ChosenImages, split: str, classes: list[str]) -> None:
         """Find the data; every split has its boxes in one folder."""
         assert isinstance(settings.block, VocSettings)
         self._folder = find_year(Path(settings.block.root)) / "Annotations"
-        classes = selected_classes(settings.classes, CLASSES, "VOC")
         self._index = {name: i for i, name in enumerate(classes)}
 
-    def boxes(self, image: str) -> Boxes | None:
+    def boxes(self, image: str, height: int, width: int) -> Boxes | None:
         """The image's objects of the selected classes, in the order of the file."""
         path = self._folder / f"{image}.xml"
         if not path.is_file():
@@ -88,34 +89,22 @@ def _corners(found: ElementTree.Element, path: Path) -> list[float]:
 class CocoBoxes:
     """Boxes of the annotations of a JSON in COCO's format."""
 
-    def __init__(self, settings: ChosenImages, split: str) -> None:
+    def __init__(self, settings: ChosenImages, split: str, classes: list[str]) -> None:
         """Read the split's JSON. Raises FileNotFoundError or ValueError naming what is wrong with it."""
         block, files = settings.block, settings.split(split)
         assert isinstance(block, CocoSettings)
         assert isinstance(files, CocoSplit)
         self._json = CocoJson(Path(block.root) / files.annotations)
-        classes = selected_classes(settings.classes, list(self._json.categories.values()), str(self._json.path))
-        self._index = {number: classes.index(name) for number, name in self._json.categories.items() if name in classes}
+        index = {name: i for i, name in enumerate(classes)}
+        self._index = {number: index.get(name) for number, name in self._json.categories.items()}
 
-    def boxes(self, image: str) -> Boxes | None:
+    def boxes(self, image: str, height: int, width: int) -> Boxes | None:
         """The image's annotations of the selected classes, in file order; None where one has no bbox."""
-        annotations = self._json.annotations(int(image))
-        if annotations is None or any("bbox" not in a for a in annotations):
+        annotations = self._json.annotations(image)
+        if annotations is None:
             return None
-        kept = [a for a in annotations if a["category_id"] in self._index]
-        return make_boxes(
-            [
-                (self._half_open(a), self._index[a["category_id"]], bool(a.get("iscrowd", 0)), bool(a.get("ignore", 0)))
-                for a in kept
-            ]
-        )
-
-    def _half_open(self, annotation: dict) -> list[float]:
-        try:
-            x, y, width, height = (float(number) for number in annotation["bbox"])
-        except (TypeError, ValueError) as error:
-            where = f"{self._json.path}: annotation {annotation['id']}"
-            raise ValueError(
-                f"{where} has bbox {annotation['bbox']!r}, expected x, y, width, height; mend it"
-            ) from error
-        return [x, y, x + width, y + height]
+        kept = [(a, self._json.box(a, height, width), self._index[number]) for a, number in annotations]
+        kept = [(a, corners, index) for a, corners, index in kept if index is not None]
+        if any(corners is None for _, corners, _ in kept):
+            return None
+        return make_boxes([(corners, index, a.crowd, a.ignore) for a, corners, index in kept])

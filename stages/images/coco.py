@@ -3,13 +3,15 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from stages.core.coco.entries import check_once
+from stages.images.coco_classes import coco_classes, official_ids
 from stages.images.coco_json import CocoJson
-from stages.images.dataset import Annotations, PointFiles, selected_classes
+from stages.images.dataset import Annotations, PointFiles, check_inside
 from stages.images.settings import ChosenImages, CocoSettings, CocoSplit
 
 
 class Coco:
-    """One split of a COCO data set. Image ids are the official image ids as text; classes are in order of theirs."""
+    """One split of a COCO data set. Image ids are those of the JSON, classes are those of the training split."""
 
     def __init__(self, settings: ChosenImages, split: str) -> None:
         """Read the split's JSON. Raises FileNotFoundError or ValueError naming what is wrong with it."""
@@ -20,16 +22,20 @@ class Coco:
         self._folder = files.images.rstrip("/")
         self._crowd_tags = block.crowd_tags
         self.root = block.root
-        self.classes = selected_classes(settings.classes, list(self._json.categories.values()), str(self._json.path))
-        ids = {name: number for number, name in self._json.categories.items()}
-        self.category_ids = [ids[name] for name in self.classes]
+        self.classes = coco_classes(settings, self._json)
+        self.category_ids = official_ids(self.classes, self._json)
         self._index = {number: i for i, number in enumerate(self.category_ids)}
-        self.images = [str(number) for number in self._json.images]
+        source = str(self._json.path)
+        self.images = list(self._json.images)
+        for image in self.images:
+            check_inside(image, f"{source}, as an id,")
+        self._names = {image: check_inside(name, source) for image, name in self._json.file_names.items()}
+        check_once(list(self._names.values()), f"{source}: file_name")
         self.points: PointFiles | None = None
 
     def path(self, image: str) -> str:
         """File of an image relative to `root`."""
-        return f"{self._folder}/{self._json.images[int(image)]['file_name']}"
+        return f"{self._folder}/{self._names[image]}"
 
     def embedded(self, image: str) -> bytes:
         """Never called: the images are files."""
@@ -45,9 +51,13 @@ class Coco:
         return None if not self._json.annotated or (named and not tagged) else tagged
 
     def _categories(self, image: str, *, crowds: bool) -> set[int]:
-        categories = self._json.tags(int(image), crowds=crowds)
+        categories = self._json.tags(image, crowds=crowds)
         return {self._index[number] for number in categories if number in self._index}
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The image's annotations of the selected classes, crowds and ignored ones marked."""
-        return self._json.ground_truth(int(image), height, width, self._index.get)
+        return self._json.ground_truth(image, height, width, self._index.get)
+
+    def conclude(self) -> None:
+        """Say whether the masks are what their entries say. Raises ValueError where most are not."""
+        self._json.agreement.conclude()

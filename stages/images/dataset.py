@@ -71,6 +71,9 @@ class DataSet(Protocol):
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The image's instances, None where no masks are known. Raises ValueError where they do not fit."""
 
+    def conclude(self) -> None:
+        """Log what was odd about the ground truth of all images. Raises ValueError where most of it is."""
+
 
 def make_annotations(
     masks: Sequence[np.ndarray],

@@ -1,15 +1,17 @@
-"""The user's own images: a folder, tags in a CSV or JSON, and masks where there are any."""
+"""The user's own images: a folder, tags from where they are kept, and masks where there are any."""
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
+from stages.core.coco.names import match_names
 from stages.images.coco_json import CocoJson
 from stages.images.dataset import Annotations, PointFiles, check_unique, listed, make_annotations
 from stages.images.files.folders import check_all_named, files_below, find_images
-from stages.images.files.names import without_suffix
-from stages.images.files.tables import read_table
+from stages.images.files.names import composed, without_suffix
+from stages.images.files.tables import check_filled, read_table
 from stages.images.files.text import read_text
 from stages.images.index_maps import read_index_map
 from stages.images.settings import ChosenImages, FolderSettings, FolderSplit
@@ -17,6 +19,7 @@ from stages.images.tags.matching import match
 from stages.images.tags.sources import read_tags
 from stages.images.tags.tables import FORMER
 
+log = logging.getLogger(__name__)
 INSTANCES = "instances.csv"
 COLUMNS = ("image", "instance", "class")
 MISSING = "it has the columns image, instance, class"
@@ -73,6 +76,11 @@ class Folder:
             return make_annotations([], [], [], shape=(height, width))
         return found
 
+    def conclude(self) -> None:
+        """Say whether the masks are what their file says of them. Raises ValueError where most are not."""
+        if isinstance(self._masks, JsonMasks):
+            self._masks.conclude()
+
 
 class PngMasks:
     """Masks as PNG maps `<folder>/<image>.png` of instance ids, and their classes in `<folder>/instances.csv`."""
@@ -82,9 +90,13 @@ class PngMasks:
         self._folder, self._void_id = folder, void_id
         self._list = folder / INSTANCES
         self._classes: dict[str, dict[int, int]] = {}
-        for row in read_table(self._list, read_text(self._list, MISSING), (COLUMNS,), FORMER).rows:
+        table = read_table(self._list, read_text(self._list, MISSING), (COLUMNS,), FORMER)
+        check_filled(table, "image")
+        classes = {composed(name): number for name, number in index.items()}
+        for row in table.rows:
             where = f"{self._list} line {row.line}: instance {row['instance']} of {row['image']}"
-            if row["class"] not in index:
+            label = classes.get(composed(row["class"]))
+            if label is None:
                 raise ValueError(f"{where} has class {row['class']!r}, not among images.classes {', '.join(index)}")
             if not row["instance"].isdecimal() or int(row["instance"]) in (0, void_id):
                 raise ValueError(
@@ -93,7 +105,7 @@ class PngMasks:
             of_image = self._classes.setdefault(without_suffix(row["image"]), {})
             if int(row["instance"]) in of_image:
                 raise ValueError(f"{where} is given twice; give each instance one row")
-            of_image[int(row["instance"])] = index[row["class"]]
+            of_image[int(row["instance"])] = label
         self._maps = {
             without_suffix(name): folder / name for name in files_below(folder) if name.lower().endswith(".png")
         }
@@ -123,22 +135,35 @@ class JsonMasks:
     """Masks in a COCO JSON, whose file names are those of the images."""
 
     def __init__(self, path: Path, files: dict[str, str], index: dict[str, int]) -> None:
-        """Read the JSON. Raises ValueError where it has categories that are not among the classes."""
+        """Read the JSON. Raises ValueError where annotations have categories that are not among the classes."""
         self._json = CocoJson(path)
         unknown = [name for name in self._json.categories.values() if name not in index]
+        used = [name for name in unknown if name in self._json.used]
+        if used:
+            raise ValueError(
+                f"{path} has annotations of categories that are not among images.classes: {listed(used)}; add them"
+            )
         if unknown:
-            raise ValueError(f"{path} has categories that are not among images.classes: {listed(unknown)}; add them")
-        self._class_of = {number: index[name] for number, name in self._json.categories.items()}
-        names = {entry["file_name"]: number for number, entry in self._json.images.items()}
-        self._images = {image: names[file] for image, file in files.items() if file in names}
+            log.info("%s: no annotation is of the categories %s, which are left out", path, listed(unknown))
+        self._class_of = {number: index.get(name) for number, name in self._json.categories.items()}
+        names = self._json.file_names
+        self._images = match_names(files, names, str(path))
         if not self._images:
-            raise ValueError(f"{path} has none of the images; its file_name must be their paths in the folder")
+            raise ValueError(
+                f"{path} has none of the images; its file_name, such as {next(iter(names.values()))}, must be their "
+                f"paths in the folder, such as {next(iter(files.values()))}"
+            )
+        log.info("%s: %d of %d images are in it", path, len(self._images), len(files))
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The image's annotations; None where the JSON does not list it."""
         if image not in self._images:
             return None
         return self._json.ground_truth(self._images[image], height, width, self._class_of.get)
+
+    def conclude(self) -> None:
+        """Say whether the masks are what their entries say. Raises ValueError where most are not."""
+        self._json.agreement.conclude()
 
 
 def by_id(files: list[str], source: str) -> dict[str, str]:

@@ -7,25 +7,31 @@ from PIL import Image
 
 from stages.core.images.loading import DAMAGED
 
-NUMBER_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")  # palette index or grey value; other modes are colours
+# One bit, palette index or grey value; other modes are colours.
+NUMBER_MODES = ("1", "P", "L", "I", "I;16", "I;16B", "I;16L")
 
 
 def read_index_map(path: Path, height: int, width: int) -> np.ndarray:
-    """The numbers of a PNG map as (height, width) int32; a palette image gives its indices.
+    """The numbers of a PNG map as (height, width) int32; a palette image gives its indices, one bit 0 and 1.
 
     Raises FileNotFoundError, or ValueError where the file is damaged, in colour, or not as large as its image.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; restore it")
     try:
-        with Image.open(path) as image:
-            mode, numbers = image.mode, np.array(image)
-    except DAMAGED as error:
+        image = Image.open(path)
+    except (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{path} cannot be decoded ({error}); restore it") from error
-    if mode not in NUMBER_MODES:
-        raise ValueError(f"{path} holds colours (mode {mode}), expected a palette or grey PNG of numbers; convert it")
-    check_size(numbers.shape, height, width, str(path))
-    return numbers.astype(np.int32)
+    with image:
+        if image.mode not in NUMBER_MODES:
+            raise ValueError(
+                f"{path} holds colours (mode {image.mode}), expected a palette or grey PNG of numbers; convert it"
+            )
+        check_size(image.size[::-1], height, width, str(path))
+        try:
+            return np.array(image).astype(np.int32)
+        except DAMAGED as error:
+            raise ValueError(f"{path} cannot be decoded ({error}); restore it") from error
 
 
 def check_size(found: tuple[int, ...], height: int, width: int, name: str) -> None:

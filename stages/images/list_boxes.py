@@ -17,7 +17,7 @@ from stages.images.settings import ChosenImages
 
 log = logging.getLogger(__name__)
 # Kinds of data sets whose files have boxes beside the masks.
-FILES: dict[str, Callable[[ChosenImages, str], BoxFiles]] = {"voc": VocBoxes, "coco": CocoBoxes}
+FILES: dict[str, Callable[[ChosenImages, str, list[str]], BoxFiles]] = {"voc": VocBoxes, "coco": CocoBoxes}
 
 
 def list_boxes(*, images: Path, ground_truth: Path, output: Path, settings: ChosenImages, split: str) -> None:
@@ -37,17 +37,18 @@ def list_boxes(*, images: Path, ground_truth: Path, output: Path, settings: Chos
     Raises:
         ValueError: the artifacts are of other images, or the files are damaged.
     """
-    files = FILES[settings.kind](settings, split) if settings.kind in FILES else None
     origins: Counter[str] = Counter()
     with read(images, ImageRecord) as listed, read(ground_truth, GroundTruth) as annotations:
+        classes = listed.header["classes"]
+        files = FILES[settings.kind](settings, split, classes) if settings.kind in FILES else None
         header = {key: annotations.header[key] for key in ("classes", "category_ids")} | {"split": split}
         made_by = Provenance("list_boxes", settings, None, {"images": listed, "ground_truth": annotations})
         with create(output, AnnotatedBoxes, header=header, provenance=made_by) as writer:
             for i, image in enumerate(step.progress(listed.ids, total=len(listed), label="images")):
-                given = None if files is None else files.boxes(image)
+                size = int(listed.field(i, "height")), int(listed.field(i, "width"))
+                given = None if files is None else files.boxes(image, *size)
                 known = annotations.find(image) if given is None else None
                 boxes = mask_boxes(known) if known is not None and known.annotated else given
-                size = int(listed.field(i, "height")), int(listed.field(i, "width"))
                 writer.append(record_of(image, boxes, size))
                 origins["unknown" if boxes is None else "of masks" if given is None else "of annotators"] += 1
     log.info("images with boxes: %s", ", ".join(f"{count} {origin}" for origin, count in origins.items()))

@@ -12,6 +12,7 @@ from stages.images.files.text import read_text
 from stages.images.index_maps import check_size
 
 PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # where the released archive has its folders
+LARGEST_ID = 2**31 - 1
 LISTS = ("train.txt", "val.txt")
 
 
@@ -46,7 +47,10 @@ class Sbd:
     def instances(self, image: str, height: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
         """Instance ids (height, width) int32, 0 for background, and the VOC category of each id."""
         path, ground_truth = self._path(image), self._read(image)
-        ids = np.asarray(ground_truth.Segmentation).astype(np.int32)
+        ids = np.asarray(ground_truth.Segmentation)
+        if ids.dtype.kind not in "iubf" or ids.ndim != 2 or not np.array_equal(ids, ids.clip(0, LARGEST_ID) // 1):
+            raise ValueError(f"{path} has a Segmentation of {ids.dtype} {ids.shape}, expected a map of ids; restore it")
+        ids = ids.astype(np.int32)
         check_size(ids.shape, height, width, str(path))
         categories = _categories(ground_truth, path)
         present = [int(i) for i in np.unique(ids) if i != 0]
@@ -71,7 +75,10 @@ class Sbd:
 
 
 def _categories(ground_truth: Any, path: Path) -> list[int]:
-    categories = [int(category) for category in np.atleast_1d(ground_truth.Categories)]
+    try:
+        categories = [int(category) for category in np.atleast_1d(ground_truth.Categories).ravel()]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path} has categories that are no numbers ({error}); restore it") from error
     wrong = [category for category in categories if not 1 <= category <= 20]
     if wrong:
         raise ValueError(f"{path} has categories {wrong}, expected 1 to 20; restore it")

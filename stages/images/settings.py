@@ -99,7 +99,9 @@ class CocoSettings(Section):
     root: FilePath | None = Field(
         description="folder that the paths of the splits are relative to, such as ${TAGMASK_DATA}/coco"
     )
-    splits: Entries[Name, CocoSplit] = Field(min_length=1, description="files of each split")
+    splits: Entries[Name, CocoSplit] = Field(
+        min_length=1, description="files of each split; the categories of the training split are the classes of all"
+    )
     crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
 
     def needs(self) -> str | None:
@@ -141,13 +143,18 @@ Block = ShapesSettings | VocSettings | CocoSettings | FolderSettings
 
 
 class ChosenImages(Section):
-    """What `list_images` reads: the common keys and the block of the chosen kind."""
+    """What `list_images` reads: the common keys and the block of the chosen kind.
+
+    `reference` is the COCO JSON of the training split, whose categories are the classes of all splits; null: each split
+    has its own.
+    """
 
     name: Name
     kind: Kind
     classes: list[str] | None
     untagged: Untagged
     verify: Literal["full", "header"]
+    reference: FilePath | None
     block: Block
 
     def split(self, name: str) -> int | str | CocoSplit | FolderSplit:
@@ -183,14 +190,16 @@ class ImagesSettings(Section):
         """Names of the splits of the chosen data set."""
         return list(getattr(self, self.kind).splits)
 
-    def chosen(self, split: str | None = None) -> ChosenImages:
+    def chosen(self, split: str | None = None, training: str | None = None) -> ChosenImages:
         """The settings that listing reads; with `split`, without what concerns other splits alone.
 
-        So a change of an unused block, or of another split's entry, reruns nothing.
+        So a change of an unused block, or of another split's entry, reruns nothing. `training` is the split that gives
+        the classes of a COCO data set.
         """
         block = getattr(self, self.kind)
         common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify")}
-        chosen = ChosenImages(**common, block=block)
+        files = self.coco.splits.get(training) if self.kind == "coco" and training is not None else None
+        chosen = ChosenImages(**common, reference=None if files is None else files.annotations, block=block)
         if split is None:
             return chosen
         only = {split: chosen.split(split)}

@@ -73,6 +73,9 @@ class Shapes:
         """Classes of the objects in the scene."""
         return {self._index[form] for form in self._scene(image).forms if form in self._index}
 
+    def conclude(self) -> None:
+        """Nothing: what is drawn is right."""
+
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The visible part of each object of a class, from back to front; an object's id is its place in the scene."""
         scene = self._scene(image)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from stages.core.workflow.tally import Tally
 from stages.images.dataset import (
     Annotations,
     PointFiles,
@@ -47,6 +48,7 @@ class Voc:
         self.category_ids = [CLASSES.index(name) + 1 for name in self.classes]
         self._index = {name: i for i, name in enumerate(self.classes)}
         self.images = self._list(settings.split(split))
+        self._maps = Tally()
         self.points = None
         if block.points is not None:
             self.points = PointFiles(block.points, {i: self._index.get(name) for i, name in enumerate(CLASSES)})
@@ -101,26 +103,30 @@ class Voc:
         if objects.is_file():
             ids = read_index_map(objects, height, width)
             categories = read_index_map(self._folder / "SegmentationClass" / f"{image}.png", height, width)
-            return self._from_maps(ids, categories, str(objects))
+            of_instance = _categories_of(ids, categories, str(objects))
+            self._compare(image, {CLASSES[category - 1] for category in of_instance.values()})
+            return self._select(ids, of_instance, ids == VOID)
         if self._sbd is not None and self._sbd.has(image):
             ids, of_instance = self._sbd.instances(image, height, width)
             return self._select(ids, of_instance, None)
         return None
 
-    def _from_maps(self, ids: np.ndarray, categories: np.ndarray, name: str) -> Annotations:
-        """Instances as chainercv reads them: ids without 0 and 255, class = first of unique(category of its pixels)."""
-        of_instance = {}
-        for i in np.unique(ids):
-            if i in (0, VOID):
-                continue
-            category = int(np.unique(categories[ids == i])[0])
-            if not 1 <= category <= len(CLASSES):
-                raise ValueError(
-                    f"{name}: instance {i} has category {category} in SegmentationClass, expected 1 to {len(CLASSES)}; "
-                    "restore both maps from the same version of VOC"
-                )
-            of_instance[int(i)] = category
-        return self._select(ids, of_instance, ids == VOID)
+    def conclude(self) -> None:
+        """Say whether maps and XML files name the same classes. Raises ValueError where most do not."""
+        self._maps.conclude(
+            "classes that SegmentationClass shows in an image are not named by the image's XML file",
+            "write class maps that count on their own in VOC's numbers, where 1 is aeroplane and 2 bicycle",
+        )
+
+    def _compare(self, image: str, in_map: set[str]) -> None:
+        """Hold the classes of an image's map against those that its XML file names, difficult ones among them."""
+        path = self._folder / "Annotations" / f"{image}.xml"
+        if not path.is_file() or not in_map:
+            return
+        named = {name for name, _ in named_objects(path)}
+        for name in in_map:
+            odd = f"{image}: the map shows {name}, {path.name} names {', '.join(sorted(named)) or 'nothing'}"
+            self._maps.see(None if name in named else odd)
 
     def _select(self, ids: np.ndarray, of_instance: dict[int, int], void: np.ndarray | None) -> Annotations:
         """Instances of the selected classes. VOC marks no mask as difficult: each instance counts."""
@@ -129,6 +135,22 @@ class Voc:
         return make_annotations(
             masks, [self._index[name] for name in kept.values()], list(kept), shape=ids.shape, void=void
         )
+
+
+def _categories_of(ids: np.ndarray, categories: np.ndarray, name: str) -> dict[int, int]:
+    """Category of each instance as chainercv has it: ids without 0 and 255, first of unique(category of its pixels)."""
+    of_instance = {}
+    for i in np.unique(ids):
+        if i in (0, VOID):
+            continue
+        category = int(np.unique(categories[ids == i])[0])
+        if not 1 <= category <= len(CLASSES):
+            raise ValueError(
+                f"{name}: instance {i} has category {category} in SegmentationClass, expected 1 to {len(CLASSES)}; "
+                "restore both maps from the same version of VOC"
+            )
+        of_instance[int(i)] = category
+    return of_instance
 
 
 def find_year(root: Path) -> Path:

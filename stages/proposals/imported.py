@@ -1,8 +1,7 @@
 """What an imported file says about an image, and how it becomes ranked regions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -86,23 +85,6 @@ def ranked(found: MaskList | SuperpixelList, *, shape: tuple[int, int], count: i
         masks = np.unpackbits(packed, axis=1, count=shape[0] * shape[1]).view(bool)
         regions = Regions.from_masks(masks.reshape(len(kept), *shape))
     return Ranked(regions, scores[chosen].astype(np.float32), seen - len(kept))
-
-
-def find_file(folder: Path, image: str, *, prefixes: Sequence[str], suffix: str) -> Path:
-    """The file of an image: <prefix><id><suffix>, where an all-digit id may be padded to COCO's 12 digits.
-
-    Raises:
-        FileNotFoundError: none of the names exists.
-    """
-    padded = [image.zfill(12)] if image.isdigit() else []
-    names = [f"{prefix}{stem}{suffix}" for prefix in prefixes for stem in dict.fromkeys([image, *padded])]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(
-        f"{folder} has no proposals of image {image!r}: looked for {', '.join(names)}; add the file, "
-        "add its prefix to `prefixes`, or take the image off the list"
-    )
 
 
 def _scores(scores: np.ndarray | None, total: int, name: str) -> np.ndarray:

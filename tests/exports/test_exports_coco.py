@@ -55,7 +55,7 @@ def test_pycocotools_loads_every_mask_with_class_box_area_and_score(split, coco_
 def test_our_own_reader_takes_the_polygons(split, coco_form):
     output = split.folder / "coco.json"
     export_coco(**split.write(), output=output, settings=coco_form("polygons"))
-    ground_truth = CocoJson(output).ground_truth(1, *SIZE, {1: 0, 2: 1}.get)
+    ground_truth = CocoJson(output).ground_truth("1", *SIZE, {1: 0, 2: 1}.get)
     np.testing.assert_array_equal(ground_truth.masks[0], ring())
 
 
@@ -125,3 +125,15 @@ def test_results_need_official_ids(split, selection, kind):
     with pytest.raises(ValueError, match=f"kind '{kind}'.*'a'.*export coco.json instead"):
         export_results(**split.write(), output=split.folder / "results.json", settings=selection())
     assert not (split.folder / "results.json").exists()
+
+
+@pytest.mark.parametrize("names", [("left", "right", "3"), ("1", "01", "001")])
+def test_ids_that_are_text_are_numbered(official, coco_form, selection, names):
+    renamed = dict(zip(list(official.paths), names, strict=True))
+    for field in ("paths", "tags", "sizes", "predicted"):
+        setattr(official, field, {renamed[image]: value for image, value in getattr(official, field).items()})
+    output = official.folder / "coco.json"
+    export_coco(**official.write(), output=output, settings=coco_form())
+    assert [image["id"] for image in json.loads(output.read_text())["images"]] == [1, 2, 3]
+    with pytest.raises(ValueError, match=r"such as .* have no official number .* export coco\.json instead"):
+        export_results(**official.write(), output=output, settings=selection())

@@ -89,7 +89,7 @@ def run_listing(folder: Path, kind: str, split: str = "train", **options: Any) -
         output_images=paths[0],
         output_ground_truth=paths[1],
         output_points=paths[2],
-        settings=make_settings(kind, **options).chosen(split),
+        settings=make_settings(kind, **options).chosen(split, "train"),
         split=split,
         threads=2,
     )

@@ -36,7 +36,7 @@ def boxes_of(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[
     def run(kind: str, split: str = "train", **options: Any) -> Iterator[Artifact[AnnotatedBoxes]]:
         images, ground_truth, _ = run_listing(tmp_path / "made", kind, split, **options)
         output = tmp_path / "made" / "boxes.h5"
-        settings = make_settings(kind, **options).chosen(split)
+        settings = make_settings(kind, **options).chosen(split, "train")
         list_boxes(images=images, ground_truth=ground_truth, output=output, settings=settings, split=split)
         with read(output, AnnotatedBoxes) as boxes:
             yield boxes
@@ -152,7 +152,7 @@ def test_coco_without_annotations_has_no_known_boxes(tmp_path: Path, save: Save,
 def test_a_broken_bbox_is_named(tmp_path: Path, save: Save, boxes_of: Any) -> None:
     annotations = [{"id": 9, "image_id": 5, "category_id": 7, "segmentation": SQUARE, "bbox": [1, 2, 3]}]
     with (
-        pytest.raises(ValueError, match=r"annotation 9 has bbox \[1, 2, 3\], expected x, y, width, height"),
+        pytest.raises(ValueError, match=r"annotation 9: bbox is \[1, 2, 3\], expected x, y, width, height"),
         boxes_of("coco", root=coco(tmp_path, save, annotations)),
     ):
         pass

@@ -137,7 +137,7 @@ def change(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         pytest.param(change("images", 1, "id", value=42), "images names 42 more than once", id="image id twice"),
         pytest.param(change("images", 1, "file_name", value="b.jpg"), "names b.jpg more than once", id="file twice"),
         pytest.param(change("images", 1, "file_name", value="/etc/a.jpg"), "not a path inside", id="absolute path"),
-        pytest.param(change("images", 1, value={"id": 3}), "entry of images lacks id or file_name", id="no file name"),
+        pytest.param(change("images", 1, value={"id": 3}), "image 3 lacks its file_name", id="no file name"),
         pytest.param(change("categories", 0, "name", value="person"), "names person more than once", id="name twice"),
         pytest.param(change("images", value=[]), "lists no images", id="no images"),
         pytest.param(lambda data: data.pop("categories"), "has no categories", id="no categories"),
@@ -154,9 +154,9 @@ def test_bad_json_is_named_with_a_remedy(
 
 def test_missing_and_broken_files_are_named(coco: Path, refused: Any) -> None:
     (coco / "train.json").write_text("{")
-    refused(r"train\.json is not JSON", "coco", root=coco)
+    refused(r"train\.json is not JSON, or was cut off", "coco", root=coco)
     (coco / "train.json").unlink()
-    refused(r"train\.json does not exist; set the path of the annotations", "coco", root=coco)
+    refused(r"train\.json does not exist; set the path", "coco", root=coco)
 
 
 def test_real_images(real_data: Path, tmp_path: Path, listing: Any) -> None:

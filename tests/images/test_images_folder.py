@@ -171,6 +171,7 @@ def test_two_files_of_one_id_are_refused(tmp_path: Path, images: Path, refused: 
     ("rows", "message"),
     [
         ("a,1,cat\na,9,cat\n", r"holds the instances \[1, 9, 300\], but instances\.csv gives classes to \[1, 9\]"),
+        (",1,cat\n", r"instances\.csv line 2 has no image; name it"),
         ("a,1,cow\n", "instance 1 of a has class 'cow', not among images.classes cat, dog"),
         ("a,one,cat\n", "instance one of a: an instance is its value in the map"),
         ("a,0,cat\n", "instance 0 of a: an instance is its value in the map"),
@@ -189,7 +190,7 @@ def test_masks_that_fit_no_image_are_refused(tmp_path: Path, images: Path, refus
     def refuse(message: str, masks: Path) -> None:
         refused(message, "folder", classes=CLASSES, splits=splits(images, masks=masks))
 
-    refuse("has none of the images", coco_json(tmp_path / "masks.json", name="c.png"))
+    refuse("has none of the images.* such as d.png, .* such as a.png", coco_json(tmp_path / "masks.json", name="d.png"))
     refuse("categories that are not among images.classes: cow", coco_json(tmp_path / "masks.json", category="cow"))
     refuse("nowhere does not exist; set masks to a folder of PNG maps", tmp_path / "nowhere")
     refuse(r"images/instances\.csv does not exist", images)

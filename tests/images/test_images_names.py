@@ -225,3 +225,32 @@ def test_many_missing_images_are_counted_in_a_moment(tmp_path: Path, save: Save,
     tags = tags_of(tmp_path / "t.csv", [f"missing_{i}.png" for i in range(5000)])
     message = refused("are not in", "folder", classes=["x"], splits=split(tmp_path / "images", tags))
     assert "and 4990 more" in message
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + "/a.png", "a/" * 3000 + "a.png", "é" * 200 + "/b/c.png"])
+def test_names_that_no_file_can_have_are_missing(tmp_path: Path, save: Save, refused: Any, name: str) -> None:
+    save(tmp_path / "images" / "day1" / "a.png", PIXELS)
+    refused(
+        "are not in", "folder", classes=["x"], splits=split(tmp_path / "images", tags_of(tmp_path / "t.csv", [name]))
+    )
+
+
+def test_an_absolute_path_is_refused_wherever_it_leads(tmp_path: Path, save: Save, refused: Any) -> None:
+    save(tmp_path / "images" / "a.png", PIXELS)
+    for name in (str(tmp_path / "images" / "a.png"), "/etc/a.png", "../images/a.png", "C:\\images\\a.png"):
+        tags = tags_of(tmp_path / "t.csv", [name])
+        refused("line 2 names the image .*not a path inside the folder", "folder", classes=["x"],
+                splits=split(tmp_path / "images", tags))  # fmt: skip
+
+
+def test_classes_are_the_same_whatever_the_form_of_their_letters(tmp_path: Path, save: Save, listing: Any) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    save(images / IN_PARTS / "a.png", PIXELS)
+    save(masks / IN_PARTS / "a.png", np.eye(4, 6, dtype=np.uint8))
+    (masks / "instances.csv").write_text(f"image,instance,class\n{COMPOSED}/a,1,{IN_PARTS}\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text(f"image,tags\n{COMPOSED}/a,{IN_PARTS}\n", encoding="utf-8")
+    for tags, name in ((tmp_path / "t.csv", COMPOSED), (images, COMPOSED), (images, IN_PARTS)):
+        with listing("folder", classes=[name], splits=split(images, tags, masks)) as made:
+            assert made.images[0].tags.tolist() == [True]
+            assert made.images.header["classes"] == [name]
+            assert made.ground_truth[0].classes.tolist() == [0]

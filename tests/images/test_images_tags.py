@@ -145,7 +145,18 @@ def test_a_name_is_found_before_the_one_without_the_mark_of_its_upload(
 def test_images_of_several_folders_are_not_folded_together(tmp_path: Path, images: Path, refused: Any) -> None:
     tasks = [task(1, "/data/local-files/?d=mon/a.jpg", [choice("dent")]), task(2, "/data/local-files/?d=tue/b.jpg", [])]
     tags = put(tmp_path / "e.json", json.dumps(tasks))
-    refused("has images in several folders, mon/, tue/", "folder", classes=CLASSES, splits=split(images, tags))
+    refused(
+        "has images in several folders, mon/ .task 1., tue/ .task 2., of which",
+        "folder",
+        classes=CLASSES,
+        splits=split(images, tags),
+    )
+
+
+def test_an_image_of_another_folder_is_not_taken_for_one_here(tmp_path: Path, images: Path, refused: Any) -> None:
+    tasks = [task(1, "a.jpg", [choice(*CLASSES)]), task(2, "/data/local-files/?d=tue/b.jpg", [])]
+    tags = put(tmp_path / "e.json", json.dumps(tasks))
+    refused("several folders, no folder .task 1., tue/ .task 2.", "folder", classes=CLASSES, splits=split(images, tags))
 
 
 @pytest.mark.parametrize("form", ["coco", "cvat"])
@@ -195,7 +206,11 @@ BAD: dict[str, tuple[Write, str]] = {
         lambda f: put(f / "e.json", json.dumps([task(1, "a.jpg", [choice("scratche")])])),
         "has no label scratch, dent of images.classes; its labels are scratche; did you mean",
     ),
-    "JSON of text": (lambda f: put(f / "e.json", '"a"'), "must be an object of lists"),
+    "empty export": (lambda f: put(f / "e.json", "[]"), r"e\.json names no images; add them"),
+    "other separator": (
+        lambda f: put(f / "t.csv", 'image,tags\na,"scratch, dent"\n'), "'scratch, dent' of a .*separated by ';'",
+    ),
+    "JSON of text": (lambda f: put(f / "e.json", '"a"'), "must be an object of lists.*it is .a"),
     "JSON of numbers": (lambda f: put(f / "e.json", '{"a": [1]}'), "'a' has .1., but must be an object of lists"),
     "JSON nested": (lambda f: put(f / "e.json", "[" * 100_000), "nested too deeply"),
     "CVAT of video": (

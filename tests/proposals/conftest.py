@@ -37,9 +37,14 @@ def heg_settings() -> Callable[..., HegSettings]:
 def image_list(tmp_path: Path) -> Callable[..., Path]:
     """Writes images.h5 of images given as id -> (H, W, 3) uint8."""
 
-    def write(images: dict[str, np.ndarray], name: str = "images.h5") -> Path:
+    def write(
+        images: dict[str, np.ndarray],
+        name: str = "images.h5",
+        kind: str = "folder",
+        paths: dict[str, str] | None = None,
+    ) -> Path:
         header = {
-            "name": "test", "kind": "folder", "split": "train", "root": "", "classes": ["thing"], "category_ids": [1],
+            "name": "test", "kind": kind, "split": "train", "root": "", "classes": ["thing"], "category_ids": [1],
             "negatives": 0, "unknown": 0,
         }  # fmt: skip
         path = tmp_path / name
@@ -49,8 +54,9 @@ def image_list(tmp_path: Path) -> Callable[..., Path]:
                 height, width = rgb.shape[:2]
                 writer.append(
                     ImageRecord(
-                        image=image, path="", encoded=encoded, height=np.int32(height), width=np.int32(width),
-                        file_size=np.int64(len(encoded)), digest="", tags=np.ones(1, bool), looked_at=True,
+                        image=image, path=(paths or {}).get(image, ""), encoded=encoded,
+                        height=np.int32(height), width=np.int32(width), file_size=np.int64(len(encoded)), digest="",
+                        tags=np.ones(1, bool), looked_at=True,
                     )
                 )  # fmt: skip
         return path

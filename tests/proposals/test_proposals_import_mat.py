@@ -87,8 +87,8 @@ SAVE = {"v7": save_v7, "v7.3": save_v73}
 def run(tmp_path: Path, image_list) -> Callable[..., Proposals]:
     """Imports <id>.mat files of a folder for images of HEIGHT x WIDTH; the first image's record."""
 
-    def call(*ids: str, count: int = 10, prefixes: tuple[str, ...] = ("",)) -> Proposals:
-        images = image_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids or ("cat",)})
+    def call(*ids: str, count: int = 10, prefixes: tuple[str, ...] = ("",), kind: str = "folder") -> Proposals:
+        images = image_list({i: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for i in ids or ("cat",)}, kind=kind)
         settings = MatSettings(
             kind="mat", path=str(tmp_path), prefixes=list(prefixes), count=count,
             supervision="class-agnostic boundaries",
@@ -143,7 +143,7 @@ def test_images_with_one_proposal_or_none_are_kept_and_logged(
 )
 def test_files_are_found_with_and_without_prefix_and_padding(name: str, tmp_path: Path, run):
     save_v7(tmp_path / name, LAYOUTS["maskmat cell"]())
-    assert len(run("139", prefixes=("", "COCO_train2014_", "COCO_val2014_")).scores) == 4
+    assert len(run("139", prefixes=("", "COCO_train2014_", "COCO_val2014_"), kind="coco").scores) == 4
 
 
 @pytest.mark.parametrize("version", SAVE)

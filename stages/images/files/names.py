@@ -37,7 +37,12 @@ def without_suffix(name: str) -> str:
 
 def spelling(name: str) -> str:
     """A name as it is compared: '/' between folders, no './' in front, letters composed (Unicode's NFC)."""
-    return PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/"))).as_posix()
+    return PurePosixPath(composed(name.replace("\\", "/"))).as_posix()
+
+
+def composed(name: str) -> str:
+    """A name with its letters composed (Unicode's NFC), as names of classes are compared."""
+    return unicodedata.normalize("NFC", name)
 
 
 def path_ends(name: str) -> tuple[str, ...]:

@@ -51,6 +51,13 @@ def read_table(path: Path, text: str, wanted: tuple[tuple[str, ...], ...], forme
     return Table(path, header, rows)
 
 
+def check_filled(table: Table, column: str) -> None:
+    """Raise ValueError naming the first row that has values, but none in this column."""
+    for row in table.rows:
+        if not row[column]:
+            raise ValueError(f"{table.path} line {row.line} has no {column}; name it, or remove the row")
+
+
 def columns_of(text: str) -> list[set[str]]:
     """The columns of the first line with text, by each separator that it may have; empty for no text."""
     start = _skip_hint(text)[1].lstrip()[:LONGEST_HEADER]

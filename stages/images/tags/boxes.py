@@ -24,11 +24,11 @@ def from_coco(path: Path) -> Tags:
     found = CocoJson(path)
     entries = [
         Entry(
-            path_ends(entry["file_name"]),
+            path_ends(name),
             tuple(found.categories[category] for category in sorted(found.tags(number, crowds=True))),
             f"image {number}",
         )
-        for number, entry in found.images.items()
+        for number, name in found.file_names.items()
     ]
     _report(path, "annotations", len(entries))
     return Tags(path, entries, strict=False, declared=tuple(found.categories.values()))

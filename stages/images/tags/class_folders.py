@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.core.config.spelling import did_you_mean
 from stages.images.dataset import listed
+from stages.images.files.names import composed
 from stages.images.tags.entries import Entry, Tags
 
 
@@ -33,16 +34,17 @@ def from_class_folders(
         ValueError: a folder with images has another name.
     """
     start = folder_within(path, root).parts
+    of_classes, negative = ({composed(name) for name in names} for names in (classes, negative_folders))
     entries, others = [], []
     for file in files:
         parts = PurePosixPath(file).parts
         inside = parts[len(start) :]
         if parts[: len(start)] != start or len(inside) < 2:
             continue
-        folder = inside[0]
-        if folder not in classes and folder not in negative_folders:
+        folder = composed(inside[0])
+        if folder not in of_classes and folder not in negative:
             others.append(folder)
-        entries.append(Entry((file,), (folder,) if folder in classes else (), f"folder {folder}"))
+        entries.append(Entry((file,), (folder,) if folder in of_classes else (), f"folder {folder}"))
     if others:
         names = list(dict.fromkeys(others))
         hint = did_you_mean(names[0], [*classes, *negative_folders])

@@ -1,14 +1,17 @@
 """What every reader of tags gives: for each image the names that it may have, and its labels."""
 
 import logging
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.core.config.spelling import did_you_mean
 from stages.images.dataset import listed
+from stages.images.files.names import composed
 
 log = logging.getLogger(__name__)
+OTHER_SEPARATORS = r"\s*[,|/+&]\s*"  # that people write between tags
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ def check_labels(tags: Tags, classes: list[str]) -> None:
         f"{label!r} of {e.names[0]} ({e.where})" for e in tags.entries for label in e.labels if label not in classes
     ]
     known = ", ".join(classes)
+    used = Counter(label for entry in tags.entries for label in entry.labels)
     if tags.strict and unknown:
+        joined = any(set(re.split(OTHER_SEPARATORS, label)) & set(classes) for label in used if label not in classes)
+        hint = ". Several tags of one image are separated by ';'" if joined else ""
         raise ValueError(
             f"{tags.path} has tags that are not among the classes {known}: {listed(unknown)}; mend the tags, or "
-            "add the class to images.classes"
+            f"add the class to images.classes{hint}"
         )
-    used = Counter(label for entry in tags.entries for label in entry.labels)
     labels = list(dict.fromkeys([*(tags.declared or ()), *used]))
     _check_classes(tags, classes, labels)
     others = {label: count for label, count in used.items() if label not in classes}
@@ -74,6 +79,17 @@ def _check_classes(tags: Tags, classes: list[str], labels: list[str]) -> None:
         raise ValueError(
             f"{tags.path} has no label {', '.join(missing)} of images.classes; its labels are {listed(labels)}{hint}"
         )
+
+
+def as_classes(tags: Tags, classes: list[str]) -> Tags:
+    """The same tags with each label written as the class that it is, whatever the form of its letters."""
+    written = {composed(name): name for name in classes}
+
+    def of(labels: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(written.get(composed(label), label) for label in labels))
+
+    entries = [replace(entry, labels=of(entry.labels)) for entry in tags.entries]
+    return replace(tags, entries=entries, declared=None if tags.declared is None else of(tags.declared))
 
 
 def merged(entries: list[Entry]) -> list[Entry]:

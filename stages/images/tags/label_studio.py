@@ -30,6 +30,8 @@ def from_tasks(path: Path, data: Any, classes: list[str]) -> Tags:
     """
     if not isinstance(data, list) or not all(isinstance(task, dict) for task in data):
         raise ValueError(f"{path} is no export of Label Studio: expected a list of tasks")
+    if not data:
+        return Tags(path, [], strict=False)
     if any("annotations" in task or "completions" in task for task in data):
         found = [_of_task(path, number, task) for number, task in enumerate(data, start=1)]
         open_tasks = sum(entry is None for entry in found)

@@ -1,6 +1,7 @@
 """Finds the image files of the entries of tags."""
 
 import logging
+import os
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +23,7 @@ def match(tags: Tags, root: Path, found: Found) -> list[str]:
     places: dict[str, Entry] = {}
     for entry in tags.entries:
         name, candidates = _candidates(entry, names, links, anywhere=not tags.strict)
-        if entry.names[0].endswith(f"/{name}"):
+        if candidates and f"/{entry.names[0]}".endswith(f"/{name}"):
             places.setdefault(entry.names[0].removesuffix(name), entry)
         if len(candidates) > 1:
             raise ValueError(
@@ -34,9 +35,10 @@ def match(tags: Tags, root: Path, found: Found) -> list[str]:
     if missing:
         raise FileNotFoundError(_not_found(tags, missing, root, found, names))
     if len(places) > 1:
+        named = [f"{place or 'no folder'} ({entry.where})" for place, entry in places.items()]
         raise ValueError(
-            f"{tags.path} has images in several folders, {listed(list(places))}, of which {root} can be only one; "
-            "set images to the folder that holds them all"
+            f"{tags.path} has images in several folders, {listed(named)}, of which {root} can be only one; set "
+            "images to the folder that holds them all"
         )
     unnamed = len(found.images) - len(set(files))
     if unnamed:
@@ -59,7 +61,8 @@ class _Links:
     def find(self, name: str) -> list[str]:
         path = PurePosixPath(name.replace("\\", "/"))
         folder = self._root / path.parent
-        if ".." in path.parts or path.parent == PurePosixPath() or not folder.is_dir():
+        inside = not path.is_absolute() and ".." not in path.parts and path.parent != PurePosixPath()
+        if not inside or not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir fails for names that are too long)
             return []
         searched = self._folders.get(_identity(folder))
         return [] if searched is None else self._names.find(f"{searched}/{path.name}")

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.images.files.folders import Found, files_below
+from stages.images.files.folders import Found, check_all_named, files_below
+from stages.images.files.names import composed
 from stages.images.files.tables import columns_of, read_table
 from stages.images.files.text import read_text
 from stages.images.files.xml import read_xml
 from stages.images.settings import FolderSettings, TagsFormat
 from stages.images.tags import boxes, class_folders, cvat, label_studio, tables
-from stages.images.tags.entries import Tags, check_labels
+from stages.images.tags.entries import Tags, as_classes, check_labels
 
 MISSING = "set the file or folder of tags, or null for images without tags"
 FOLDERS = ("class_folders", "voc", "yolo")
@@ -34,12 +35,14 @@ def read_tags(path: Path, root: Path, found: Found, classes: list[str], settings
         tags = _of_text(path, form, classes)
     if not tags.entries:
         raise ValueError(f"{path} names no images; add them, or set tags to null for images without tags")
+    tags = as_classes(tags, classes)
     check_labels(tags, classes)
     return tags
 
 
 def _of_folder(path: Path, root: Path, found: Found, classes: list[str], settings: FolderSettings) -> Tags:
     def of_class_folders() -> Tags:
+        check_all_named(str(root), found)
         return class_folders.from_class_folders(path, root, found.images, classes, settings.negative_folders)
 
     readers: dict[str, Callable[[], Tags]] = {
@@ -54,9 +57,9 @@ def _of_folder(path: Path, root: Path, found: Found, classes: list[str], setting
 def _form_of_folder(path: Path, classes: list[str], settings: FolderSettings) -> str:
     """The only form that a folder can have. Raises ValueError where it can have several or none."""
     files = sorted(files_below(path))
-    named = {*classes, *settings.negative_folders}
+    named = {composed(name) for name in (*classes, *settings.negative_folders)}
     forms = {
-        "class_folders": any(folder.is_dir() and folder.name in named for folder in path.iterdir()),
+        "class_folders": any(folder.is_dir() and composed(folder.name) in named for folder in path.iterdir()),
         "voc": any(file.lower().endswith(".xml") for file in files),
         "yolo": boxes.is_yolo(path, files),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.images.dataset import check_unique
-from stages.images.files.tables import Row, Table, read_table
+from stages.images.files.tables import Row, Table, check_filled, read_table
 from stages.images.files.text import lines_of
 from stages.images.tags.entries import Entry, Tags
 
@@ -20,9 +20,7 @@ def from_table(path: Path, text: str) -> Tags:
     Several tags of a row are separated by ';'; none are welcome. Raises ValueError naming file and line.
     """
     table = read_table(path, text, COLUMNS, FORMER)
-    for row in table.rows:
-        if not row["image"]:
-            raise ValueError(f"{path} line {row.line} has no image; name it, or remove the row")
+    check_filled(table, "image")
     entries = _of_images(table) if "tags" in table.columns else _of_tags(table)
     return Tags(path, entries, strict=True)
 
@@ -71,7 +69,7 @@ def read_json(path: Path, text: str) -> Any:
 def from_json(path: Path, data: Any) -> Tags:
     """Tags of an object of lists, {"image": ["tag", ...]}. Raises ValueError naming the entry that is none."""
     if not isinstance(data, dict):
-        raise ValueError(f'{path} must be an object of lists, {{"image": ["tag", ...]}}; it is a {type(data).__name__}')
+        raise ValueError(f'{path} must be an object of lists, {{"image": ["tag", ...]}}; it is {json.dumps(data)[:60]}')
     for image, tags in data.items():
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise ValueError(

@@ -1,0 +1,1 @@
+"""JSON in COCO's format: read with types checked, for data sets and for proposals."""
