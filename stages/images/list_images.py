@@ -18,7 +18,8 @@ from stages.images.coco import Coco
 from stages.images.dataset import DataSet, check_unique, listed
 from stages.images.folder import Folder
 from stages.images.records import Records, examine, no_points
-from stages.images.settings import ChosenImages, ShapesSettings
+from stages.images.sampling import classes_left_out, sample_of
+from stages.images.settings import ChosenImages, SampleSettings, ShapesSettings
 from stages.images.shapes import Shapes
 from stages.images.voc import Voc
 
@@ -51,6 +52,8 @@ def list_images(
     data = DATA_SETS[settings.kind](settings, split)
     check_unique(data.images, f"{settings.name}/{split}")
     tags = read_all_tags(data, threads)
+    if settings.sample is not None:
+        tags = _take_sample(data, tags, settings.sample)
     untagged = [image for image, row in tags.items() if not row.any()]
     header = {"classes": data.classes, "category_ids": data.category_ids}
     about = {"name": settings.name, "kind": settings.kind, "split": split, "root": data.root, "untagged": len(untagged)}
@@ -82,6 +85,16 @@ def read_all_tags(data: DataSet, threads: int) -> dict[str, np.ndarray]:
             found[image] = result
     _stop_on(problems, len(data.images))
     return found
+
+
+def _take_sample(data: DataSet, tags: dict[str, np.ndarray], settings: SampleSettings) -> dict[str, np.ndarray]:
+    """Leave a sample of its images in the data set; their tags."""
+    data.images = sample_of(tags, settings)
+    log.info("images.sample: %d of %d images, seed %d", len(data.images), len(tags), settings.seed)
+    left_out = classes_left_out(tags, data.images, data.classes)
+    if left_out:
+        log.warning("the sample has no image of %s; raise images.sample.count or trial", listed(left_out))
+    return {image: tags[image] for image in data.images}
 
 
 def _write_all(

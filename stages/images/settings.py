@@ -122,6 +122,13 @@ class FolderSettings(Section):
         return f"splits.{unset[0]}.images" if unset else None
 
 
+class SampleSettings(Section):
+    """Some images of each split in place of all."""
+
+    count: int = Field(ge=1, description="images; at most so many of each split, as many of each class as can be")
+    seed: int = Field(ge=0, description="seed of the choice; a larger sample of the same seed holds the smaller one")
+
+
 Block = ShapesSettings | VocSettings | CocoSettings | FolderSettings
 
 
@@ -132,6 +139,7 @@ class ChosenImages(Section):
     kind: Kind
     classes: list[str] | None
     verify: Literal["full", "header"]
+    sample: SampleSettings | None
     block: Block
 
     def split(self, name: str) -> int | str | CocoSplit | FolderSplit:
@@ -153,6 +161,7 @@ class ImagesSettings(Section):
     verify: Literal["full", "header"] = Field(
         description="full: decode each image once before anything else; header: read its size only"
     )
+    sample: SampleSettings | None = Field(description="a sample of each split, chosen by tags; null: all images")
     shapes: ShapesSettings = Field(description="built in: scenes drawn from a seed, with exact masks")
     voc: VocSettings = Field(description="PASCAL VOC 2007 to 2012")
     coco: CocoSettings = Field(description="COCO, or any data set in its JSON format")
@@ -169,7 +178,8 @@ class ImagesSettings(Section):
         So a change of an unused block, or of another split's entry, reruns nothing.
         """
         block = getattr(self, self.kind)
-        chosen = ChosenImages(name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block)
+        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "verify", "sample")}
+        chosen = ChosenImages(**common, block=block)
         if split is None:
             return chosen
         only = {split: chosen.split(split)}

@@ -24,6 +24,7 @@ from stages.project.overlays import empty_mappings, expanded, merged, with_likes
 from stages.project.problems import readable, unknown_key
 from stages.project.run import NETWORK, POINTS, SECTIONS, Name, Run
 from stages.project.semantic_sources import problems_of_sources
+from stages.project.trial import as_trial
 from stages.proposals.settings import ProposalSettings
 from stages.semantics.settings import SemanticsSettings
 
@@ -42,6 +43,11 @@ class ProjectBase(Section):
     gpus: int = Field(ge=1, description="GPUs of a training job, one process each, with the same effective batch")
     shards: int = Field(ge=1, description="parts in which proposals are made, side by side")
     threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
+    trial: int | None = Field(
+        ge=1,
+        description="images; a trial of the whole graph on so many images of each split with fewer updates, results in"
+        " results/<name>-trial<images>; null: the full run",
+    )
     splits: Splits
     images: ImagesSettings
     proposals: Entries[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
@@ -143,7 +149,7 @@ class ProjectBase(Section):
             read = {"method", "retrain", *SOURCES} | sections
             values = run.model_dump(mode="json", include=read)
             runs[name] = {key: value for key, value in values.items() if value is not None}
-        return ComparisonSettings(runs=runs)
+        return ComparisonSettings(trial=self.trial, runs=runs)
 
 
 Project = create_model("Project", __base__=ProjectBase, **SECTIONS)
@@ -191,7 +197,7 @@ def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> Pr
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise ConfigError(f"the configuration has {len(dict.fromkeys(problems))} problem(s):\n{lines}")
-    return project
+    return project if project.trial is None else as_trial(project, project.trial)
 
 
 def load_files(*paths: Path) -> ProjectBase:

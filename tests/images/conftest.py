@@ -24,6 +24,7 @@ BLOCKS: dict[str, Any] = {
     "kind": "shapes",
     "classes": None,
     "verify": "full",
+    "sample": None,
     "shapes": {
         "splits": {"train": 6, "val": 3},
         "seed": 0,
@@ -58,9 +59,11 @@ BLOCKS: dict[str, Any] = {
 }
 
 
-def make_settings(kind: str, *, classes: list[str] | None = None, verify: str = "full", **block: Any) -> ImagesSettings:
+def make_settings(
+    kind: str, *, classes: list[str] | None = None, verify: str = "full", sample: Any = None, **block: Any
+) -> ImagesSettings:
     """Settings of one kind; `block` replaces keys of its block."""
-    data = copy.deepcopy(BLOCKS) | {"kind": kind, "classes": classes, "verify": verify}
+    data = copy.deepcopy(BLOCKS) | {"kind": kind, "classes": classes, "verify": verify, "sample": sample}
     data[kind] |= {key: str(value) if isinstance(value, Path) else value for key, value in block.items()}
     return ImagesSettings.model_validate(data)
 
