@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from stages.core.config.section import Entries, Section
 
 Kind = Literal["shapes", "voc", "coco", "folder"]
+Untagged = Literal["negative", "unknown"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, Field(min_length=1)]
 
@@ -138,6 +139,7 @@ class ChosenImages(Section):
     name: Name
     kind: Kind
     classes: list[str] | None
+    untagged: Untagged
     verify: Literal["full", "header"]
     sample: SampleSettings | None
     block: Block
@@ -157,6 +159,10 @@ class ImagesSettings(Section):
     kind: Kind = Field(description="which of the four blocks below is used: shapes, voc, coco or folder")
     classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
         min_length=1, description="classes to learn, in this order; null: all (folder: they must be listed)"
+    )
+    untagged: Untagged = Field(
+        description="what an image says that is listed or annotated without any of the classes; negative: none of them "
+        "is in it; unknown: nothing, it is not trained on (CIM: unknown)"
     )
     verify: Literal["full", "header"] = Field(
         description="full: decode each image once before anything else; header: read its size only"
@@ -178,7 +184,7 @@ class ImagesSettings(Section):
         So a change of an unused block, or of another split's entry, reruns nothing.
         """
         block = getattr(self, self.kind)
-        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "verify", "sample")}
+        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify", "sample")}
         chosen = ChosenImages(**common, block=block)
         if split is None:
             return chosen

@@ -8,28 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.images.records import Tags
 from stages.images.sampling import classes_left_out, sample_of
 from stages.images.settings import SampleSettings
 
 
-def rows(*tagged: tuple[int, ...], classes: int = 3) -> dict[str, np.ndarray]:
-    return {f"{i}.png": np.isin(np.arange(classes), of) for i, of in enumerate(tagged)}
+def rows(*tagged: tuple[int, ...] | None) -> dict[str, Tags]:
+    """Images by the classes, of three, that they are tagged with; None: nobody looked."""
+    return {f"{i}.png": Tags(np.isin(range(3), of or ()), looked_at=of is not None) for i, of in enumerate(tagged)}
 
 
-def sample(tags: dict[str, np.ndarray], count: int, seed: int = 0) -> list[str]:
+def sample(tags: dict[str, Tags], count: int, seed: int = 0) -> list[str]:
     return sample_of(tags, SampleSettings(count=count, seed=seed))
 
 
 def test_a_rare_class_and_images_without_a_tag_are_in_a_small_sample() -> None:
     tags = rows(*[(0,)] * 50, (1,), *[(2,)] * 30, *[()] * 20)
-    chosen = np.stack([tags[image] for image in sample(tags, 12)])
+    chosen = np.stack([tags[image].classes for image in sample(tags, 12)])
     assert chosen.sum(0).tolist() == [4, 1, 4]
     assert (~chosen.any(1)).sum() == 3
 
 
+def test_images_that_nobody_looked_at_come_last() -> None:
+    tags = rows(None, *[None] * 20, (0,), (), (1,), (2,))
+    assert sample(tags, 4) == ["21.png", "22.png", "23.png", "24.png"]
+    assert len(sample(tags, 6)) == 6
+    assert len(sample(rows(None, None, None), 2)) == 2
+
+
 def test_a_class_that_comes_along_with_others_is_not_taken_again() -> None:
     tags = rows(*[(0, 1)] * 20, *[(2,)] * 20)
-    assert np.sum([tags[image] for image in sample(tags, 10)], axis=0).tolist() == [5, 5, 5]
+    assert np.sum([tags[image].classes for image in sample(tags, 10)], axis=0).tolist() == [5, 5, 5]
 
 
 def test_the_seed_decides_and_the_order_stays() -> None:
