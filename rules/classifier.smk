@@ -25,6 +25,11 @@ def trained_classifiers():
     return [name for name, one in project.classifier.items() if one.trained is None]
 
 
+def judge_of_tags():
+    """The classifier whose training judges the tags."""
+    return project.classifier[project.suspect_tags.classifier]
+
+
 def cues_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/cues/{project.runs[wildcards.run].cues}.h5"
 
@@ -141,6 +146,66 @@ rule find_cues:
         code=code_digest("stages.classifier.find_cues"),
     shell:
         "python -m stages.classifier.find_cues --images {input.images:q} --weights {input.weights:q} --output {output:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
+
+
+# Off the main path: what the report of suspect tags asks for.
+rule train_fold:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+    output:
+        weights="results/{dataset}/suspect_tags/fold_{fold}/weights.safetensors",
+        curves="results/{dataset}/suspect_tags/fold_{fold}/curves.json",
+        plot="results/{dataset}/suspect_tags/fold_{fold}/curves.png",
+    log:
+        "results/{dataset}/logs/train_fold.{fold}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train_fold.{fold}.tsv"
+    wildcard_constraints:
+        fold=r"\d+",
+    conda:
+        software
+    threads: project.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=memory(16000),
+        runtime=minutes(1440),
+    params:
+        settings=lambda wildcards: judge_of_tags()
+        .without_fold(int(wildcards.fold), project.suspect_tags.folds)
+        .canonical(),
+        code=code_digest("stages.classifier.train_fold"),
+    shell:
+        LAUNCH
+        + " stages.classifier.train_fold --images {input.images:q} --output-weights {output.weights:q}"
+        " --output-curves {output.curves:q} --output-plot {output.plot:q} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log:q}}"
+
+
+rule score_fold:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        weights="results/{dataset}/suspect_tags/fold_{fold}/weights.safetensors",
+    output:
+        "results/{dataset}/suspect_tags/fold_{fold}/scores.h5",
+    log:
+        "results/{dataset}/logs/score_fold.{fold}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/score_fold.{fold}.tsv"
+    wildcard_constraints:
+        fold=r"\d+",
+    conda:
+        software
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=60),
+    params:
+        settings=lambda wildcards: judge_of_tags().cues.canonical(),
+        code=code_digest("stages.classifier.score_fold"),
+    shell:
+        "python -m stages.classifier.score_fold --images {input.images:q} --weights {input.weights:q} --output {output:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 

@@ -10,14 +10,14 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 
-from stages.classifier.settings import ClassifierSettings
+from stages.classifier.settings import ClassifierSettings, FoldsSettings
 from stages.core.config.section import Entries, Section
 from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
 from stages.images.settings import ImagesSettings
-from stages.inspection.settings import GallerySettings
+from stages.inspection.settings import GallerySettings, SuspectPageSettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
@@ -34,6 +34,14 @@ class Splits(Section):
 
     train: Name = Field(description="split whose images and tags are trained on")
     evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
+
+
+class SuspectTagsSettings(Section):
+    """The report of suspect tags: the target `suspect_tags`; nothing else needs it."""
+
+    classifier: Name = Field(description="name of the entry of `classifier` whose training judges the tags")
+    folds: FoldsSettings = Field(description="trainings that each leave out some images, which they then judge")
+    page: SuspectPageSettings
 
 
 class ProjectBase(Section):
@@ -57,6 +65,7 @@ class ProjectBase(Section):
     evaluation: EvaluationSettings
     inspection: GallerySettings
     exports: ExportsSettings
+    suspect_tags: SuspectTagsSettings = Field(description="report of the tags that a classifier contradicts")
     runs: Entries[Name, Run] = Field(min_length=1, description="runs by name")
 
     @model_validator(mode="after")
@@ -78,6 +87,10 @@ class ProjectBase(Section):
         problems += problems_of_sources(self)
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
+        judge = self.suspect_tags.classifier
+        if judge not in self.classifier:
+            near = did_you_mean(judge, self.classifier)
+            problems.append(f"suspect_tags.classifier is {judge!r}; there are {list(self.classifier)}{near}")
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -64,8 +64,8 @@ def shortened(value: Any, images: int, steps: tuple[int, int] = (1, 1)) -> Any:
         steps = training.steps, trial_steps(training.steps, images)
     changes = {name: shortened(inner, images, steps) for name, inner in value}
     changes |= {name: _scaled(getattr(value, name), steps) for name in _in_updates(value)}
-    if isinstance(value, TrainingSettings):
-        changes["steps"] = steps[1]
+    if changes.get("steps") is not None:
+        changes["steps"] = trial_steps(value.steps, images)
     return value.model_copy(update=changes)
 
 
