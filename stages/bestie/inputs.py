@@ -28,7 +28,10 @@ def check_classes(images: Artifact[ImageRecord], *others: Artifact) -> None:
 
 
 def map_of(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord], i: int) -> np.ndarray:
-    """Semantic map (H, W) uint8 of image i. Raises ValueError where it has another size than the image."""
+    """Semantic map (H, W) uint8 of image i; of one that shows none of the classes it is background, whatever it says.
+
+    Raises ValueError where it has another size than the image.
+    """
     labels = maps.find(images.ids[i]).labels
     size = int(images.field(i, "height")), int(images.field(i, "width"))
     if labels.shape != size:
@@ -36,7 +39,12 @@ def map_of(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord], i: int) 
             f"{maps.path}: {images.ids[i]!r} has a map of {labels.shape} (height, width), {images.path} says"
             f" {size}; remake the maps from this list of images"
         )
-    return labels
+    return np.zeros_like(labels) if is_negative(images, i) else labels
+
+
+def is_negative(images: Artifact[ImageRecord], i: int) -> bool:
+    """Whether image i is known to show none of the classes."""
+    return bool(images.field(i, "looked_at") and not images.field(i, "tags").any())
 
 
 def joint_supervision(*given: str) -> str:

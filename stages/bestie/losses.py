@@ -24,7 +24,7 @@ from stages.core.artifacts.semantic_maps import UNCERTAIN
 
 def weighted_losses(
     outputs: Outputs, labels: Tensor, *, pseudo: Targets, refined: Targets | None, point_supervision: bool,
-    settings: BestieLossSettings,
+    negative: Tensor, settings: BestieLossSettings,
 ) -> dict[str, Tensor]:  # fmt: skip
     """All terms, each with its weight and share; their sum is L (equation 6).
 
@@ -32,7 +32,8 @@ def weighted_losses(
     `refined_offset`: the two sums of equations 3 and 4. With point supervision the refined labels have no centers of
     their own: their term is that of the pseudo labels (official code).
     Differs from the paper: each sum over pseudo labels is multiplied by `pseudo_share`, each over refined labels by
-    `refined_share` (official code: 1/2 each).
+    `refined_share` (official code: 1/2 each); and there is `negative_center`, where the batch has images that are known
+    to show no instance.
 
     Args:
         outputs: of the network.
@@ -40,6 +41,7 @@ def weighted_losses(
         pseudo: pseudo labels.
         refined: refined labels; None before they begin or where they are off.
         point_supervision: whether the pseudo labels come from points.
+        negative: (B,) bool, images that are known to show no instance.
         settings: see `BestieLossSettings`.
     """
     terms = {"semantic": settings.semantic * semantic_loss(outputs.semantic, labels, share=settings.hard_pixel_share)}
@@ -53,6 +55,9 @@ def weighted_losses(
         offset = offset_loss(outputs.offsets, targets.offsets, weights)
         terms[f"{prefix}center"] = settings.center * share * center
         terms[f"{prefix}offset"] = settings.offset * share * offset
+    if negative.any():
+        center = empty_center_loss(outputs.heatmap[negative], labels[negative])
+        terms["negative_center"] = settings.center * settings.pseudo_share * center
     return terms
 
 
@@ -90,6 +95,15 @@ def center_loss(heatmap: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     1 / |{p: W(p) > 0}| sum_p W(p) sum_k (C_k(p) - target_k(p))^2    over the classes k; 0 without such a pixel
     """
     return _per_pixel((heatmap.float() - target).square(), weights)
+
+
+def empty_center_loss(heatmap: Tensor, labels: Tensor) -> Tensor:
+    """Squared size of (B, C, H, W) center heatmaps of images without an instance, by their labels (B, H, W) uint8.
+
+    1 / |{p: not uncertain}| sum_p sum_k C_k(p)^2. It is a term of its own: in the sum over pseudo labels the instances
+    would count less, by the many pixels of such images.
+    """
+    return _per_pixel(heatmap.float().square(), (labels != UNCERTAIN).float())
 
 
 def offset_loss(offsets: Tensor, target: Tensor, weights: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from stages.bestie.augmentation import View, augmented
 from stages.bestie.components import Components, batched
-from stages.bestie.inputs import POINTS, check_size
+from stages.bestie.inputs import POINTS, check_size, is_negative
 from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.settings import BestieTrainingSettings
 from stages.bestie.targets import Points, Targets, pseudo_targets
 from stages.bestie.transfer import class_components, class_regions, transfer
-from stages.core.artifacts.images import ImageRecord, tagged_images
+from stages.core.artifacts.images import ImageRecord, training_images
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
 from stages.core.images.loading import load_rgb, normalise
@@ -32,6 +32,7 @@ class Batch(NamedTuple):
         accepted: components that the pseudo labels take for instances.
         candidates: what refined labels are made for: components of tagged classes; with points all of a class as one.
         points: the cues inside the crops.
+        negative: (B,) bool, crops of images that are known to show no instance.
     """
 
     step: int
@@ -40,10 +41,11 @@ class Batch(NamedTuple):
     accepted: Components
     candidates: Components
     points: Points
+    negative: Tensor
 
 
 class BestieTask:
-    """Trains a `BestieNetwork` on the images that have tags.
+    """Trains a `BestieNetwork` on the images that have tags, and on those that are known to show no instance.
 
     They are passed in a random order, another one each epoch; batches go on from one epoch to the next. The order
     depends on the seed alone, all else on the generator given.
@@ -57,14 +59,15 @@ class BestieTask:
         self.images, self.pseudo, self.settings = images, pseudo, settings
         self.class_count = len(images.header["classes"])
         self.by_points = pseudo.header["cues"] == POINTS
-        self.usable = tagged_images(images)
+        self.usable = training_images(images)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
         """The crops of forward pass `micro` of update `step`."""
         size = self.settings.data.batch
         first = (step * self.settings.training.accumulate + micro) * size
-        samples = [self._sample(self.entry(first + i), generator) for i in range(size)]
+        entries = [self.entry(first + i) for i in range(size)]
+        samples = [self._sample(i, generator) for i in entries]
         views, accepted, candidates, point_classes = zip(*samples, strict=True)
         return Batch(
             step=step,
@@ -77,6 +80,7 @@ class BestieTask:
                 images=torch.from_numpy(np.repeat(np.arange(size), [len(view.points) for view in views])),
                 classes=torch.from_numpy(np.concatenate(point_classes).astype(np.int64)),
             ),
+            negative=torch.tensor([is_negative(self.images, i) for i in entries]),
         )
 
     def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
@@ -90,7 +94,7 @@ class BestieTask:
             refined = self._refined(outputs, batch, pseudo)
         return weighted_losses(
             outputs, batch.labels, pseudo=pseudo, refined=refined, point_supervision=self.by_points,
-            settings=settings.losses,
+            negative=batch.negative, settings=settings.losses,
         )  # fmt: skip
 
     def _refined(self, outputs: Outputs, batch: Batch, pseudo: Targets) -> Targets:

@@ -7,7 +7,7 @@ from stages.bestie.inputs import check_anything_accepted, check_classes
 from stages.bestie.network import BestieNetwork
 from stages.bestie.settings import BestieTrainingSettings
 from stages.bestie.task import BestieTask
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import starting_weights
@@ -32,9 +32,9 @@ def train_bestie(
 ) -> None:
     """Train the network on semantic maps and pseudo instances, refining its own labels as it goes.
 
-    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Images without tags are
-    listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
-    `output_snapshots` gets the weights after the updates that `settings.snapshots` lists.
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Images that show none of the
+    classes are background; those that nobody looked at are left out. A checkpoint beside the weights lets a killed
+    training go on. `output_snapshots` gets the weights after the updates that `settings.snapshots` lists.
     Raises ValueError where the pseudo instances are of other images, classes or sizes, or where there is none.
     """
     with read(images, ImageRecord) as listing, read(pseudo_instances, PseudoInstances) as pseudo:
@@ -44,7 +44,7 @@ def train_bestie(
         classes = listing.header["classes"]
         network = BestieNetwork(settings, class_count=len(classes), classifier=backbone_weights)
         task = BestieTask(network, images=listing, pseudo=pseudo, settings=settings)
-        log.info("training on %d of %d images", len(task.usable), len(listing))
+        log_training_images(listing, task.usable)
         run_training(
             task,
             settings,

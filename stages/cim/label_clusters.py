@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, settings: AgplSettings) -> None:
     """Label each image's proposals with clusters that peaks of tagged classes vote for.
 
-    With cues from points (header `supervision` is "points") all points of tagged classes count, in the file's order.
-    Images without tags, proposals or peaks get what `assign_clusters` says and are counted in the log.
+    With cues from points (header `supervision` is "points") all points of tagged classes count, in the file's order. In
+    an image without tags all proposals are background. Images without tags, proposals or peaks get what
+    `assign_clusters` says and are counted in the log.
     Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks an image.
     """
     with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as peaks:

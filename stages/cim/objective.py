@@ -9,7 +9,7 @@ from stages.cim.losses import Labels, cluster_loss, mil_loss, refinement_losses
 from stages.cim.mining import Overlaps, anti_noise_sample, mine
 from stages.cim.network import Scores
 from stages.cim.settings import CimTrainingSettings
-from stages.cim.targets import Targets, assign
+from stages.cim.targets import Targets, all_background, assign
 
 
 def weighted_losses(
@@ -62,13 +62,17 @@ def branch_targets(
 ) -> Targets | None:
     """Targets of refinement branch `branch` (0, 1, ...) from the scores (N, C + 1) of the one before it.
 
-    None where nothing was mined.
-    Differs from the paper: the weights of the first branch are multiplied by `losses.first_branch` (official code).
+    None where nothing was mined. In an image that shows none of the classes every proposal is background.
+    Differs from the paper: the weights of the first branch are multiplied by `losses.first_branch` (official code), and
+    images without a class are not left out.
     """
     mining = settings.mining
     classification, integrity = (without_background(values.detach()) for values in teacher)
     if not torch.isfinite(classification * integrity).all():
         return None  # the training loop stops at the loss that is not finite, and names it
+    factor = settings.losses.first_branch if branch == 0 else 1.0
+    if not tags.any():
+        return all_background(classification, weight=factor)
     pseudo_gt = mine(classification, integrity, tags=tags, overlaps=overlaps, settings=mining, branch=branch)
     if not len(pseudo_gt):
         return None
@@ -76,5 +80,4 @@ def branch_targets(
         uniforms = torch.from_numpy(generator.random(len(pseudo_gt)))
         pseudo_gt = anti_noise_sample(pseudo_gt, uniforms.to(pseudo_gt.weights.device))
     targets = assign(pseudo_gt, overlaps, class_count=len(tags), settings=mining, branch=branch)
-    factor = settings.losses.first_branch if branch == 0 else 1.0
     return Targets(targets.classes, targets.integrity_target, factor * targets.weights)

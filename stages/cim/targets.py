@@ -70,3 +70,15 @@ def assign(
         integrity_target=by_class > overlaps.threshold(settings.integrity_threshold + cascade),
         weights=torch.where(best > 0, pseudo_gt.weights[nearest], 0.0),
     )
+
+
+def all_background(scores: Tensor, *, weight: float) -> Targets:
+    """Targets of the proposals of an image that is known to show none of the classes: background, all of one weight.
+
+    That none of them is an instance is certain, so the weight does not follow the branch before. `scores` (N, C) say
+    how many there are, and where.
+    """
+    count, class_count = scores.shape
+    classes = torch.zeros(count, 1 + class_count, dtype=torch.bool, device=scores.device)
+    classes[:, 0] = True
+    return Targets(classes, torch.zeros_like(scores, dtype=torch.bool), scores.new_full((count,), weight))

@@ -14,7 +14,7 @@ from stages.cim.network import CimNetwork
 from stages.cim.objective import weighted_losses
 from stages.cim.settings import CimTrainingSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, training_images
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
 from stages.core.images.loading import load_rgb
@@ -57,7 +57,7 @@ class _Candidates(NamedTuple):
 
 
 class CimTask:
-    """Trains a `CimNetwork` on images that have tags and proposals.
+    """Trains a `CimNetwork` on images that have tags, or are known to show none of the classes, and have proposals.
 
     Entries are images, each as it is and (with `flip`) mirrored. They are passed in a random order, another one each
     epoch; passes go on from one epoch to the next. The order depends on the seed alone, all else on
@@ -148,24 +148,19 @@ class CimTask:
 
 
 def usable_images(images: Artifact[ImageRecord], proposals: Artifact[Proposals]) -> list[int]:
-    """Positions of the images that have a tag and a proposal; the others are listed in the log.
+    """Positions of the images that say something and have a proposal; those without one are listed in the log.
 
-    Raises ValueError where none is left.
+    Raises ValueError where no image with a tag is left.
     """
-    untagged, empty, usable = [], [], []
-    for i, image in enumerate(images.ids):
-        if not images.field(i, "tags").any():
-            untagged.append(image)
-        elif not len(proposals.field(proposals.index(image), "scores")):
-            empty.append(image)
-        else:
-            usable.append(i)
-    total = len(images)
-    if untagged:
-        log.warning("%d of %d images without tags are not trained on: %s", len(untagged), total, ", ".join(untagged))
+    evident = training_images(images)
+    counts = [len(proposals.field(proposals.index(images.ids[i]), "scores")) for i in evident]
+    usable = [i for i, count in zip(evident, counts, strict=True) if count]
+    empty = [images.ids[i] for i, count in zip(evident, counts, strict=True) if not count]
     if empty:
-        log.warning("%d of %d images without proposals are not trained on: %s", len(empty), total, ", ".join(empty))
-    if not usable:
+        log.warning(
+            "%d of %d images without proposals are not trained on: %s", len(empty), len(images), ", ".join(empty)
+        )
+    if not any(images.field(i, "tags").any() for i in usable):
         raise ValueError(
             f"{images.path}: none of {len(images)} images has both tags and proposals; nothing to train on"
         )

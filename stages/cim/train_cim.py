@@ -8,7 +8,7 @@ from stages.cim.network import CimNetwork
 from stages.cim.settings import CimTrainingSettings
 from stages.cim.task import CimTask
 from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import build_backbone, starting_weights
@@ -33,8 +33,9 @@ def train_cim(
 ) -> None:
     """Train the network on tags, proposals and, unless `pseudo_labels` is none, AGPL's cluster labels.
 
-    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. Images without tags or
-    proposals are listed in the log and left out. A checkpoint beside the weights lets a killed training go on.
+    `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. All proposals of an image that
+    shows none of the classes are background. Images that nobody looked at, or without proposals, are left out. A
+    checkpoint beside the weights lets a killed training go on.
     Raises ValueError where the labels belong to other proposals or classes, or are missing or not wanted.
     """
     with contextlib.ExitStack() as stack:
@@ -46,7 +47,7 @@ def train_cim(
         backbone = build_backbone(settings.backbone, classifier=backbone_weights)
         network = CimNetwork(backbone, class_count=len(listing.header["classes"]), settings=settings.network)
         task = CimTask(network, images=listing, proposals=candidates, labels=labels, settings=settings)
-        log.info("training on %d of %d images", len(task.usable), len(listing))
+        log_training_images(listing, task.usable)
         inputs = {"images": listing, "proposals": candidates} | ({} if labels is None else {"cluster_labels": labels})
         run_training(
             task,

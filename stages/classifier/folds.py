@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, all_tags
 from stages.core.artifacts.storage import Artifact
 
 
@@ -39,6 +39,5 @@ def folds_of(tags: np.ndarray, looked_at: np.ndarray, *, count: int, seed: int) 
 
 def held_out(images: Artifact[ImageRecord], *, fold: int, count: int, seed: int) -> list[int]:
     """Positions of the images of a fold, counted from 0. Raises ValueError as `folds_of`."""
-    tags = np.stack([images.field(i, "tags") for i in range(len(images))])
-    looked_at = np.array([images.field(i, "looked_at") for i in range(len(images))], bool)
-    return np.flatnonzero(folds_of(tags, looked_at, count=count, seed=seed) == fold).tolist()
+    folds = folds_of(all_tags(images), images.column("looked_at"), count=count, seed=seed)
+    return np.flatnonzero(folds == fold).tolist()

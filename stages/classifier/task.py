@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as colour
 
 from stages.classifier.network import Classifier, tag_loss
 from stages.classifier.settings import AugmentationSettings, ClassifierTrainingSettings
-from stages.core.artifacts.images import ImageRecord, tagged_images
+from stages.core.artifacts.images import ImageRecord, training_images
 from stages.core.artifacts.storage import Artifact
 from stages.core.images.loading import load_rgb, normalise
 from stages.core.training.order import EpochOrder
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
 
 class ClassifierTask:
-    """Trains a `Classifier` on the tagged images of a split, in another random order each epoch.
+    """Trains a `Classifier` on the images of a split that say something, in another random order each epoch.
 
     Passes go on from one epoch to the next without a gap. The order depends on the seed alone.
     """
@@ -41,7 +41,7 @@ class ClassifierTask:
         """`left_out` are positions of images that are not trained on, whatever their tags."""
         self.network, self.images, self.settings = network, images, settings
         excluded = set(left_out)
-        self.usable = [i for i in tagged_images(images) if i not in excluded]
+        self.usable = [i for i in training_images(images) if i not in excluded]
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:

@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.classifier.network import Classifier
 from stages.classifier.settings import ClassifierTrainingSettings
 from stages.classifier.task import ClassifierTask
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
 from stages.core.training.loop import TrainingOutputs
@@ -25,7 +25,7 @@ def train_classifier(
     settings: ClassifierTrainingSettings,
     device: str,
 ) -> None:
-    """Train on the tags of `images`; images without tags are listed in the log and left out.
+    """Train on the tags of `images`; those that show none of the classes are learned from, too.
 
     A checkpoint in the folder `checkpoint` beside the weights lets a killed training go on. The weights' metadata hold
     the settings and classes, from which the network can be built again.
@@ -39,7 +39,8 @@ def train_classifier(
         )
         task = ClassifierTask(network, images=listing, settings=settings)
         seen = settings.batch * settings.training.accumulate * settings.training.steps
-        log.info("training on %d images, %.1f times each", len(task.usable), seen / len(task.usable))
+        log_training_images(listing, task.usable)
+        log.info("each image is seen %.1f times", seen / len(task.usable))
         run_training(
             task,
             settings,

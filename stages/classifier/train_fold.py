@@ -7,7 +7,7 @@ from stages.classifier.folds import held_out
 from stages.classifier.network import Classifier
 from stages.classifier.settings import FoldTrainingSettings
 from stages.classifier.task import ClassifierTask
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
 from stages.core.training.loop import TrainingOutputs
@@ -37,10 +37,8 @@ def train_fold(
         )
         left_out = held_out(listing, fold=settings.fold, count=settings.folds, seed=settings.fold_seed)
         task = ClassifierTask(network, images=listing, settings=settings, left_out=left_out)
-        log.info(
-            "fold %d of %d: training on %d images, %d are held out",
-            settings.fold + 1, settings.folds, len(task.usable), len(left_out),
-        )  # fmt: skip
+        log.info("fold %d of %d, %d images are held out", settings.fold + 1, settings.folds, len(left_out))
+        log_training_images(listing, task.usable)
         run_training(
             task,
             settings,

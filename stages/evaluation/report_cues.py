@@ -11,7 +11,7 @@ import numpy as np
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, all_tags
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
 from stages.evaluation.average_precision import interpolated_average, mean_of_known
@@ -81,15 +81,15 @@ def report_cues(*, images: Path, cues: Path, output: Path, ground_truth: Path | 
 def _classification(images: Artifact[ImageRecord], found: Artifact[Cues], classes: list[str]) -> dict[str, Any] | None:
     if found.header["supervision"] == NO_CLASSIFIER:
         return None
-    tags = _stacked([images.field(i, "tags") for i in range(len(images))], len(classes)).astype(bool)
-    rows = [found.field(found.index(image), "class_scores") for image in images.ids]
-    scores, tagged = _stacked(rows, len(classes)), tags.any(axis=1)
-    ap = classification_average_precision(scores[tagged], tags[tagged])
+    tags, looked_at = all_tags(images), images.column("looked_at")
+    scores = _stacked([found.field(found.index(image), "class_scores") for image in images.ids], len(classes))
+    ap = classification_average_precision(scores[looked_at], tags[looked_at])
     return {
         "preset": "area under the interpolated precision-recall curve",
         "mAP": percent(float(mean_of_known(ap))),
-        "n_images": int(tagged.sum()),
-        "n_images_untagged": int((~tagged).sum()),
+        "n_images": int(looked_at.sum()),
+        "n_images_negative": int((looked_at & ~tags.any(axis=1)).sum()),
+        "n_images_unknown": int((~looked_at).sum()),
         "per_class": {
             name: {"AP": percent(ap[i]), "n_tagged": int(tags[:, i].sum())} for i, name in enumerate(classes)
         },

@@ -75,8 +75,8 @@ def _data(facts: Facts) -> str:
 ## Data
 
 Trained on split {facts.settings.train_split} of {facts.settings.dataset} (kind {facts.images["kind"]}): {len(tagged)}
-images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs:
-{inputs}.
+images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags; {facts.images["negatives"]} show none of
+the classes. Fingerprints of the inputs: {inputs}.
 
 | class | images with the tag |
 | --- | --- |

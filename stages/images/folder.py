@@ -39,6 +39,7 @@ class Folder:
             self._files, self._tags = _match(Path(files.tags), found, self.root, index)
         self.images = list(self._files)
         self._masks = _open_masks(masks, self._files, index, block.void_id)
+        self._shows_none = settings.untagged == "negative"
 
     def path(self, image: str) -> str:
         """File of an image relative to `root`."""
@@ -53,8 +54,14 @@ class Folder:
         return self._tags.get(image)
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
-        """Instances of the image where the masks have it, else None."""
-        return self._masks.ground_truth(image, height, width) if self._masks is not None else None
+        """Instances of the image where the masks have it, else None.
+
+        Where the split has masks, an image that shows none of the classes needs none: it has no instance.
+        """
+        found = None if self._masks is None else self._masks.ground_truth(image, height, width)
+        if found is None and self._masks is not None and self._shows_none and self._tags.get(image) == set():
+            return make_annotations([], [], [], shape=(height, width))
+        return found
 
 
 class PngMasks:

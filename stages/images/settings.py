@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from stages.core.config.section import Entries, Section
 
 Kind = Literal["shapes", "voc", "coco", "folder"]
+Form = Literal["disc", "square", "triangle", "star"]
 Untagged = Literal["negative", "unknown"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, Field(min_length=1)]
@@ -19,7 +20,12 @@ class ShapesSettings(Section):
     seed: int = Field(ge=0, description="seed of all scenes; image i of a split depends on seed, split and i alone")
     height: int = Field(ge=32, description="pixels; height of an image")
     width: int = Field(ge=32, description="pixels; width of an image")
-    min_objects: int = Field(ge=1, description="fewest objects per scene")
+    forms: list[Form] | None = Field(
+        min_length=1,
+        description="forms that are drawn, of disc, square, triangle, star; those that are no class are part of the "
+        "scene; null: the classes",
+    )
+    min_objects: int = Field(ge=0, description="fewest objects per scene; 0: some scenes are empty")
     max_objects: int = Field(ge=1, description="most objects per scene")
     max_classes: int = Field(ge=1, le=4, description="most classes per scene, of disc, square, triangle, star")
     min_radius: float = Field(ge=4, description="pixels; radius of a disc of the smallest object's area")
@@ -41,6 +47,8 @@ class ShapesSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.forms is not None and len(set(self.forms)) < len(self.forms):
+            raise ValueError(f"forms is {self.forms}; name each form once")
         if self.min_objects > self.max_objects:
             raise ValueError(f"min_objects {self.min_objects} is above max_objects {self.max_objects}")
         if self.min_radius > self.max_radius:

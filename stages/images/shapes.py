@@ -44,13 +44,20 @@ class Shapes:
         self.classes = selected_classes(settings.classes, FORMS, "shapes")
         self.category_ids = [FORMS.index(name) + 1 for name in self.classes]
         self._index = {FORMS.index(name): i for i, name in enumerate(self.classes)}
+        self._forms = sorted(FORMS.index(name) for name in self._block.forms or self.classes)
+        undrawn = [name for name in self.classes if FORMS.index(name) not in self._forms]
+        if undrawn:
+            raise ValueError(
+                f"images.shapes.forms draws no {', '.join(undrawn)}, but the classes are {', '.join(self.classes)}; add"
+                f" to the forms what is missing, or name fewer in images.classes"
+            )
         self.images = [f"{split}_{number:05d}" for number in range(settings.split(split))]
         self.points: PointFiles | None = None
         self._scene = functools.lru_cache(maxsize=SCENES_KEPT)(self._draw)
 
     def _draw(self, image: str) -> Scene:
         number = int(image.rsplit("_", 1)[1])
-        return draw_scene(self._block, sorted(self._index), generator_of(self._block.seed, self._split, number))
+        return draw_scene(self._block, self._forms, generator_of(self._block.seed, self._split, number))
 
     def path(self, image: str) -> str:
         """Empty: the images are embedded."""
@@ -64,13 +71,14 @@ class Shapes:
 
     def tags(self, image: str) -> Collection[int]:
         """Classes of the objects in the scene."""
-        return {self._index[form] for form in self._scene(image).forms}
+        return {self._index[form] for form in self._scene(image).forms if form in self._index}
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
-        """The visible part of each object, from back to front."""
+        """The visible part of each object of a class, from back to front; an object's id is its place in the scene."""
         scene = self._scene(image)
-        classes = [self._index[form] for form in scene.forms]
-        return make_annotations(list(scene.masks), classes, list(range(1, len(classes) + 1)), shape=(height, width))
+        ids = [i for i, form in enumerate(scene.forms, start=1) if form in self._index]
+        masks, classes = [scene.masks[i - 1] for i in ids], [self._index[scene.forms[i - 1]] for i in ids]
+        return make_annotations(masks, classes, ids, shape=(height, width))
 
 
 def generator_of(seed: int, split: str, number: int) -> np.random.Generator:

@@ -105,6 +105,7 @@ def _row(sources: Sources, position: int, settings: GallerySettings) -> dict[str
     return {
         "image": listed.image,
         "tags": [sources.classes[label] for label in np.flatnonzero(listed.tags)],
+        "negative": listed.is_negative,
         "panels": [_encoded(panel, settings) for panel in panels],
     }
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, all_tags
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.artifacts.tag_scores import TagScores
 from stages.inspection.suspect_tags import calibrated, judged_classes
@@ -37,7 +37,7 @@ def judge(listing: Artifact[ImageRecord], scores: Sequence[Path]) -> Judged:
     found = scores_by_image(listing, scores)
     positions = sorted(listing.index(image) for image in found)
     values = np.stack([found[listing.ids[i]] for i in positions])
-    tags = np.stack([listing.field(i, "tags") for i in positions])
+    tags = all_tags(listing)[positions]
     enough = np.flatnonzero(judged_classes(tags, len(scores)))
     if not len(enough):
         raise ValueError(

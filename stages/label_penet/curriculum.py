@@ -8,8 +8,9 @@ Backward: the last module only says; each module before it learns what its succe
 
     M4 -> M3 -> M2 -> M1: a proposal with IoU > beta with an object of M2 has its class, the others are background
 
-No gradient passes through labels. A module whose neighbour finds nothing has no loss from it in this pass, but learns
-from the tags where it is the first.
+No gradient passes through labels. A module whose neighbour finds nothing in a tagged image has no loss from it in this
+pass, but learns from the tags where it is the first. In an image that shows none of the classes nobody has to look: all
+of it is background for every module.
 """
 
 import contextlib
@@ -100,7 +101,7 @@ def _objects(
 def _terms(
     network: Cascade, module: Module, shared: Tensor, batch: MixedBatch, objects: Objects, *, weighted: bool
 ) -> dict[str, Tensor]:
-    if not len(objects.classes):
+    if not len(objects.classes) and batch.tags.any():
         return {}
     losses = detection_losses(
         network.stages[module], shared, _as_targets(objects, batch, weighted=weighted), size=batch.image.size,

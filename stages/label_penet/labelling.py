@@ -72,9 +72,9 @@ def score(
     stage = network.stages[module]
     if module == "classification":
         scores = stage(shared, proposals)
-        probabilities = scores.logits.softmax(1)
+        probabilities = stage.probabilities(scores)
         boxes, ranks = _numpy(proposals), _numpy(probabilities * scores.shares)
-        own = probabilities.argmax(1) if len(boxes) else torch.zeros(0, dtype=torch.int64)
+        own = stage.own_classes(probabilities)
         attend = _attend(probabilities, scores.regions, stage.chain, attention, first=0, boxes=boxes)
         return Scored(boxes, _numpy(probabilities), ranks, _numpy(own), attend, shared)
     found = score_regions(

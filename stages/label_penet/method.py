@@ -15,6 +15,15 @@ def _makes(settings: LabelPenetSettings) -> Iterator[Made]:
             yield Made(f"{{run}}/{module}_followed/{{split}}.h5", report="masks", measured="evaluate")
 
 
+def _problems_of_one_class(run: Any) -> Iterator[str]:
+    mil = run.label_penet.train.losses.mil
+    if run.trains and mil != "binary":
+        yield (
+            f".label_penet.train.losses.mil is {mil!r}, which compares classes, but images.classes names a single one:"
+            " nothing would be learned; set it to binary"
+        )
+
+
 def _parts(run: Any) -> Iterator[str]:
     """Each module before fine-tuning, where they are trained here, and after it; the last one's is the run itself."""
     if run.trains:
@@ -29,6 +38,7 @@ METHOD = Method(
     settings=LabelPenetSettings,
     takes=("proposals",),
     backbone=lambda settings: settings.train.network.backbone,
+    problems_of_one_class=_problems_of_one_class,
     parts=_parts,
     makes=_makes,
     packed=without_tags,

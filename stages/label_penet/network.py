@@ -105,6 +105,7 @@ class ClassificationModule(nn.Module):
     ) -> None:
         super().__init__()
         self.tail, self.bins, self.scale = tails.make(), settings.bins, 1 / tails.stride
+        self.compares_classes = losses.mil != "binary"
         self.fc = FullyConnected(tails.channels, settings)
         self.classes, self.weights = (nn.Linear(self.fc.width, class_count) for _ in range(2))
         self.single = nn.Linear(self.fc.width, 1 + class_count)
@@ -118,6 +119,15 @@ class ClassificationModule(nn.Module):
         vectors = self.fc(regions)
         logits, weights, single = (layer(vectors).float() for layer in (self.classes, self.weights, self.single))
         return ClassificationScores(logits, weights.softmax(0), regions, single)
+
+    def probabilities(self, scores: ClassificationScores) -> Tensor:
+        """Class probabilities q (R, C) of proposals: softmax over the classes; with `mil: binary` a sigmoid of each."""
+        return scores.logits.softmax(1) if self.compares_classes else scores.logits.sigmoid()
+
+    def own_classes(self, probabilities: Tensor) -> Tensor:
+        """The most probable class (R,) of each proposal; -1 where classes stand by themselves and all are below 1/2."""
+        best = probabilities.max(1)
+        return best.indices if self.compares_classes else best.indices.where(best.values >= 0.5, -1)
 
     @property
     def chain(self) -> list[nn.Linear]:

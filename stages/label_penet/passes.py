@@ -19,13 +19,16 @@ def multi_label_loss(scores: ClassificationScores, tags: Tensor, settings: Penet
 
         x_ic = x^c_ic w_ic    s_c = sum_i x_ic    p = softmax(s)    L = - sum_c y_c log p_c
 
-    Differs from the paper with `mil: wsddn`: scores are softmax over classes times w, and the loss is the binary
-    cross-entropy of each class.
+    An image without a class has the loss 0. Differs from the paper with `mil: wsddn`: scores are softmax over classes
+    times w, and the loss is the binary cross-entropy of each class. With `mil: binary` p = sigmoid(s), and the loss is
+    that cross-entropy, too: it does not compare classes, so that there may be a single one, or none in the image.
     """
     present = tags.float()
     if settings.mil == "wsddn":
         return image_level_loss(scores.logits.softmax(1), scores.shares, present, floor=settings.probability_floor)
     totals = (scores.logits * scores.shares).sum(0)
+    if settings.mil == "binary":
+        return functional.binary_cross_entropy_with_logits(totals, present)
     return -(present * totals.log_softmax(0)).sum()
 
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact, read
@@ -35,13 +35,15 @@ def pretrain_module(
 
     `backbone_weights` are a classifier's, needed where `backbone.weights` is classifier. A checkpoint beside the
     weights lets a killed training go on.
-    Raises ValueError where labels are of other classes, of another module than the predecessor, or missing.
+    Raises ValueError where labels are of other classes, of another module than the predecessor, or missing, and where
+    the loss of the first module compares classes, but there is one alone.
     """
     with contextlib.ExitStack() as stack:
         listing = stack.enter_context(read(images, ImageRecord))
         candidates = None if proposals is None else stack.enter_context(read(proposals, Proposals))
         objects = None if labels is None else stack.enter_context(read(labels, ModuleLabels))
         _check(listing, candidates, objects, settings)
+        _check_mil(listing.header["classes"], settings)
         step.seed_everything(settings.seed)
         network = Cascade(
             settings.network, settings.losses, class_count=len(listing.header["classes"]), modules=[settings.module],
@@ -49,7 +51,8 @@ def pretrain_module(
         )  # fmt: skip
         network.backbone.requires_grad_(False)
         task = ModuleTask(network, images=listing, proposals=candidates, labels=objects, settings=settings)
-        log.info("training the module %s on %d of %d images", settings.module, len(task.usable), len(listing))
+        log.info("training the module %s", settings.module)
+        log_training_images(listing, task.usable)
         given = {"images": listing, "proposals": candidates, "labels": objects}
         run_training(
             task,
@@ -60,6 +63,14 @@ def pretrain_module(
             supervision="image tags",
             outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
+        )
+
+
+def _check_mil(classes: list[str], settings: ModuleSettings) -> None:
+    if settings.module == "classification" and settings.losses.mil != "binary" and len(classes) == 1:
+        raise ValueError(
+            f"losses.mil is {settings.losses.mil!r}, which compares classes, but {classes[0]!r} is the only one: "
+            "nothing would be learned; set label_penet.train.losses.mil: binary"
         )
 
 

@@ -74,9 +74,10 @@ class PenetDataSettings(Section):
 class PenetLossSettings(Section):
     """Forms and samples of the losses (equations 2 to 4)."""
 
-    mil: Literal["paper", "wsddn"] = Field(
-        description="paper: softmax over the classes of the image's scores (equation 2); wsddn: cross-entropy of each"
-        " class, scores are products of two softmaxes (WSDDN)"
+    mil: Literal["paper", "wsddn", "binary"] = Field(
+        description="paper: softmax over the classes of the image's scores (equation 2), learns nothing from images"
+        " without a class; wsddn: cross-entropy of each class, scores are products of two softmaxes (WSDDN); binary:"
+        " cross-entropy of each class's sigmoid, also suits a single class"
     )
     objectness: Literal["soft", "weighted"] = Field(
         description="soft: an object's anchors aim at its weight (equation 3: w*); weighted: they aim at 1 and count"

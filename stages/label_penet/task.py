@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core.artifacts.images import ImageRecord, tagged_images
+from stages.core.artifacts.images import ImageRecord, all_tags, training_images
 from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Artifact
@@ -45,10 +45,11 @@ class Batch(NamedTuple):
 
 
 class ModuleTask:
-    """Trains one module on tagged images: the first on tags and proposals, the others on their predecessor's objects.
+    """Trains one module: the first on tags and proposals, the others on their predecessor's objects.
 
-    Images are passed in a random order, another one each epoch. The order depends on the seed alone, all else on the
-    generator given and, in the losses, on torch's global one.
+    Images that show none of the classes have no object: all of them is background. Images are passed in a random order,
+    another one each epoch. The order depends on the seed alone, all else on the generator given and, in the losses, on
+    torch's global one.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class ModuleTask:
         self.images, self.proposals, self.labels, self.settings = images, proposals, labels, settings
         self.from_prefix = settings.data.cache_features and network.backbone.can_split
         self.memory = Memory(settings.data.memory_gb)
-        self.usable = usable_images(images, proposals, labels)
+        # Without a class, equation 2 has the loss 0.
+        negatives = settings.module != "classification" or settings.losses.mil != "paper"
+        self.usable = usable_images(images, proposals, labels, negatives=negatives)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:
@@ -127,7 +130,7 @@ class MixedTask:
         settings: FinetuningSettings,
     ) -> None:  # fmt: skip
         self.network, self.images, self.proposals, self.settings = network, images, proposals, settings
-        self.usable = usable_images(images, proposals, None)
+        self.usable = usable_images(images, proposals, None, negatives=True)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
         self._losses = functools.partial(mixed_losses, labels=settings.labels, overlap=settings.overlap)
 
@@ -157,24 +160,32 @@ class MixedTask:
 
 
 def usable_images(
-    images: Artifact[ImageRecord], proposals: Artifact[Proposals] | None, labels: Artifact[ModuleLabels] | None
-) -> list[int]:
-    """Positions of the tagged images that have something to learn from; the others are counted in the log.
+    images: Artifact[ImageRecord], proposals: Artifact[Proposals] | None, labels: Artifact[ModuleLabels] | None,
+    *, negatives: bool,
+) -> list[int]:  # fmt: skip
+    """Positions of the images that have something to learn from; the others are counted in the log.
 
-    Raises ValueError where none has.
+    Tagged images need proposals, or objects in `labels`; those that show none of the classes teach what is background
+    where `negatives` is set.
+    Raises ValueError where no tagged image is left.
     """
+    without = []
     usable = []
-    tagged = tagged_images(images)
-    for i in tagged:
-        image = images.ids[i]
-        if (proposals is None or len(proposals.field(proposals.index(image), "scores"))) and (
-            labels is None or len(labels.field(labels.index(image), "classes"))
-        ):
-            usable.append(i)
-    without = len(tagged) - len(usable)
+    for i in training_images(images):
+        image, tagged = images.ids[i], images.field(i, "tags").any()
+        seen = proposals is None or len(proposals.field(proposals.index(image), "scores"))
+        taught = negatives if not tagged else labels is None or len(labels.field(labels.index(image), "classes"))
+        (usable if seen and taught else without).append(i)
+    tags = all_tags(images).any(1)
     what = "proposals" if labels is None else f"objects in {labels.path}"
-    if not usable:
-        raise ValueError(f"{images.path}: none of {len(tagged)} tagged images has {what}; nothing to train on")
-    if without:
-        log.warning("%d of %d tagged images have no %s and are not trained on", without, len(tagged), what)
+    if not tags[usable].any():
+        raise ValueError(f"{images.path}: none of {tags.sum()} tagged images has {what}; nothing to train on")
+    if tags[without].any():
+        log.warning("%d of %d tagged images have no %s and are not trained on", tags[without].sum(), tags.sum(), what)
+    if not negatives and not tags[usable + without].all():
+        log.warning(
+            "%d images show none of the classes and are left out: losses.mil is paper (equation 2), which learns "
+            "nothing from them; wsddn and binary do",
+            (~tags[usable + without]).sum(),
+        )
     return usable

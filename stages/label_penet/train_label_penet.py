@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import load_tensors, read_trained, read_weights
@@ -45,7 +45,7 @@ def train_label_penet(
         )
         load_modules(network, modules, classes=classes, listed=listing.path)
         task = MixedTask(network, images=listing, proposals=candidates, settings=settings)
-        log.info("fine-tuning on %d of %d images", len(task.usable), len(listing))
+        log_training_images(listing, task.usable)
         run_training(
             task,
             settings,

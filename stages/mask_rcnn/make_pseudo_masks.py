@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 def make_pseudo_masks(*, images: Path, instances: Path, output: Path, settings: PseudoMaskSettings) -> None:
     """Write the pseudo masks of each image that is to be trained on, as instances with the run's scores.
 
-    The header carries `run`, `method` and `supervision` of the predictions, and `counts`: images, untagged ones
-    (left out where `tagged_only`), those without a pseudo mask (`empty`, kept or left out by the setting) and the
-    number of pseudo masks. No annotation is read; how right the masks are is for the evaluation to say.
+    With `tagged_only` an image that shows none of the classes is one without objects, and one that nobody looked at is
+    left out. The header carries `run`, `method` and `supervision` of the predictions, and `counts`: images, `negatives`
+    and `unknown` of these, other images without a pseudo mask (`empty`, kept or left out by the setting) and the number
+    of pseudo masks. No annotation is read; how right the masks are is for the evaluation to say.
 
     Raises ValueError where the predictions are of other images or classes, hold scores that are not finite, or
     where no image has a pseudo mask.
@@ -31,16 +32,18 @@ def make_pseudo_masks(*, images: Path, instances: Path, output: Path, settings: 
     with read(images, ImageRecord) as listing, read(instances, Instances) as predictions:
         _check(listing, predictions)
         chosen = {}
-        counts = Counter({"images": len(listing), "untagged": 0, "empty": 0, "masks": 0})
+        counts = Counter({"images": len(listing), "negatives": 0, "unknown": 0, "empty": 0, "masks": 0})
         for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
-            tags = listing.field(i, "tags")
-            if settings.tagged_only and not tags.any():
-                counts["untagged"] += 1
+            tags, looked_at = listing.field(i, "tags"), listing.field(i, "looked_at")
+            if settings.tagged_only and not looked_at:
+                counts["unknown"] += 1
                 continue
             index = _chosen(predictions.find(image), tags, settings)
+            negative = settings.tagged_only and not tags.any()
             counts["masks"] += len(index)
-            counts["empty"] += not len(index)
-            if len(index) or settings.empty == "negative":
+            counts["negatives"] += negative
+            counts["empty"] += not negative and not len(index)
+            if len(index) or negative or settings.empty == "negative":
                 chosen[image] = index
         if not counts["masks"]:
             raise ValueError(
@@ -49,9 +52,10 @@ def make_pseudo_masks(*, images: Path, instances: Path, output: Path, settings: 
             )
         _write(output, chosen, predictions, settings, counts, listing)
     log.info("%d pseudo masks in %d of %d images", counts["masks"], len(chosen), counts["images"])
-    log.info("%d images are untagged and left out", counts["untagged"])
+    log.info("%d images show none of the classes and stay as images without objects", counts["negatives"])
+    log.info("%d images that nobody looked at are left out", counts["unknown"])
     log.info(
-        "%d images have no pseudo mask and %s",
+        "%d other images have no pseudo mask and %s",
         counts["empty"],
         "stay as images without objects" if settings.empty == "negative" else "are left out",
     )

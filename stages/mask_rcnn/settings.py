@@ -21,7 +21,7 @@ class PseudoMaskSettings(Section):
     """Which of a run's predictions on its training split become pseudo masks; the rules apply in this order."""
 
     tagged_only: bool = Field(
-        description="only classes that the image is tagged with; untagged images are left out (CIM: true)"
+        description="only classes that the image is tagged with; images that nobody looked at are left out (CIM: true)"
     )
     score_threshold: float = Field(ge=0, description="least score, in the run's own units (CIM: 0.3)")
     overlap_threshold: Share | None = Field(
@@ -32,7 +32,8 @@ class PseudoMaskSettings(Section):
     )
     keep_best: bool = Field(description="a predicted class left without a mask keeps its best (CIM: false)")
     empty: Literal["negative", "drop"] = Field(
-        description="images without a mask; negative: trained on, without objects; drop: left out; both counted"
+        description="images that should have a mask and have none; negative: trained on, without objects; drop: left"
+        " out; both counted"
     )
 
 

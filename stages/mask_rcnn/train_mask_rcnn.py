@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import starting_weights
@@ -42,7 +42,7 @@ def train_mask_rcnn(
         step.seed_everything(settings.seed)
         network = MaskRcnn(settings, class_count=len(listing.header["classes"]), classifier=backbone_weights)
         task = MaskRcnnTask(network, images=listing, pseudo_masks=masks, settings=settings)
-        log.info("training on %d of %d images", len(masks), len(listing))
+        log_training_images(listing, [listing.index(image) for image in masks.ids])
         run_training(
             task,
             settings,

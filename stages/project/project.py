@@ -83,6 +83,12 @@ class ProjectBase(Section):
         if unknown:
             raise ValueError("\n".join([*problems, *unknown]))
         problems += [f"runs.{name}{text}" for name, run in self.runs.items() for text in run.problems(names)]
+        if self.images.classes is not None and len(self.images.classes) == 1:
+            problems += [
+                f"runs.{name}{text}"
+                for name, run in self.runs.items()
+                for text in run.described.problems_of_one_class(run)
+            ]
         problems += self._broken_iterations()
         problems += problems_of_sources(self)
         if POINTS in self.classifier:

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 def label_pixels(*, images: Path, cues: Path, output: Path, settings: LabelPixelsSettings, source: str) -> None:
     """Write the labels of every image, in the order of `images`.
 
-    On the splits of `tagged_on` an image holds the classes that it is tagged with, and one without tags is uncertain
-    everywhere; such images are counted in the log. On the others it holds the classes that the classifier predicts
-    (score above 0), and one without any is background.
+    On the splits of `tagged_on` an image holds the classes that it is tagged with; one that shows none of the classes
+    is background, and one that nobody looked at is uncertain everywhere. Such images are counted in the log. On the
+    other splits it holds the classes that the classifier predicts (score above 0), and one without any is background.
 
     Args:
         images: images.h5 of a split.
@@ -46,14 +46,17 @@ def label_pixels(*, images: Path, cues: Path, output: Path, settings: LabelPixel
             "supervision": found.header["supervision"],
         }
         made_by = Provenance("label_pixels", settings, None, {"images": listing, "cues": found})
-        undecided, shares = [], []
+        undecided, shares, negatives = [], [], 0
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
             for image in step.progress(listing, total=len(listing), label="images labelled"):
                 labels = labels_of(image, found.find(image.image), listing.header["root"], settings, tagged)
                 writer.append(SemanticMaps(image=image.image, labels=labels))
                 shares.append([(labels == 0).mean(), (labels == UNCERTAIN).mean()])
+                negatives += tagged and image.is_negative
                 if shares[-1][1] == 1:
                     undecided.append(image.image)
+    if negatives:
+        log.info("%d images show none of the classes and are background", negatives)
     _report(shares, undecided)
 
 
@@ -61,7 +64,7 @@ def labels_of(image: ImageRecord, cues: Cues, root: str, settings: LabelPixelsSe
     """Labels (H, W) uint8 of one image; see `label_pixels`."""
     rgb = load_rgb(image, root)
     classes = np.flatnonzero(image.tags if tagged else cues.class_scores > 0)
-    if not tagged and not len(classes):
+    if not len(classes) and (image.is_negative or not tagged):
         return np.zeros(rgb.shape[:2], np.uint8)
     return pixel_labels(rgb, cues.responses, classes, settings.labels)
 

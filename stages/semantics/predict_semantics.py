@@ -36,8 +36,8 @@ def predict_semantics(
 ) -> None:
     """Write the map of every image at its own size, in the order of `images`; no pixel is uncertain.
 
-    On the splits of `tagged_on` only background and the classes of an image's tags may win. Images there without
-    tags may hold any class; they are counted in the log.
+    On the splits of `tagged_on` only background and the classes of an image's tags may win. An image there that shows
+    none of the classes is background; those that nobody looked at may hold any class, and are counted in the log.
     Raises ValueError where the weights are not of `train_semantics` or of other classes.
     """
     with read(images, ImageRecord) as listing:
@@ -50,18 +50,18 @@ def predict_semantics(
             "weights": weights_digest(weights),
         }
         made_by = Provenance("predict_semantics", settings, None, {"images": listing})
-        untagged = []
+        unknown = []
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
             for image in step.progress(listing, total=len(listing), label="images"):
-                allowed = image.tags if tagged and image.tags.any() else np.ones_like(image.tags)
-                if tagged and not image.tags.any():
-                    untagged.append(image.image)
+                allowed = image.tags if tagged and image.looked_at else np.ones_like(image.tags)
+                if tagged and not image.looked_at:
+                    unknown.append(image.image)
                 rgb = load_rgb(image, listing.header["root"])
                 labels = predicted_map(network, rgb, np.flatnonzero(allowed), settings)
                 writer.append(SemanticMaps(image=image.image, labels=labels))
         log.info("tags of split %s were %s", listing.header["split"], "used" if tagged else "not used")
-        if untagged:
-            log.warning("%d images have no tag and may hold any class: %s", len(untagged), listed(untagged))
+        if unknown:
+            log.warning("nobody looked at %d images, which may hold any class: %s", len(unknown), listed(unknown))
 
 
 def predicted_map(
@@ -72,9 +72,11 @@ def predicted_map(
     Args:
         network: on its device, in evaluation mode.
         rgb: (H, W, 3) uint8.
-        classes: (n,) indices of the classes that may win.
+        classes: (n,) indices of the classes that may win; without any, all is background.
         settings: sizes, flip, CRF.
     """
+    if not len(classes):
+        return np.zeros(rgb.shape[:2], np.uint8)
     values = np.concatenate([[0], 1 + np.asarray(classes)]).astype(np.uint8)
     probabilities = mean_probabilities(network, rgb, settings)[values]
     probabilities /= np.maximum(probabilities.sum(0, keepdims=True), np.finfo(np.float32).tiny)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, log_training_images
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
 from stages.core.networks.backbones import build_backbone, starting_weights
@@ -47,7 +47,8 @@ def train_semantics(
         )
         task = SegmentationTask(network, images=listing, labels=maps, settings=settings)
         seen = settings.data.batch * settings.training.accumulate * settings.training.steps
-        log.info("training on %d images, %.1f times each", len(task.usable), seen / len(task.usable))
+        log_training_images(listing, [listing.index(image) for image in task.usable])
+        log.info("each image is seen %.1f times", seen / len(task.usable))
         run_training(
             task,
             settings,

@@ -81,7 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]
 def test_a_fold_is_trained_without_its_images_for_its_own_number_of_updates(trained, caplog) -> None:
     images, weights = trained
     with read(images, ImageRecord) as listing:
-        known = {image.image for image in listing if image.tags.any()}
+        known = {image.image for image in listing if image.looked_at}
         named = [read_metadata(path)["held_out"] for path in weights]
         assert sorted(image for images in named for image in images) == sorted(known)
         position = held_out(listing, fold=1, count=3, seed=0)

@@ -31,6 +31,7 @@ BLOCKS: dict[str, Any] = {
         "seed": 0,
         "height": 64,
         "width": 80,
+        "forms": None,
         "min_objects": 2,
         "max_objects": 4,
         "max_classes": 2,

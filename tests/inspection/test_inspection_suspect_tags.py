@@ -63,7 +63,9 @@ def test_calibration_finds_the_probabilities_behind_scores_of_any_scale(scale: f
 
 def test_calibration_of_scores_that_tell_nothing_or_everything_stays_off_0_and_1() -> None:
     tags = np.array([[True]] * 5 + [[False]] * 15)
-    assert calibrated(np.zeros((20, 1)), tags).ravel() == pytest.approx(np.full(20, (5 * 6 / 7 + 15 / 17) / 20), abs=1e-4)
+    assert calibrated(np.zeros((20, 1)), tags).ravel() == pytest.approx(
+        np.full(20, (5 * 6 / 7 + 15 / 17) / 20), abs=1e-4
+    )
     apart = calibrated(np.where(tags, 10.0, -10.0), tags)
     assert 0 < apart.min() < 0.1 and 0.8 < apart.max() < 1
 

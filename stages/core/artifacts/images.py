@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -34,17 +35,49 @@ class ImageRecord(Record):
     tags: np.ndarray = array("bool", "classes", about="which classes the image is tagged with")
     looked_at: bool = array("bool", about="whether somebody looked: without a tag, the image shows none of the classes")
 
+    def __post_init__(self) -> None:
+        """Raises ValueError as `Record`, and for an image that is tagged although nobody looked."""
+        super().__post_init__()
+        if self.tags.any() and not self.looked_at:
+            raise ValueError(f"image {self.image!r} has tags, but looked_at is false; nothing can be tagged unseen")
 
-def tagged_images(images: Artifact[ImageRecord]) -> list[int]:
-    """Positions of the images that have tags; the others are listed and counted in the log.
+    @property
+    def is_negative(self) -> bool:
+        """Whether the image is known to show none of the classes."""
+        return bool(self.looked_at and not self.tags.any())
 
-    Raises ValueError where none has.
+
+def training_images(images: Artifact[ImageRecord]) -> list[int]:
+    """Positions of the images that say something: tagged ones, and those that are known to show none of the classes.
+
+    Classes that all of them show are warned of: nothing tells such a class from the background.
+    Raises ValueError where no image is tagged.
     """
-    usable = [i for i in range(len(images)) if images.field(i, "tags").any()]
-    if not usable:
+    tags, looked_at = all_tags(images), images.column("looked_at")
+    if not tags.any():
         raise ValueError(f"{images.path}: none of {len(images)} images has tags; nothing to train on")
-    untagged = [images.ids[i] for i in sorted(set(range(len(images))) - set(usable))]
-    if untagged:
-        names = ", ".join(untagged)
-        log.warning("%d of %d images without tags are not trained on: %s", len(untagged), len(images), names)
-    return usable
+    everywhere = np.flatnonzero(tags[looked_at].all(0))
+    if len(everywhere):
+        names = ", ".join(images.header["classes"][label] for label in everywhere)
+        log.warning(
+            "all %d images that are trained on show %s: tags alone cannot teach what is not part of it; list images "
+            "without it, too",
+            looked_at.sum(), names,
+        )  # fmt: skip
+    return np.flatnonzero(looked_at).tolist()
+
+
+def log_training_images(images: Artifact[ImageRecord], usable: Sequence[int]) -> None:
+    """Say in the log how many images a training uses (positions `usable`), and what tags say of them and the others."""
+    used = np.isin(np.arange(len(images)), usable)
+    tagged, looked_at = all_tags(images).any(1), images.column("looked_at")
+    log.info(
+        "trained on %d of %d images, of them %d without anything; %d images that nobody looked at are left out",
+        used.sum(), len(images), (used & looked_at & ~tagged).sum(), (~used & ~looked_at).sum(),
+    )  # fmt: skip
+
+
+def all_tags(images: Artifact[ImageRecord]) -> np.ndarray:
+    """Tags of all images, (images, classes) bool."""
+    rows = [images.field(i, "tags") for i in range(len(images))]
+    return np.array(rows, bool).reshape(len(rows), len(images.header["classes"]))

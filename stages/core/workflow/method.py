@@ -72,6 +72,7 @@ class Method:
         trains: whether it has a network of its own: `train_<name>`, `predict_<name>`, weights, a packed model.
         backbone: its backbone's settings, from its section; None: it has none.
         problems: what cannot be, as ends of sentences that begin with the path of a run, from that run.
+        problems_of_one_class: as `problems`, where the data set has a single class.
         parts: names of the parts of a run that have instances and metrics of their own under <run>/<part>, from it.
         makes: artifacts that a run makes where it is trained, in the order in which they are made.
         packed: what of its section a packed model brings, from the section.
@@ -89,6 +90,7 @@ class Method:
     trains: bool = True
     backbone: Callable[[Any], Any] | None = None
     problems: Callable[[Any], Iterable[str]] = _nothing
+    problems_of_one_class: Callable[[Any], Iterable[str]] = _nothing
     parts: Callable[[Any], Iterable[str]] = _nothing
     makes: Callable[[Any], Iterable[Made]] = _nothing
     packed: Callable[[Any], dict[str, Any]] = lambda settings: {"predict": settings.predict.model_dump(mode="json")}
