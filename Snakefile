@@ -134,7 +134,7 @@ def classifier_of_run(stage):
     def weights(wildcards):
         run = project.runs[wildcards.run]
         backbone = METHODS[stage].backbone(getattr(run, stage))
-        return classifier_to_start_from(wildcards, backbone, run.cues)
+        return classifier_to_start_from(wildcards, backbone, run.classifier)
 
     return weights
 

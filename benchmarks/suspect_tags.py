@@ -55,6 +55,7 @@ def plant(images: Path, folder: Path, share: float, seed: int) -> None:
     split = {"images": header["root"], "tags": str((folder / "tags.csv").resolve()), "masks": None, "points": None}
     splits = {"train": split, "val": None}
     images_of = {"name": f"{header['name']}_planted", "kind": "folder", "classes": classes, "untagged": "negative"}
+    images_of["verify"] = "header"  # the split was listed, so that its images are whole
     overlay = {
         "splits": {"train": "train", "evaluate": ["train"]},
         "images": images_of | {"folder": {"splits": splits}},

@@ -3,7 +3,7 @@
 
 def classifiers_in_use():
     """Names of the classifiers that some run takes cues, a backbone or semantic maps from."""
-    return sorted(set(cues_in_use()) - {"points"})
+    return graph.classifiers_in_use(project)
 
 
 def cues_in_use():
@@ -131,7 +131,7 @@ rule find_cues:
     benchmark:
         "results/{dataset}/benchmarks/find_cues.{split}.{classifier}.tsv"
     wildcard_constraints:
-        classifier=r"(?!points\.)[\w-]+",
+        classifier=r"(?!points\.|points_or_)[\w-]+",
     conda:
         software
     threads: project.threads
@@ -231,3 +231,28 @@ rule take_points:
     shell:
         "python -m stages.classifier.take_points --images {input.images:q} --points {input.points:q} --output {output:q}"
         " --log {log:q}"
+
+
+# Point supervision of some images: the run's metrics say of how many (law 1).
+rule join_points:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        points="results/{dataset}/{split}/points.h5",
+        cues="results/{dataset}/{split}/cues/{classifier}.h5",
+    output:
+        "results/{dataset}/{split}/cues/points_or_{classifier}.h5",
+    log:
+        "results/{dataset}/logs/join_points.{split}.{classifier}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/join_points.{split}.{classifier}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=5),
+    params:
+        code=code_digest("stages.classifier.join_points"),
+    shell:
+        "python -m stages.classifier.join_points --images {input.images:q} --points {input.points:q} --cues {input.cues:q}"
+        " --output {output:q} --log {log:q}"

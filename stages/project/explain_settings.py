@@ -132,7 +132,7 @@ def _read_by(project: Project, name: str) -> dict[str, Any]:
     named = {
         "proposals": [run.get("proposals")],
         "semantics": [run.get("semantics")],
-        "classifier": [run.get("cues"), source.get("cues")],
+        "classifier": [project.runs[name].classifier, source.get("cues")],
     }
     unused = set(get_args(Kind)) - {project.images.kind}
     entries = {section: _present(whole[section], names) for section, names in named.items()}

@@ -22,7 +22,7 @@ from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
 from stages.project.problems import readable, unknown_key
-from stages.project.run import NETWORK, POINTS, SECTIONS, Name, Run
+from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
 from stages.project.semantic_sources import problems_of_sources
 from stages.project.trial import as_trial
 from stages.proposals.settings import ProposalSettings
@@ -77,7 +77,8 @@ class ProjectBase(Section):
             if split not in self.images.splits
         ]
         names = {
-            "proposals": list(self.proposals), "semantics": list(self.semantics), "cues": [*self.classifier, POINTS]
+            "proposals": list(self.proposals), "semantics": list(self.semantics), 
+            "cues": [*self.classifier, POINTS, *(f"{POINTS_OR}{name}" for name in self.classifier)],
         }  # fmt: skip
         unknown = [f"runs.{name}{text}" for name, run in self.runs.items() for text in run.unknown()]
         if unknown:
@@ -93,6 +94,11 @@ class ProjectBase(Section):
         problems += problems_of_sources(self)
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
+        problems += [
+            f"classifier: the name {name!r} begins with {POINTS_OR!r}, which is taken by points of some images"
+            for name in self.classifier
+            if name.startswith(POINTS_OR)
+        ]
         judge = self.suspect_tags.classifier
         if judge not in self.classifier:
             near = did_you_mean(judge, self.classifier)
