@@ -13,7 +13,8 @@ class Cues(Record):
     """One image's class response maps and peaks.
 
     The header holds `classes`, `head` and `supervision` ("image tags", "points", or "image tags + points on n of m
-    images"). Peaks are ordered by class, then row by row, and kept for classes that are tagged or predicted; points keep the order of their file.
+    images"). Peaks are ordered by class, then row by row, and kept for classes that are tagged or predicted; points
+    keep the order of their file.
     """
 
     KIND: ClassVar[str] = "cues"
