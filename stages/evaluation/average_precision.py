@@ -46,7 +46,8 @@ class AveragePrecision:
     """Average precision of C classes at T thresholds, as a share (not percent).
 
     Attributes:
-        per_class: (C, T) float64; classes without an instance hold nan or 0, as the rule says.
+        per_class: (C, T) float64; classes without an instance hold nan or 0, as the rule says; all nan where no class
+            has one.
         mean: (T,) float64, over the classes that are not nan; nan where all are.
         positives: (C,) int64, instances that count.
         curves: a curve for each class, None where it has no instance.
@@ -73,7 +74,10 @@ def average_precision(
         matches.append(match_predictions(overlaps, levels, rule))
         found = overlaps.ground_truth_classes[counts_as_positive(overlaps, rule)]
         positives += np.bincount(found, minlength=class_count)
-    per_class = np.full((class_count, len(levels)), np.nan if rule.absent == "nan" else 0.0)
+    # A class without an instance beside others that have some is what the rule is about; with none at all nothing is
+    # measured, and no rule makes a number of it.
+    absent = 0.0 if rule.absent == "zero" and positives.any() else np.nan
+    per_class = np.full((class_count, len(levels)), absent)
     curves: list[Curve | None] = [None] * class_count
     grouped = _by_class(matches, class_count, len(levels))
     for label in np.flatnonzero(positives):

@@ -31,7 +31,7 @@ def plot_precision_recall(
     for t, threshold in enumerate(settings.thresholds):
         curves = [envelope_on_grid(curve, t) for curve in chosen.curves if curve is not None]
         colour = colormaps["viridis"](0.9 * t / max(len(settings.thresholds) - 1, 1))
-        mean = np.mean(curves, axis=0) if curves else np.zeros(len(GRID))
+        mean = np.mean(curves, axis=0) if curves else np.full(len(GRID), np.nan)
         left.plot(GRID, mean, color=colour, label=f"{_named(name, threshold)}: mAP {_shown(chosen.mean[t])}")
     palette = colormaps["tab20"] if len(classes) <= 20 else colormaps["turbo"].resampled(len(classes))
     for label, curve in enumerate(chosen.curves):

@@ -1,10 +1,12 @@
 """Point labels: one point per instance, from its mask or from text files."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 
 from stages.images.dataset import Annotations, PointFiles
+from stages.images.files.text import lines_of, read_text
 
 Labels = tuple[np.ndarray, np.ndarray]
 
@@ -38,12 +40,14 @@ def read_points(files: PointFiles, image: str, height: int, width: int) -> Label
     Source: BESTIE's Center_points, read as CIM's point-supervised variant does. Points of classes
     that are left out are dropped. Raises ValueError naming file and line.
     """
-    path = Path(files.folder) / f"{image}.txt"
-    if not path.is_file():
+    # The id has composed letters; a file that comes from a Mac may have them in parts.
+    paths = (Path(files.folder) / f"{name}.txt" for name in (image, unicodedata.normalize("NFD", image)))
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         return None
     points: list[tuple[int, int]] = []
     classes: list[int] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path, "restore it")), start=1):
         if not line.strip():
             continue
         y, x, label = _parse(line, f"{path} line {number}")

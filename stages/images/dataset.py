@@ -1,5 +1,6 @@
 """What every kind of data set offers to the step, and what it may find wrong."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -7,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # C:/... is absolute on the machine that wrote the list
 SHOWN = 10  # how many of a long list a message names; the rest is counted
 
 
@@ -107,8 +109,7 @@ def selected_classes(wanted: list[str] | None, available: list[str], source: str
 def check_inside(name: str, source: str) -> str:
     """`name` if it is a relative path that stays inside its folder, else ValueError."""
     path = PurePosixPath(name.replace("\\", "/"))
-    # A drive letter (C:/...) is absolute on the machine that wrote the list.
-    if not name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or DRIVE.match(name):
         raise ValueError(
             f"{source} names the image {name!r}, which is not a path inside the folder of the images; "
             "use paths relative to that folder, without '..'"

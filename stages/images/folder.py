@@ -1,20 +1,25 @@
 """The user's own images: a folder, tags in a CSV or JSON, and masks where there are any."""
 
-import logging
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from stages.images.coco_json import CocoJson
 from stages.images.dataset import Annotations, PointFiles, check_unique, listed, make_annotations
+from stages.images.files.folders import check_all_named, files_below, find_images
+from stages.images.files.names import without_suffix
+from stages.images.files.tables import read_table
+from stages.images.files.text import read_text
 from stages.images.index_maps import read_index_map
 from stages.images.settings import ChosenImages, FolderSettings, FolderSplit
-from stages.images.tag_files import read_rows, read_tags
+from stages.images.tags.matching import match
+from stages.images.tags.sources import read_tags
+from stages.images.tags.tables import FORMER
 
-log = logging.getLogger(__name__)
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 INSTANCES = "instances.csv"
+COLUMNS = ("image", "instance", "class")
+MISSING = "it has the columns image, instance, class"
 
 
 class Folder:
@@ -31,12 +36,17 @@ class Folder:
         index = {name: i for i, name in enumerate(self.classes)}
         self.points = PointFiles(files.points, dict(enumerate(index.values()))) if files.points is not None else None
         masks = Path(files.masks) if files.masks is not None else None
-        found = find_images(Path(self.root), masks)
+        root = Path(self.root)
+        found = find_images(root, masks)
+        self._tags: dict[str, set[int]] = {}
         if files.tags is None:
-            self._files = by_id(found, self.root)
-            self._tags: dict[str, set[int]] = {}
+            check_all_named(self.root, found)
+            self._files = by_id(found.images, self.root)
         else:
-            self._files, self._tags = _match(Path(files.tags), found, self.root, index)
+            tags = read_tags(Path(files.tags), root, found, self.classes, block)
+            self._files = by_id(match(tags, root, found), files.tags)
+            labels = [{index[label] for label in entry.labels if label in index} for entry in tags.entries]
+            self._tags = dict(zip(self._files, labels, strict=True))
         self.images = list(self._files)
         self._masks = _open_masks(masks, self._files, index, block.void_id)
         self._shows_none = settings.untagged == "negative"
@@ -71,11 +81,9 @@ class PngMasks:
         """Read the classes. Raises FileNotFoundError or ValueError naming the file and what is wrong."""
         self._folder, self._void_id = folder, void_id
         self._list = folder / INSTANCES
-        if not self._list.is_file():
-            raise FileNotFoundError(f"{self._list} does not exist; it has the columns image, instance, class")
         self._classes: dict[str, dict[int, int]] = {}
-        for row in read_rows(self._list, self._list.read_text("utf-8-sig"), ("image", "instance", "class")):
-            where = f"{self._list}: instance {row['instance']} of {row['image']}"
+        for row in read_table(self._list, read_text(self._list, MISSING), (COLUMNS,), FORMER).rows:
+            where = f"{self._list} line {row.line}: instance {row['instance']} of {row['image']}"
             if row["class"] not in index:
                 raise ValueError(f"{where} has class {row['class']!r}, not among images.classes {', '.join(index)}")
             if not row["instance"].isdecimal() or int(row["instance"]) in (0, void_id):
@@ -86,13 +94,16 @@ class PngMasks:
             if int(row["instance"]) in of_image:
                 raise ValueError(f"{where} is given twice; give each instance one row")
             of_image[int(row["instance"])] = index[row["class"]]
-        if not any((folder / f"{image}.png").is_file() for image in files):
+        self._maps = {
+            without_suffix(name): folder / name for name in files_below(folder) if name.lower().endswith(".png")
+        }
+        if not any(image in self._maps for image in files):
             raise FileNotFoundError(f"{folder} has no map <image>.png of any image; set the folder of maps")
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """Instances by ascending id; None where there is no map."""
-        path = self._folder / f"{image}.png"
-        if not path.is_file() and image not in self._classes:
+        path = self._maps.get(image, self._folder / f"{image}.png")
+        if image not in self._maps and image not in self._classes:
             return None
         ids, classes = read_index_map(path, height, width), self._classes.get(image, {})
         present = {int(i) for i in np.unique(ids)} - {0, self._void_id}
@@ -130,59 +141,10 @@ class JsonMasks:
         return self._json.ground_truth(self._images[image], height, width, self._class_of.get)
 
 
-def find_images(root: Path, masks: Path | None) -> list[str]:
-    """Image files below `root`, sorted, relative to it; hidden files and the folder of masks are left out."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder; set images.folder.splits to the folder of your images")
-    maps = masks if masks != root else None
-    found = [
-        path.relative_to(root)
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and maps not in path.parents
-    ]
-    names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
-    if not names:
-        raise FileNotFoundError(f"{root} holds no images ({', '.join(SUFFIXES)}); set the folder that has them")
-    return names
-
-
-def without_suffix(name: str) -> str:
-    """The id of an image from its file, with or without a suffix of an image."""
-    path = PurePosixPath(name)
-    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else path.as_posix()
-
-
-def by_id(names: list[str], root: str) -> dict[str, str]:
-    """Id -> file. Raises ValueError where two files differ in their suffix alone."""
-    check_unique((without_suffix(name) for name in names), f"{root} (without suffixes)")
-    return {without_suffix(name): name for name in names}
-
-
-def _match(
-    path: Path, found: list[str], root: str, index: dict[str, int]
-) -> tuple[dict[str, str], dict[str, set[int]]]:
-    """Files and tags of the images that the file of tags names, in its order."""
-    of_id: dict[str, list[str]] = {}
-    for file in found:
-        of_id.setdefault(without_suffix(file), []).append(file)
-    on_disk, tags = set(found), read_tags(path, list(index))
-    files: list[str] = []
-    missing: list[str] = []
-    for name in tags:
-        candidates = [name] if name in on_disk else of_id.get(name, [])
-        if len(candidates) > 1:
-            raise ValueError(f"{path} names {name!r}, which may be {' or '.join(candidates)}; write the suffix too")
-        files += candidates
-        missing += [] if candidates else [name]
-    if missing:
-        raise FileNotFoundError(
-            f"{path} names images that are not in {root}: {listed(missing)}; restore or unlist them"
-        )
-    unnamed = len(on_disk - set(files))
-    if unnamed:
-        log.info("%d images in %s are not named in %s and are left out", unnamed, root, path)
-    chosen = by_id(files, str(path))
-    return chosen, {image: {index[tag] for tag in names} for image, names in zip(chosen, tags.values(), strict=True)}
+def by_id(files: list[str], source: str) -> dict[str, str]:
+    """Id -> file. Raises ValueError where two files have one id, as they differ in their suffix alone."""
+    check_unique((without_suffix(file) for file in files), f"{source} (without suffixes)")
+    return {without_suffix(file): file for file in files}
 
 
 def _open_masks(

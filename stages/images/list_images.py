@@ -164,10 +164,15 @@ def _stop_on(problems: list[str], total: int) -> None:
 
 
 def _report(data: DataSet, tags: dict[str, Tags], counts: dict[str, int]) -> None:
-    of_class = zip(np.sum([found.classes for found in tags.values()], axis=0).tolist(), data.classes, strict=True)
-    frequent = sorted(of_class, key=lambda pair: -pair[0])
+    of_class = np.sum([found.classes for found in tags.values()], axis=0).tolist()
+    frequent = sorted(zip(of_class, data.classes, strict=True), key=lambda pair: -pair[0])
     log.info("%d images, tagged %s", len(tags), listed([f"{name} {count}" for count, name in frequent]))
     log.info("%(annotated)d with masks, %(instances)d instances, %(points)d points", counts)
+    absent = [name for name, count in zip(data.classes, of_class, strict=True) if not count]
+    if absent and any(found.looked_at for found in tags.values()):
+        log.warning(
+            "no image of this split is tagged with %s: nothing is learned of what no image shows", listed(absent)
+        )
     negatives = [image for image, found in tags.items() if found.negative]
     if negatives:
         log.info("%d images show none of the classes: %s", len(negatives), listed(negatives))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.images.files.text import read_text
 from stages.images.index_maps import check_size
 
 PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # where the released archive has its folders
@@ -31,9 +32,7 @@ class Sbd:
         names: list[str] = []
         for name in LISTS:
             path = self._folder / name
-            if not path.is_file():
-                raise FileNotFoundError(f"{path} does not exist; restore the lists of SBD to make train_aug")
-            names += path.read_text(encoding="utf-8").split()
+            names += read_text(path, "restore the lists of SBD to make train_aug").split()
         return names
 
     def has(self, image: str) -> bool:

@@ -8,6 +8,7 @@ from stages.core.config.section import Entries, Section
 
 Kind = Literal["shapes", "voc", "coco", "folder"]
 Form = Literal["disc", "square", "triangle", "star"]
+TagsFormat = Literal["auto", "table", "json", "list", "class_folders", "label_studio", "cvat", "coco", "voc", "yolo"]
 Untagged = Literal["negative", "unknown"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, Field(min_length=1)]
@@ -111,7 +112,7 @@ class FolderSplit(Section):
 
     images: FilePath | None = Field(description="folder of images, searched with its subfolders")
     tags: FilePath | None = Field(
-        description="CSV (image,tags or image,tag) or JSON of tags; null: all images of the folder, untagged"
+        description="file or folder of tags in the form that tags_format says; null: all images of the folder, untagged"
     )
     masks: FilePath | None = Field(description="folder of PNG maps with instances.csv, or COCO JSON; null: none")
     points: FilePath | None = Field(description="folder of <image>.txt, lines 'x y class conf'; null: centers of masks")
@@ -123,6 +124,11 @@ class FolderSettings(Section):
     splits: Entries[Name, FolderSplit] = Field(
         min_length=1, description="files of each split: images, tags, masks and points"
     )
+    tags_format: TagsFormat = Field(
+        description="form of tags; auto: told from the content; else table (CSV), json, list (names, one class), "
+        "class_folders (tags: the folder of images), label_studio, cvat, coco, voc, yolo"
+    )
+    negative_folders: list[Name] = Field(description="class folders whose images show none of the classes")
     void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")
 
     def needs(self) -> str | None:

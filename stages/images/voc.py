@@ -18,6 +18,8 @@ from stages.images.dataset import (
     make_annotations,
     selected_classes,
 )
+from stages.images.files.text import lines_of, read_text
+from stages.images.files.xml import read_xml
 from stages.images.index_maps import read_index_map
 from stages.images.sbd import Sbd
 from stages.images.settings import ChosenImages, VocSettings
@@ -147,11 +149,11 @@ def find_year(root: Path) -> Path:
 def read_list(path: Path) -> list[str]:
     """Names of images, one per line. Raises ValueError for an empty list, other columns, or a name given twice."""
     names = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path, "restore the list of images")), start=1):
         words = line.split()
         if len(words) > 1:
             raise ValueError(f"{path} line {number} is {line!r}, expected one name per line, as in train.txt")
-        names += [check_inside(word, str(path)) for word in words]
+        names += [check_inside(word, f"{path} line {number}") for word in words]
     if not names:
         raise ValueError(f"{path} is empty; restore the list of images")
     check_unique(names, str(path))
@@ -160,12 +162,8 @@ def read_list(path: Path) -> list[str]:
 
 def named_objects(path: Path) -> list[tuple[str, ElementTree.Element]]:
     """Class and element of each object in an annotation. Raises ValueError for broken XML or a name not of VOC's."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"{path} is not XML ({error}); restore it") from error
     objects = []
-    for found in root.findall("object"):
+    for found in read_xml(path, "restore it").findall("object"):
         name = (found.findtext("name") or "").strip()
         if name not in CLASSES:
             raise ValueError(

@@ -55,7 +55,7 @@ def make_pseudo_masks(*, images: Path, instances: Path, output: Path, settings: 
     log.info("%d images show none of the classes and stay as images without objects", counts["negatives"])
     log.info("%d images that nobody looked at are left out", counts["unknown"])
     log.info(
-        "%d other images have no pseudo mask and %s",
+        "%d images that should have a pseudo mask have none and %s",
         counts["empty"],
         "stay as images without objects" if settings.empty == "negative" else "are left out",
     )

@@ -73,6 +73,9 @@ def test_without_guidance_all_other_pixels_count_fully():
     assert guided(weights, guidance=False).tolist() == [[[0.25, 1.0]]]
 
 
+NONE = torch.zeros(2, dtype=torch.bool)  # of the two images none is known to show no instance
+
+
 def case():
     generator = torch.Generator().manual_seed(0)
     outputs = Outputs(*(torch.randn(2, c, 4, 4, generator=generator, requires_grad=True) for c in (4, 3, 2)))
@@ -90,7 +93,9 @@ def test_terms_have_their_weights_and_shares(official):
     """Equation 6: 200, 0.01 and 1; official: half of each of pseudo and refined."""
     outputs, labels, pseudo, refined = case()
     settings = official(train={"losses": {"refined_share": 0.25}}).train.losses
-    terms = weighted_losses(outputs, labels, pseudo=pseudo, refined=refined, point_supervision=False, settings=settings)
+    terms = weighted_losses(
+        outputs, labels, pseudo=pseudo, refined=refined, point_supervision=False, negative=NONE, settings=settings
+    )
     expected = {
         "semantic": semantic_loss(outputs.semantic, labels, share=0.2),
         "center": 100 * center_loss(outputs.heatmap, pseudo.heatmap, pseudo.weights),
@@ -108,7 +113,13 @@ def test_terms_have_their_weights_and_shares(official):
 def test_without_refined_labels_there_are_no_such_terms(official):
     outputs, labels, pseudo, _ = case()
     terms = weighted_losses(
-        outputs, labels, pseudo=pseudo, refined=None, point_supervision=False, settings=official().train.losses
+        outputs,
+        labels,
+        pseudo=pseudo,
+        refined=None,
+        point_supervision=False,
+        negative=NONE,
+        settings=official().train.losses,
     )
     assert list(terms) == ["semantic", "center", "offset"]
 
@@ -118,7 +129,13 @@ def test_with_points_the_refined_center_term_is_that_of_the_pseudo_labels(offici
     outputs, labels, pseudo, refined = case()
     refined = refined._replace(heatmap=pseudo.heatmap, weights=torch.ones(2, 4, 4))
     terms = weighted_losses(
-        outputs, labels, pseudo=pseudo, refined=refined, point_supervision=True, settings=official().train.losses
+        outputs,
+        labels,
+        pseudo=pseudo,
+        refined=refined,
+        point_supervision=True,
+        negative=NONE,
+        settings=official().train.losses,
     )
     assert terms["refined_center"].item() == terms["center"].item()
     expected = 0.005 * offset_loss(outputs.offsets, refined.offsets, refined.weights)
@@ -129,6 +146,24 @@ def test_without_guidance_background_is_learnt_as_background(official):
     outputs, labels, pseudo, _ = case()
     empty = Targets(*(torch.zeros_like(part) for part in pseudo))
     settings = official(train={"losses": {"guidance": False}}).train.losses
-    terms = weighted_losses(outputs, labels, pseudo=empty, refined=None, point_supervision=False, settings=settings)
+    terms = weighted_losses(
+        outputs, labels, pseudo=empty, refined=None, point_supervision=False, negative=NONE, settings=settings
+    )
     assert terms["center"].item() == pytest.approx(100 * outputs.heatmap.square().sum(1).mean().item(), rel=1e-5)
     assert terms["offset"].item() == pytest.approx(0.005 * outputs.offsets.abs().sum(1).mean().item(), rel=1e-5)
+
+
+def test_center_heatmaps_of_negatives_are_to_be_zero_in_a_term_of_their_own(official):
+    """The other terms stay as they are; uncertain pixels, which a crop adds, do not count."""
+    outputs, labels, pseudo, refined = case()
+    labels[1] = 0
+    labels[1, :, 3] = 255
+    settings = official().train.losses
+    given = {"pseudo": pseudo, "refined": refined, "point_supervision": False, "settings": settings}
+    plain = weighted_losses(outputs, labels, negative=NONE, **given)
+    terms = weighted_losses(outputs, labels, negative=torch.tensor([False, True]), **given)
+    expected = 100 * outputs.heatmap[1, :, :, :3].square().sum() / 12
+    assert terms.pop("negative_center").item() == pytest.approx(expected.item(), rel=1e-6)
+    assert {name: value.item() for name, value in terms.items()} == {
+        name: value.item() for name, value in plain.items()
+    }

@@ -114,13 +114,17 @@ class Toy:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.ids = folder, [f"p{i}" for i in range(len(self.sides))]
-        count = range(len(self.ids))
-        self.images = write(
-            folder / "images.h5", ImageRecord, [self.image(i) for i in count], name="toy", kind="folder", split="train",
-            root="", negatives=0, unknown=1, category_ids=[1, 2, 3],
-        )  # fmt: skip
+        self.images = self.listed("images.h5", looked_at=False)
         self.semantics = self.maps(folder / "semantics.h5")
         self.cues = self.cue_file(folder / "cues.h5")
+
+    def listed(self, name: str, *, looked_at: bool) -> Path:
+        """The images; `looked_at` says whether the one without tags is known to show none of the classes."""
+        images = [self.image(i, looked_at=looked_at) for i in range(len(self.ids))]
+        return write(
+            self.folder / name, ImageRecord, images, name="toy", kind="folder", split="train", root="",
+            negatives=int(looked_at), unknown=int(not looked_at), category_ids=[1, 2, 3],
+        )  # fmt: skip
 
     def maps(self, path: Path, *, size: tuple[int, int] = SIZE, **header: Any) -> Path:
         records = [SemanticMaps(image=self.ids[i], labels=self.labels(i, size)) for i in range(len(self.ids))]
@@ -146,7 +150,7 @@ class Toy:
             peak_scores=np.array(self.point_scores[i], np.float32),
         )  # fmt: skip
 
-    def image(self, i: int) -> ImageRecord:
+    def image(self, i: int, *, looked_at: bool = False) -> ImageRecord:
         rgb = np.random.default_rng(i).integers(60, 90, (*SIZE, 3)).astype(np.uint8)
         for mask, label in zip(rectangles(*self.sides[i]), self.classes[i], strict=True):
             rgb[mask, label] = 220
@@ -155,5 +159,5 @@ class Toy:
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
         return ImageRecord(
             image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-            digest="", tags=self.tags[i], looked_at=self.tags[i].any(),
+            digest="", tags=self.tags[i], looked_at=looked_at or self.tags[i].any(),
         )  # fmt: skip

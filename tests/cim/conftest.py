@@ -115,15 +115,20 @@ class Toy:
         self.ids = [f"p{i}" for i in range(len(self.counts))]
         self.masks = [random_masks(rng, count, SIZE) for count in self.counts]
         self.rgb = [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in self.ids]
-        self.images = write_artifact(
-            folder / "images.h5", ImageRecord, [self._image(i) for i in range(len(self.ids))],
-            name="toy", kind="folder", split="train", root="", category_ids=[1, 2, 3], negatives=0, unknown=1,
-        )  # fmt: skip
+        self.images = self.listed("images.h5", looked_at=False)
         self.proposals = write_artifact(
             folder / "proposals.h5", Proposals, [self._proposals(i) for i in range(len(self.ids))],
             source="test", supervision="label-free",
         )  # fmt: skip
         self.cues = self.write_cues("cues.h5", supervision="image tags")
+
+    def listed(self, name: str, *, looked_at: bool) -> Path:
+        """The images; `looked_at` says whether the one without tags is known to show none of the classes."""
+        images = [self._image(i, looked_at=looked_at) for i in range(len(self.ids))]
+        return write_artifact(
+            self.folder / name, ImageRecord, images, name="toy", kind="folder", split="train", root="",
+            category_ids=[1, 2, 3], negatives=int(looked_at), unknown=int(not looked_at),
+        )  # fmt: skip
 
     def write_cues(self, name: str, *, classes: list[str] | None = None, supervision: str) -> Path:
         rng = np.random.default_rng(6)
@@ -131,13 +136,13 @@ class Toy:
         header = {"head": "prm", "supervision": supervision, **({"classes": classes} if classes else {})}
         return write_artifact(self.folder / name, Cues, records, **header)
 
-    def _image(self, i: int) -> ImageRecord:
+    def _image(self, i: int, *, looked_at: bool) -> ImageRecord:
         buffer = io.BytesIO()
         Image.fromarray(self.rgb[i]).save(buffer, format="PNG")
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
         return ImageRecord(
             image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-            digest="", tags=self.tags[i], looked_at=self.tags[i].any(),
+            digest="", tags=self.tags[i], looked_at=looked_at or self.tags[i].any(),
         )  # fmt: skip
 
     def _proposals(self, i: int) -> Proposals:

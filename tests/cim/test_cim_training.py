@@ -88,10 +88,9 @@ def test_every_entry_comes_once_an_epoch_in_another_order_each_time(task_of, off
     assert epochs[2] == [task_of(official()).entry(16 + place) for place in range(8)]
 
 
-def test_images_without_tags_or_proposals_are_listed_and_left_out(task_of, official, caplog):
+def test_images_without_proposals_are_listed_and_left_out(task_of, official, caplog):
     with caplog.at_level(logging.WARNING):
         task_of(official())
-    assert "1 of 6 images without tags are not trained on: p4" in caplog.text
     assert "1 of 6 images without proposals are not trained on: p2" in caplog.text
 
 

@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from stages.classifier.find_cues import find_cues, mean_responses, respond
-from stages.classifier.network import Response
+from stages.classifier.network import Classifier, Response
 from stages.classifier.settings import AugmentationSettings, ClassifierTrainingSettings, CuesSettings
 from stages.classifier.take_points import take_points
 from stages.classifier.task import ClassifierTask, augment
 from stages.classifier.train_classifier import train_classifier
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, training_images
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.networks.backbones import build_backbone
 from stages.core.networks.weights import read_metadata
 
 CLASSES = ["red", "green"]
@@ -54,13 +55,14 @@ def cue_settings(**changes) -> CuesSettings:
     return CuesSettings(**{**CUES, **changes})
 
 
-def write_images(path: Path, *, count: int = 12, untagged: int = 0) -> Path:
-    """Images of a red square, a green one, or both, on grey; the last `untagged` have no tag."""
+def write_images(path: Path, *, count: int = 12, untagged: int = 0, empty: int = 0) -> Path:
+    """Images of a red square, a green one, or both, on grey; the last `untagged` have no tag, those before no square."""
     generator = np.random.default_rng(0)
     header = {"classes": CLASSES, "category_ids": [1, 2], "name": "squares", "split": "train", "root": ""}
     with create(path, ImageRecord, header=header, provenance=Provenance("test", None, 0, {})) as writer:
         for i in range(count):
-            there = np.array([i % 3 != 1, i % 3 != 0])
+            negative = count - untagged - empty <= i < count - untagged
+            there = np.array([i % 3 != 1, i % 3 != 0]) & (not negative)
             rgb = generator.integers(90, 130, (60, 80, 3)).astype(np.uint8)
             for colour in np.flatnonzero(there):
                 y, x = generator.integers(0, 40), generator.integers(0, 20) + 40 * colour
@@ -70,7 +72,13 @@ def write_images(path: Path, *, count: int = 12, untagged: int = 0) -> Path:
             sizes = {"height": 60, "width": 80, "file_size": encoded.size}
             writer.append(
                 ImageRecord(
-                    image=f"p{i}", path="", encoded=encoded, digest="", tags=tags, looked_at=tags.any(), **sizes
+                    image=f"p{i}",
+                    path="",
+                    encoded=encoded,
+                    digest="",
+                    tags=tags,
+                    looked_at=i < count - untagged,
+                    **sizes,
                 )
             )
     return path
@@ -174,12 +182,47 @@ def test_classifier_of_other_classes_is_refused(trained, tmp_path):
     assert not (tmp_path / "c.h5").exists()
 
 
-def test_images_without_tags_are_listed_and_not_trained_on(tmp_path, caplog):
-    with read(write_images(tmp_path / "images.h5", count=6, untagged=2), ImageRecord) as images:
-        task = ClassifierTask(torch.nn.Identity(), images=images, settings=settings())
+def test_negatives_are_trained_on_and_images_that_nobody_looked_at_are_not(tmp_path, caplog):
+    caplog.set_level("INFO")
+    images = write_images(tmp_path / "images.h5", count=7, untagged=2, empty=2)
+    with read(images, ImageRecord) as listing:
+        task = ClassifierTask(torch.nn.Identity(), images=listing, settings=settings())
         seen = {task.position(number) for number in range(40)}
-    assert seen == {0, 1, 2, 3}
-    assert "2 of 6 images without tags are not trained on: p4, p5" in caplog.text
+        tags = np.concatenate([task.batch(step, 0, np.random.default_rng(0)).tags for step in range(10)])
+    assert seen == {0, 1, 2, 3, 4}
+    assert (~tags.any(1)).sum() == 16  # 40 samples are eight epochs
+    fit(tmp_path, images, settings(training={**TRAIN["training"], "steps": 1}))
+    said = "trained on 5 of 7 images, of them 2 without anything; 2 images that nobody looked at are left out"
+    assert said in caplog.text
+
+
+def test_a_negative_lowers_the_scores_of_all_classes(tmp_path):
+    """The gradient of the bias is the mean probability: all classes are absent."""
+    with read(write_images(tmp_path / "images.h5", count=6, empty=3), ImageRecord) as images:
+        backbone = build_backbone(settings().backbone)
+        network = Classifier(backbone, class_count=2, settings=settings())
+        task = ClassifierTask(network, images=images, settings=settings())
+        batch = next(b for s in range(9) if (~(b := task.batch(s, 0, np.random.default_rng(s))).tags.any(1)).any())
+        negative = ~batch.tags.any(1)
+        batch = batch._replace(images=batch.images[negative], tags=batch.tags[negative])
+        task.losses(batch, np.random.default_rng(0))["tags"].backward()
+        expected = network(batch.images).scores.sigmoid().mean(0) / 2
+    torch.testing.assert_close(network.head.classifier.bias.grad, expected)
+
+
+@pytest.mark.parametrize(
+    ("counts", "warned"),
+    [
+        pytest.param({"count": 1}, True, id="one image"),
+        pytest.param({"count": 3, "untagged": 2}, True, id="the others are unknown"),
+        pytest.param({"count": 2, "empty": 1}, False, id="with a negative"),
+        pytest.param({"count": 2}, False, id="with another class"),
+    ],
+)
+def test_a_class_that_all_images_show_is_warned_of(tmp_path, caplog, counts, warned):
+    with read(write_images(tmp_path / "images.h5", **counts), ImageRecord) as images:
+        training_images(images)
+    assert ("all 1 images that are trained on show red: tags alone cannot teach" in caplog.text) == warned
 
 
 def test_no_tags_at_all_is_an_error(tmp_path):

@@ -105,10 +105,10 @@ class Records:
         return Proposals(image=image, **packed_fields(Regions.from_masks(drawn(rectangles))), scores=scores)
 
     @staticmethod
-    def image(image: str, tags: Any = (True, False)) -> ImageRecord:
+    def image(image: str, tags: Any = (True, False), *, looked_at: bool = False) -> ImageRecord:
         return ImageRecord(
             image=image, path=f"{image}.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1],
-            file_size=1, digest="", tags=np.array(tags, bool), looked_at=any(tags),
+            file_size=1, digest="", tags=np.array(tags, bool), looked_at=looked_at or any(tags),
         )  # fmt: skip
 
     @staticmethod

@@ -103,8 +103,38 @@ def test_no_known_mask_gives_null_and_says_so(write, records, evaluate, caplog) 
     ground_truth = write(records.ground_truth("a", annotated=False))
     metrics = evaluate(write(records.instances("a", [LEFT])), write(records.image("a")), ground_truth)
     assert metrics["n_images"] == 0
-    assert metrics["masks"]["voc"]["mAP50"] is metrics["masks"]["coco"]["AP"] is metrics["masks"]["ABO"] is None
+    assert _numbers(metrics) == set()
     assert "nothing to measure them by" in caplog.text
+
+
+def _numbers(metrics: dict) -> set:
+    """All that is reported of masks but counts, without null."""
+    masks, classes = metrics["masks"], metrics["per_class"].values()
+    parts = [masks[name] for name in ("voc", "cim", "sds", "coco")]
+    parts += [one[name] for one in classes for name in ("voc", "cim", "sds", "coco")]
+    values = {value for part in parts for value in part.values()} | {masks["ABO"], masks["MABO"]}
+    return values - {None}
+
+
+def test_images_that_hold_no_instance_give_null(write, records, evaluate) -> None:
+    metrics = evaluate(
+        write(records.instances("a", [LEFT])), write(records.image("a")), write(records.ground_truth("a"))
+    )
+    assert metrics["n_images"] == 1
+    assert _numbers(metrics) == set()
+
+
+def test_what_is_found_in_an_image_without_an_instance_is_wrong(write, records, evaluate) -> None:
+    """The cat is found second, after one in an image that shows none of the classes: precision 1/2 at its recall."""
+    images = write(records.image("a"), records.image("b", (False, False), looked_at=True))
+    ground_truth = write(records.ground_truth("a", [LEFT]), records.ground_truth("b"))
+    right = records.instances("a", [LEFT], scores=[0.5])
+    metrics = evaluate(write(right, records.instances("b")), images, ground_truth)
+    assert {metrics["per_class"]["cat"][name]["AP50"] for name in ("voc", "cim", "sds")} == {100}
+    metrics = evaluate(write(right, records.instances("b", [RIGHT], scores=[0.9])), images, ground_truth)
+    assert metrics["n_images"] == 2
+    for name in ("voc", "cim", "sds", "coco"):
+        assert metrics["per_class"]["cat"][name]["AP50"] == pytest.approx(50), name
 
 
 def test_logged_numbers_name_their_preset(write, records, evaluate, caplog) -> None:

@@ -70,16 +70,20 @@ def test_classification_ap_is_the_area_below_the_envelope() -> None:
     np.testing.assert_allclose(classification_average_precision(scores, tags), [5 / 6, np.nan])
 
 
-def test_cues_report_classification_of_tagged_images(write, records, output: Path) -> None:
+def test_cues_report_classification_of_images_that_somebody_looked_at(write, records, output: Path) -> None:
     images = write(
-        records.image("a", (True, False)), records.image("b", (False, True)), records.image("c", (False, False))
+        records.image("a", (True, False)), records.image("b", (False, True)), records.image("c", (False, False)),
+        records.image("d", (False, False), looked_at=True),
+    )  # fmt: skip
+    cues = write(
+        records.cues("b", (-1, 2)), records.cues("a", (1, 1)), records.cues("c", (9, 9)), records.cues("d", (0, 3))
     )
-    cues = write(records.cues("b", (-1, 2)), records.cues("a", (1, 3)), records.cues("c", (9, 9)))
     report_cues(images=images, cues=cues, output=output)
     report = json.loads(output.read_text())
     assert report["classification"]["per_class"]["cat"] == {"AP": 100, "n_tagged": 1}
     assert report["classification"]["per_class"]["dog"] == {"AP": 50, "n_tagged": 1}
-    assert (report["classification"]["mAP"], report["classification"]["n_images_untagged"]) == (75, 1)
+    found = report["classification"]
+    assert (found["mAP"], found["n_images"], found["n_images_negative"], found["n_images_unknown"]) == (75, 3, 1, 1)
     assert report["pointing"] is None
 
 

@@ -57,7 +57,12 @@ BLOCKS: dict[str, Any] = {
         "splits": {"train": {"images": "train", "annotations": "train.json"}},
         "crowd_tags": True,
     },
-    "folder": {"splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)}, "void_id": None},
+    "folder": {
+        "splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)},
+        "tags_format": "auto",
+        "negative_folders": ["good"],
+        "void_id": None,
+    },
 }
 
 

@@ -80,6 +80,36 @@ def test_selected_classes_are_the_only_ones_drawn(settings_of: Settings) -> None
         assert set(ground_truth.classes.tolist()) == data.tags(image)
 
 
+def test_forms_that_are_no_class_are_drawn_and_neither_tag_nor_count(settings_of: Settings) -> None:
+    """The scenes are those of both classes: what differs is what is said of them."""
+    block = {"splits": {"train": 24}, "forms": ["square", "disc"]}
+    both = Shapes(settings_of("shapes", classes=["disc", "square"], **block).chosen("train"), "train")
+    one = Shapes(settings_of("shapes", classes=["disc"], **block).chosen("train"), "train")
+    assert one.category_ids == [1]
+    for image in both.images:
+        assert one.embedded(image) == both.embedded(image)
+        assert one.tags(image) == both.tags(image) - {1}
+        known, selected = both.ground_truth(image, 64, 80), one.ground_truth(image, 64, 80)
+        np.testing.assert_array_equal(selected.masks, known.masks[known.classes == 0])
+        np.testing.assert_array_equal(selected.annotation_ids, known.annotation_ids[known.classes == 0])
+    negatives = sum(not one.tags(image) for image in one.images)
+    assert 0 < negatives < 24
+
+
+def test_scenes_may_be_empty(settings_of: Settings, listing: Any) -> None:
+    with listing("shapes", splits={"train": 24}, min_objects=0, max_objects=1) as made:
+        empty = [not len(ground_truth.classes) for ground_truth in made.ground_truth]
+        assert [not image.tags.any() for image in made.images] == empty
+        assert made.images.header["negatives"] == sum(empty) > 0
+        assert all(ground_truth.annotated for ground_truth in made.ground_truth)
+
+
+def test_a_class_that_is_not_drawn_is_named(settings_of: Settings) -> None:
+    settings = settings_of("shapes", classes=["star", "disc"], forms=["disc", "square"])
+    with pytest.raises(ValueError, match="images.shapes.forms draws no star, but the classes are star, disc; add"):
+        Shapes(settings.chosen("train"), "train")
+
+
 def test_an_unknown_class_is_named(settings_of: Settings) -> None:
     with pytest.raises(ValueError, match="names circle, not among the classes of shapes: disc, square, triangle, star"):
         Shapes(settings_of("shapes", classes=["circle"]).chosen("train"), "train")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.core.artifacts.images import ImageRecord
+
 Save = Callable[..., None]
 PIXELS = np.zeros((4, 6, 3), np.uint8)
 BOX = {"bbox": [1, 1, 2, 2], "segmentation": [[1, 1, 3, 1, 3, 3]], "area": 4, "iscrowd": 0}
@@ -95,3 +97,39 @@ def test_without_a_file_of_tags_nobody_looked(images: Path, listing: Any, untagg
 def test_the_setting_takes_one_of_two_words(settings_of: Any) -> None:
     with pytest.raises(ValueError, match="untagged\n.*'negative' or 'unknown'"):
         settings_of("shapes", untagged="background")
+
+
+@pytest.mark.parametrize("kind", ["maps", "json"])
+@pytest.mark.parametrize(
+    ("untagged", "annotated"), [("negative", [True, True, False]), ("unknown", [True, False, False])]
+)
+def test_a_negative_needs_no_mask_where_the_split_has_masks(
+    images: Path, listing: Any, save: Save, kind: str, untagged: str, annotated: list[bool]
+) -> None:
+    """a has masks, b none of the classes, and nobody drew what is in c."""
+    options = folder(images, "image,tags\na,cat\nb,\nc,dog\n")
+    masks = images.parent / "masks"
+    if kind == "maps":
+        save(masks / "a.png", np.tile(np.array([0, 0, 1, 1, 0, 0], np.uint8), (4, 1)))
+        (masks / "instances.csv").write_text("image,instance,class\na,1,cat\n")
+    else:
+        masks = images.parent / "masks.json"
+        data = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "cat"}]}
+        masks.write_text(json.dumps(data | {"annotations": [{"id": 1, "image_id": 1, "category_id": 1} | BOX]}))
+    options["splits"]["train"]["masks"] = str(masks)
+    with listing("folder", untagged=untagged, **options) as made:
+        assert [bool(ground_truth.annotated) for ground_truth in made.ground_truth] == annotated
+        assert [len(ground_truth.classes) for ground_truth in made.ground_truth] == [1, 0, 0]
+
+
+def test_without_any_masks_a_negative_is_not_measured(images: Path, listing: Any) -> None:
+    with listing("folder", **folder(images, "image,tags\na,cat\nb,\n")) as made:
+        assert not any(ground_truth.annotated for ground_truth in made.ground_truth)
+
+
+def test_a_tag_without_a_look_is_no_record() -> None:
+    fields = {"path": "a.jpg", "encoded": np.zeros(0, np.uint8), "height": 4, "width": 6, "file_size": 9, "digest": ""}
+    with pytest.raises(ValueError, match="image 'a' has tags, but looked_at is false"):
+        ImageRecord(image="a", tags=np.array([True, False]), looked_at=False, **fields)
+    assert ImageRecord(image="a", tags=np.zeros(2, bool), looked_at=True, **fields).is_negative
+    assert not ImageRecord(image="a", tags=np.zeros(2, bool), looked_at=False, **fields).is_negative

@@ -183,7 +183,7 @@ def write_list(text: str) -> Callable[[Path], None]:
     ("harm", "message"),
     [
         pytest.param(rename_tag, r"2007_000001\.xml tags 'dgo', not among the classes of VOC", id="unknown tag"),
-        pytest.param(cut_xml, r"2007_000001\.xml is not XML .* restore it", id="broken XML"),
+        pytest.param(cut_xml, r"2007_000001\.xml line 1 is not XML .* restore it", id="broken XML"),
         pytest.param(remove("Annotations/2007_000002.xml"), r"000002\.xml does not exist; restore it", id="no XML"),
         pytest.param(remove("JPEGImages/2007_000002.jpg"), r"000002\.jpg does not exist; restore it", id="no image"),
         pytest.param(shrink_mask, r"SegmentationObject/2007_000001\.png is 3x4 pixels .* is 4x4", id="mask size"),

@@ -92,7 +92,8 @@ class Toy:
 
     tags = np.array([[1, 1], [1, 1], [0, 1], [0, 0], [1, 0]], bool)
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, looked_at: bool = False) -> None:
+        """`looked_at` says whether the image without tags is known to show none of the classes."""
         rng = np.random.default_rng(2)
         self.folder, self.ids = folder, [f"p{i}" for i in range(len(self.tags))]
         images, proposals = [], []
@@ -113,7 +114,7 @@ class Toy:
             images.append(
                 ImageRecord(
                     image=image, path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-                    digest="", tags=tags, looked_at=tags.any(),
+                    digest="", tags=tags, looked_at=looked_at or tags.any(),
                 )
             )  # fmt: skip
             unique = Regions.from_masks(regions)
@@ -124,7 +125,7 @@ class Toy:
             )
         self.images = write(
             folder / "images.h5", ImageRecord, images, name="toy", kind="folder", split="train", root="",
-            category_ids=[1, 2], negatives=0, unknown=1,
+            category_ids=[1, 2], negatives=int(looked_at), unknown=int(not looked_at),
         )  # fmt: skip
         self.proposals = write(
             folder / "proposals.h5", Proposals, proposals, source="test", supervision="label-free"

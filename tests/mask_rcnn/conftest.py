@@ -105,8 +105,13 @@ class Toy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ids = [f"p{i}" for i in range(len(self.sides))]
-        self.images = self.write("images", ImageRecord, [self._image(i) for i in range(len(self.ids))], **IMAGES)
+        self.images = self.listed("images", looked_at=False)
         self.instances = self.write("instances", Instances, self.records(), **PREDICTED)
+
+    def listed(self, file: str, *, looked_at: bool) -> Path:
+        """The images; `looked_at` says whether the one without tags is known to show none of the classes."""
+        images = [self._image(i, looked_at=looked_at) for i in range(len(self.ids))]
+        return self.write(file, ImageRecord, images, **IMAGES)
 
     def records(self) -> list[Instances]:
         return [predictions(*row) for row in zip(self.ids, self.sides, self.classes, self.scores, strict=True)]
@@ -120,7 +125,7 @@ class Toy:
                 writer.append(record)
         return path
 
-    def _image(self, i: int) -> ImageRecord:
+    def _image(self, i: int, *, looked_at: bool) -> ImageRecord:
         rgb = np.random.default_rng(i).integers(60, 90, (*SIZE, 3)).astype(np.uint8)
         for mask, label in zip(rectangles(*self.sides[i]), self.classes[i], strict=True):
             rgb[mask, label] = 220
@@ -129,7 +134,7 @@ class Toy:
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
         return ImageRecord(
             image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-            digest="", tags=self.tags[i], looked_at=self.tags[i].any(),
+            digest="", tags=self.tags[i], looked_at=looked_at or self.tags[i].any(),
         )  # fmt: skip
 
 

@@ -85,10 +85,10 @@ def make(toy, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "images", "counts"),
     [
-        pytest.param({}, ["p0", "p1"], {"untagged": 1, "empty": 2, "masks": 4}, id="empty images dropped"),
-        pytest.param({"empty": "negative"}, ["p0", "p1", "p2", "p3"], {"untagged": 1, "empty": 2, "masks": 4}, id="kept as negatives"),
-        pytest.param({"keep_best": True}, ["p0", "p1", "p2"], {"untagged": 1, "empty": 1, "masks": 5}, id="best kept"),
-        pytest.param({"tagged_only": False}, ["p0", "p1", "p4"], {"untagged": 0, "empty": 2, "masks": 6}, id="untagged images too"),
+        pytest.param({}, ["p0", "p1"], {"negatives": 0, "unknown": 1, "empty": 2, "masks": 4}, id="empty images dropped"),
+        pytest.param({"empty": "negative"}, ["p0", "p1", "p2", "p3"], {"negatives": 0, "unknown": 1, "empty": 2, "masks": 4}, id="kept as negatives"),
+        pytest.param({"keep_best": True}, ["p0", "p1", "p2"], {"negatives": 0, "unknown": 1, "empty": 1, "masks": 5}, id="best kept"),
+        pytest.param({"tagged_only": False}, ["p0", "p1", "p4"], {"negatives": 0, "unknown": 0, "empty": 2, "masks": 6}, id="untagged images too"),
     ],
 )  # fmt: skip
 def test_empty_and_untagged_images_are_counted(make, tiny, changes, images, counts, caplog):
@@ -96,7 +96,17 @@ def test_empty_and_untagged_images_are_counted(make, tiny, changes, images, coun
         header, records = make(tiny(pseudo_masks=changes))
     assert list(records) == images
     assert header["counts"] == {"images": 5, **counts}
-    assert f"{counts['empty']} images have no pseudo mask" in caplog.text
+    assert f"{counts['empty']} images that should have a pseudo mask have none" in caplog.text
+    assert f"{counts['unknown']} images that nobody looked at are left out" in caplog.text
+
+
+def test_images_that_show_none_of_the_classes_are_kept_without_masks(make, tiny, toy):
+    images = toy.listed("negative", looked_at=True)
+    header, records = make(tiny(), images=images)
+    assert list(records) == ["p0", "p1", "p4"]
+    assert header["counts"] == {"images": 5, "negatives": 1, "unknown": 0, "empty": 2, "masks": 4}
+    assert not len(records["p4"].classes)  # a dog of score 0.9 was predicted
+    assert list(make(tiny(pseudo_masks={"tagged_only": False}), images=images)[1]) == ["p0", "p1", "p4"]
 
 
 def test_masks_are_the_predictions_own_with_their_scores(make, tiny, toy):

@@ -263,3 +263,29 @@ def test_bad_weights_are_refused(train, predict, tiny, toy, tmp_path):
         predict(weights, settings, images=strangers)
     header, records = predict(weights, settings, images=toy.write("nothing", ImageRecord, [], **IMAGES))
     assert (header["run"], records) == ("cim/mask_rcnn", {})
+
+
+def test_a_negative_is_trained_on_as_background_and_an_unknown_image_is_not_read(tiny, toy, train, tmp_path, caplog):
+    """A dog of score 0.9 is predicted in p4, which shows none of the classes."""
+    caplog.set_level("INFO")
+    images, masks = toy.listed("with_negative", looked_at=True), tmp_path / "masks.h5"
+    settings = tiny(train={"data": {"batch": 1}, "training": {"steps": 1}})
+    make_pseudo_masks(images=images, instances=toy.instances, output=masks, settings=settings.pseudo_masks)
+    with read(images, ImageRecord) as listed, read(masks, Instances) as found:
+        task = MaskRcnnTask(
+            MaskRcnn(settings.train, class_count=3), images=listed, pseudo_masks=found, settings=settings.train
+        )
+        assert [found.ids[task.entry(i)] for i in range(6)].count("p4") == 2  # of p0, p1 and p4
+        step, micro = divmod(
+            next(i for i in range(3) if found.ids[task.entry(i)] == "p4"), settings.train.training.accumulate
+        )
+        batch = task.batch(step, micro, np.random.default_rng(0))
+        terms = task.losses(batch, np.random.default_rng(0))
+        assert {name for name, value in terms.items() if value.item() > 0} == {"loss_objectness", "loss_classifier"}
+        sum(terms.values()).backward()
+        bias = task.network.heads.box_predictor.cls_score.bias.grad
+        assert bias[0] < 0
+        assert (bias[1:] > 0).all()
+    train(settings, masks=masks, images=images)
+    said = "trained on 3 of 5 images, of them 1 without anything; 0 images that nobody looked at are left out"
+    assert said in caplog.text

@@ -84,13 +84,13 @@ def tiny() -> Callable[..., NetworkSource]:
     return settings
 
 
-def image_record(name: str, rgb: np.ndarray, tags: Any) -> ImageRecord:
+def image_record(name: str, rgb: np.ndarray, tags: Any, *, looked_at: bool = False) -> ImageRecord:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, format="PNG")
     encoded = np.frombuffer(buffer.getvalue(), np.uint8)
     return ImageRecord(
         image=name, path="", encoded=encoded, height=rgb.shape[0], width=rgb.shape[1], file_size=encoded.size,
-        digest="", tags=np.array(tags, bool), looked_at=any(tags),
+        digest="", tags=np.array(tags, bool), looked_at=looked_at or any(tags),
     )  # fmt: skip
 
 
@@ -148,6 +148,11 @@ class Toy:
         y0, y1, x0, x1 = self.sides[i]
         rgb[y0:y1, x0:x1, self.colours[i]] = 220
         return rgb
+
+    def negative(self, folder: Path) -> Path:
+        """The images, of which the one without tags is known to show none of the classes."""
+        records = [image_record(self.ids[i], self.rgb(i), self.tags[i], looked_at=True) for i in range(4)]
+        return write(folder / "negative.h5", ImageRecord, records, negatives=1, unknown=0)
 
     def _image(self, i: int) -> ImageRecord:
         return image_record(self.ids[i], self.rgb(i), self.tags[i])

@@ -290,7 +290,7 @@ def test_tags_are_used_on_the_named_splits_alone(train, predict, tiny, toy, capl
     _, maps = predict(weights, settings)
     for i in range(3):
         assert set(np.unique(maps[toy.ids[i]])) <= {0, *(1 + np.flatnonzero(toy.tags[i]))}
-    assert "1 images have no tag and may hold any class: p3" in caplog.text
+    assert "nobody looked at 1 images, which may hold any class: p3" in caplog.text
     _, untold = predict(weights, settings, images=toy.test_images)
     _, never = predict(weights, tiny(predict={"tagged_on": []}))
     assert all((untold[i] == never[i]).all() for i in toy.ids)
