@@ -14,6 +14,7 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, Writer, create
 from stages.core.workflow import step
+from stages.images.centers import points_file
 from stages.images.coco import Coco
 from stages.images.dataset import DataSet, check_unique, listed
 from stages.images.folder import Folder
@@ -96,7 +97,9 @@ def read_all_tags(data: DataSet, untagged: Untagged, threads: int) -> dict[str, 
 
 def _take_sample(data: DataSet, tags: dict[str, Tags], settings: SampleSettings) -> dict[str, Tags]:
     """Leave a sample of its images in the data set; their tags."""
-    data.images = sample_of(tags, settings)
+    files = data.points
+    pointed = [] if files is None else [image for image in data.images if points_file(files, image) is not None]
+    data.images = sample_of(tags, settings, pointed=pointed)
     log.info("images.sample: %d of %d images, seed %d", len(data.images), len(tags), settings.seed)
     left_out = classes_left_out(tags, data.images, data.classes)
     if left_out:

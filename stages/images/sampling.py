@@ -1,6 +1,6 @@
 """A sample of a data set by its tags: some images that show as many of each class as can be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -8,22 +8,29 @@ from stages.images.records import Tags
 from stages.images.settings import SampleSettings
 
 
-def sample_of(tags: Mapping[str, Tags], settings: SampleSettings) -> list[str]:
+def sample_of(tags: Mapping[str, Tags], settings: SampleSettings, *, pointed: Collection[str] = ()) -> list[str]:
     """The images of a sample, in the order of `tags`; all where there are no more than wanted.
 
     Images are chosen one by one: next comes an image of the class that the fewest chosen ones are tagged with, of
-    which some are left. To show none of the classes counts as one more class. Images that nobody looked at come last,
+    which some are left. To show none of the classes counts as one more class, and so does to have points where others
+    have none. Images that nobody looked at come last,
     since nothing is learned from them. Within a class the seed alone decides, so that the sample of a smaller count
     lies in that of a larger one.
 
     Args:
         tags: what is known of each image, by its id.
         settings: count and seed.
+        pointed: images with files of points.
     """
     images = list(tags)
-    groups = np.array([[*found.classes, found.negative, not found.looked_at] for found in tags.values()], bool)
+    known = set(pointed)
+    groups = np.array([_groups_of(found, image in known) for image, found in tags.items()], bool)
     order = np.random.default_rng(settings.seed).permutation(len(images))
     return [images[i] for i in sorted(_balanced(groups, order, min(settings.count, len(images))))]
+
+
+def _groups_of(tags: Tags, pointed: bool) -> list[bool]:
+    return [*tags.classes, tags.negative, pointed and tags.looked_at, not tags.looked_at]
 
 
 def classes_left_out(tags: Mapping[str, Tags], sample: Sequence[str], classes: Sequence[str]) -> list[str]:

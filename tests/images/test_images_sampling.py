@@ -36,6 +36,13 @@ def test_images_that_nobody_looked_at_come_last() -> None:
     assert len(sample(rows(None, None, None), 2)) == 2
 
 
+def test_images_with_points_are_in_a_small_sample_where_few_have_them() -> None:
+    tags = rows(*[(i % 3,) for i in range(90)])
+    pointed = ["50.png", "71.png", "88.png"]
+    chosen = sample_of(tags, SampleSettings(count=8, seed=0), pointed=pointed)
+    assert len(chosen) == 8 and len(set(chosen) & set(pointed)) >= 2
+
+
 def test_a_class_that_comes_along_with_others_is_not_taken_again() -> None:
     tags = rows(*[(0, 1)] * 20, *[(2,)] * 20)
     assert np.sum([tags[image].classes for image in sample(tags, 10)], axis=0).tolist() == [5, 5, 5]
