@@ -4,6 +4,7 @@
 #   snakemake -c2                     everything that config.yaml names
 #   snakemake -c2 proposals           one stage for all splits and runs that need it
 #   snakemake -c2 --configfile presets/voc2012.yaml
+#   snakemake -c2 --config trial=50   a trial of everything on 50 images of each split, in minutes
 #   snakemake -c1 settings            complete settings of each run, with the file that each value comes from
 import json
 import re
@@ -24,6 +25,7 @@ from stages.project.resources import memory, minutes
 from stages.core.workflow.digest import code_digest
 from stages.core.workflow.environment import environment
 from stages.core.workflow.method import is_checkpoint
+from stages.core.workflow.trial import trial_notice
 
 
 configfile: str(Path(workflow.basedir) / "config.yaml")
@@ -132,7 +134,7 @@ def classifier_of_run(stage):
     def weights(wildcards):
         run = project.runs[wildcards.run]
         backbone = METHODS[stage].backbone(getattr(run, stage))
-        return classifier_to_start_from(wildcards, backbone, run.cues)
+        return classifier_to_start_from(wildcards, backbone, run.classifier)
 
     return weights
 
@@ -190,6 +192,12 @@ rule explain_settings:
     shell:
         "python -m stages.project.explain_settings --run {wildcards.run:q} --configfile {params.files:q}"
         " --config {params.config:q} 2> {log:q} | tee {output:q}"
+
+
+onstart:
+    if project.trial is not None:
+        for sentence in trial_notice(project.trial):
+            logger.info(sentence)
 
 
 onsuccess:

@@ -3,7 +3,7 @@
 
 def classifiers_in_use():
     """Names of the classifiers that some run takes cues, a backbone or semantic maps from."""
-    return sorted(set(cues_in_use()) - {"points"})
+    return graph.classifiers_in_use(project)
 
 
 def cues_in_use():
@@ -23,6 +23,11 @@ def brought(checkpoints):
 def trained_classifiers():
     """Names of the classifiers that are trained here."""
     return [name for name, one in project.classifier.items() if one.trained is None]
+
+
+def judge_of_tags():
+    """The classifier whose training judges the tags."""
+    return project.classifier[project.suspect_tags.classifier]
 
 
 def cues_of_run(wildcards):
@@ -126,7 +131,7 @@ rule find_cues:
     benchmark:
         "results/{dataset}/benchmarks/find_cues.{split}.{classifier}.tsv"
     wildcard_constraints:
-        classifier=r"(?!points\.)[\w-]+",
+        classifier=r"(?!points\.|points_or_)[\w-]+",
     conda:
         software
     threads: project.threads
@@ -141,6 +146,66 @@ rule find_cues:
         code=code_digest("stages.classifier.find_cues"),
     shell:
         "python -m stages.classifier.find_cues --images {input.images:q} --weights {input.weights:q} --output {output:q}"
+        f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
+
+
+# Off the main path: what the report of suspect tags asks for.
+rule train_fold:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+    output:
+        weights="results/{dataset}/suspect_tags/fold_{fold}/weights.safetensors",
+        curves="results/{dataset}/suspect_tags/fold_{fold}/curves.json",
+        plot="results/{dataset}/suspect_tags/fold_{fold}/curves.png",
+    log:
+        "results/{dataset}/logs/train_fold.{fold}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train_fold.{fold}.tsv"
+    wildcard_constraints:
+        fold=r"\d+",
+    conda:
+        software
+    threads: project.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=memory(16000),
+        runtime=minutes(1440),
+    params:
+        settings=lambda wildcards: judge_of_tags()
+        .without_fold(int(wildcards.fold), project.suspect_tags.folds)
+        .canonical(),
+        code=code_digest("stages.classifier.train_fold"),
+    shell:
+        LAUNCH
+        + " stages.classifier.train_fold --images {input.images:q} --output-weights {output.weights:q}"
+        " --output-curves {output.curves:q} --output-plot {output.plot:q} --settings {params.settings:q}"
+        f" --device {project.device} --log {{log:q}}"
+
+
+rule score_fold:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        weights="results/{dataset}/suspect_tags/fold_{fold}/weights.safetensors",
+    output:
+        "results/{dataset}/suspect_tags/fold_{fold}/scores.h5",
+    log:
+        "results/{dataset}/logs/score_fold.{fold}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/score_fold.{fold}.tsv"
+    wildcard_constraints:
+        fold=r"\d+",
+    conda:
+        software
+    threads: project.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=memory(8000),
+        runtime=minutes(30, per_1000_images=60),
+    params:
+        settings=lambda wildcards: judge_of_tags().cues.canonical(),
+        code=code_digest("stages.classifier.score_fold"),
+    shell:
+        "python -m stages.classifier.score_fold --images {input.images:q} --weights {input.weights:q} --output {output:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"
 
 
@@ -166,3 +231,28 @@ rule take_points:
     shell:
         "python -m stages.classifier.take_points --images {input.images:q} --points {input.points:q} --output {output:q}"
         " --log {log:q}"
+
+
+# Point supervision of some images: the run's metrics say of how many (law 1).
+rule join_points:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        points="results/{dataset}/{split}/points.h5",
+        cues="results/{dataset}/{split}/cues/{classifier}.h5",
+    output:
+        "results/{dataset}/{split}/cues/points_or_{classifier}.h5",
+    log:
+        "results/{dataset}/logs/join_points.{split}.{classifier}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/join_points.{split}.{classifier}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=5),
+    params:
+        code=code_digest("stages.classifier.join_points"),
+    shell:
+        "python -m stages.classifier.join_points --images {input.images:q} --points {input.points:q} --cues {input.cues:q}"
+        " --output {output:q} --log {log:q}"

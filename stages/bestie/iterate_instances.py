@@ -85,6 +85,7 @@ def iterated(
         points=centroids,
         point_classes=classes,
         point_scores=predictions.scores[best_first[kept]],
+        by_points=False,
     )
 
 

@@ -23,7 +23,7 @@ from stages.core.artifacts.semantic_maps import UNCERTAIN
 
 
 def weighted_losses(
-    outputs: Outputs, labels: Tensor, *, pseudo: Targets, refined: Targets | None, point_supervision: bool,
+    outputs: Outputs, labels: Tensor, *, pseudo: Targets, refined: Targets | None, point_supervision: Tensor | bool,
     negative: Tensor, settings: BestieLossSettings,
 ) -> dict[str, Tensor]:  # fmt: skip
     """All terms, each with its weight and share; their sum is L (equation 6).
@@ -40,7 +40,7 @@ def weighted_losses(
         labels: (B, H, W) uint8 semantic maps.
         pseudo: pseudo labels.
         refined: refined labels; None before they begin or where they are off.
-        point_supervision: whether the pseudo labels come from points.
+        point_supervision: (B,) bool, images whose pseudo labels come from points; or one for all.
         negative: (B,) bool, images that are known to show no instance.
         settings: see `BestieLossSettings`.
     """
@@ -48,9 +48,10 @@ def weighted_losses(
     labelled = {"": (pseudo, settings.pseudo_share)}
     if refined is not None:
         labelled["refined_"] = (refined, settings.refined_share)
+    by_points = torch.as_tensor(point_supervision, device=labels.device).view(-1, 1, 1)
     for prefix, (targets, share) in labelled.items():
         weights = guided(targets.weights, guidance=settings.guidance)
-        center_weights = guided(pseudo.weights, guidance=settings.guidance) if point_supervision else weights
+        center_weights = torch.where(by_points, guided(pseudo.weights, guidance=settings.guidance), weights)
         center = center_loss(outputs.heatmap, targets.heatmap, center_weights)
         offset = offset_loss(outputs.offsets, targets.offsets, weights)
         terms[f"{prefix}center"] = settings.center * share * center

@@ -12,7 +12,10 @@ ACCEPTED = "{run}/pseudo_instances/{split}.h5"
 
 def _problems(run: Any) -> Iterator[str]:
     if run.predicts and run.bestie.predict.use_points and run.cues != "points":
-        yield f".bestie.predict.use_points is true, but cues are {run.cues!r}; set cues: points, or use_points: false"
+        yield (
+            f".bestie.predict.use_points is true, but cues are {run.cues!r}; set cues: points, of all images, or"
+            " use_points: false"
+        )
 
 
 def _packed(settings: BestieSettings) -> dict[str, Any]:

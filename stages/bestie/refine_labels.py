@@ -9,7 +9,7 @@ import torch
 
 from stages.bestie.components import batched, id_map
 from stages.bestie.decoding import InstanceMap, instance_map
-from stages.bestie.inputs import POINTS, check_classes, check_size
+from stages.bestie.inputs import check_classes, check_size
 from stages.bestie.maps import Maps, load_network, maps_of
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import instances_at_points, refined_instances
@@ -72,33 +72,27 @@ def refine_labels(
                 refined = {}
                 for update, network in networks.items():
                     maps = maps_of(network, rgb, settings=settings)
-                    by_points = pseudo.header["cues"] == POINTS
-                    refined[update] = labels_of(
-                        maps, record, tags=image.tags, by_points=by_points, settings=training.refinement
-                    )
+                    refined[update] = labels_of(maps, record, tags=image.tags, settings=training.refinement)
                     counts[update] += len(refined[update].scores)
                 writer.append(_record(image.image, refined))
     for update, count in counts.items():
         log.info("after %d updates: %d instances in %d images", update, count, len(listing.ids))
 
 
-def labels_of(
-    maps: Maps, record: PseudoInstances, *, tags: np.ndarray, by_points: bool, settings: RefinementSettings
-) -> InstanceMap:
+def labels_of(maps: Maps, record: PseudoInstances, *, tags: np.ndarray, settings: RefinementSettings) -> InstanceMap:
     """Refined instances of one image.
 
     Args:
         maps: of the network, at the image's size.
-        record: semantic map and cues.
+        record: semantic map and cues; where these are points, every pixel of a class goes to one of them.
         tags: (C,) bool.
-        by_points: the cues are points: every pixel of a class goes to one of them.
         settings: those of the training.
     """
     # The logarithms of probabilities are logits of the same probabilities.
     logits = maps.probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
     outputs = Outputs(logits[None], maps.heatmap[None], maps.offsets[None])
     device = logits.device
-    if by_points:
+    if record.by_points:
         regions = batched([class_regions(record.labels, classes=tags)]).to(device)
         points = Points.of_image(record.points, record.point_classes).to(device)
         refined = instances_at_points(outputs, regions, points)

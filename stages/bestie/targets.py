@@ -1,5 +1,6 @@
 """What the network learns: center heatmaps, offsets and weights, first from pseudo labels."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,22 @@ class Points(NamedTuple):
             images=torch.zeros(len(yx), dtype=torch.int64),
             classes=torch.from_numpy(classes.astype(np.int64)),
         )
+
+
+def chosen_targets(by_points: Tensor, from_points: Callable[[], Targets], from_cues: Callable[[], Targets]) -> Targets:
+    """Targets of a batch in which people set the cues of some images: those from points for these, the others' else.
+
+    Args:
+        by_points: (B,) bool.
+        from_points: makes the targets of all images by the rules of point supervision; not asked where it has none.
+        from_cues: the same by the rules of image tags.
+    """
+    if by_points.all():
+        return from_points()
+    if not by_points.any():
+        return from_cues()
+    pairs = zip(from_points(), from_cues(), strict=True)
+    return Targets(*(torch.where(by_points.view(-1, *[1] * (one.dim() - 1)), one, other) for one, other in pairs))
 
 
 def pseudo_targets(accepted: Components, *, points: Points | None, class_count: int, sigma: float) -> Targets:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from stages.bestie.augmentation import View, augmented
 from stages.bestie.components import Components, batched
-from stages.bestie.inputs import POINTS, check_size, is_negative
+from stages.bestie.inputs import check_size, is_negative
 from stages.bestie.losses import weighted_losses
 from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.settings import BestieTrainingSettings
-from stages.bestie.targets import Points, Targets, pseudo_targets
+from stages.bestie.targets import Points, Targets, chosen_targets, pseudo_targets
 from stages.bestie.transfer import class_components, class_regions, transfer
 from stages.core.artifacts.images import ImageRecord, training_images
 from stages.core.artifacts.pseudo_instances import PseudoInstances
@@ -33,6 +33,7 @@ class Batch(NamedTuple):
         candidates: what refined labels are made for: components of tagged classes; with points all of a class as one.
         points: the cues inside the crops.
         negative: (B,) bool, crops of images that are known to show no instance.
+        by_points: (B,) bool, crops of images whose cues people set.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Batch(NamedTuple):
     candidates: Components
     points: Points
     negative: Tensor
+    by_points: Tensor
 
 
 class BestieTask:
@@ -58,7 +60,6 @@ class BestieTask:
         self.network = network
         self.images, self.pseudo, self.settings = images, pseudo, settings
         self.class_count = len(images.header["classes"])
-        self.by_points = pseudo.header["cues"] == POINTS
         self.usable = training_images(images)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
@@ -81,31 +82,45 @@ class BestieTask:
                 classes=torch.from_numpy(np.concatenate(point_classes).astype(np.int64)),
             ),
             negative=torch.tensor([is_negative(self.images, i) for i in entries]),
+            by_points=torch.tensor([self._by_points(i) for i in entries]),
         )
 
     def losses(self, batch: Batch, generator: np.random.Generator) -> dict[str, Tensor]:
         """The weighted terms of one batch."""
         settings = self.settings
         outputs = self.network(batch.images)
-        points = batch.points if self.by_points else None
-        pseudo = pseudo_targets(batch.accepted, points=points, class_count=self.class_count, sigma=settings.data.sigma)
+
+        def pseudo_labels(points: Points | None) -> Targets:
+            sigma = settings.data.sigma
+            return pseudo_targets(batch.accepted, points=points, class_count=self.class_count, sigma=sigma)
+
+        pseudo = chosen_targets(
+            batch.by_points, lambda: pseudo_labels(batch.points), lambda: pseudo_labels(None)
+        )  # fmt: skip
         refined = None
         if settings.refinement.enabled and batch.step >= settings.refinement.first_step:
             refined = self._refined(outputs, batch, pseudo)
         return weighted_losses(
-            outputs, batch.labels, pseudo=pseudo, refined=refined, point_supervision=self.by_points,
+            outputs, batch.labels, pseudo=pseudo, refined=refined, point_supervision=batch.by_points,
             negative=batch.negative, settings=settings.losses,
         )  # fmt: skip
 
     def _refined(self, outputs: Outputs, batch: Batch, pseudo: Targets) -> Targets:
-        if self.by_points:
-            return refined_targets_from_points(outputs, batch.candidates, batch.points, pseudo=pseudo)
         settings = self.settings
-        return refined_targets(outputs, batch.candidates, sigma=settings.data.sigma, settings=settings.refinement)
+        return chosen_targets(
+            batch.by_points,
+            lambda: refined_targets_from_points(outputs, batch.candidates, batch.points, pseudo=pseudo),
+            lambda: refined_targets(
+                outputs, batch.candidates, sigma=settings.data.sigma, settings=settings.refinement
+            ),
+        )  # fmt: skip
 
     def entry(self, number: int) -> int:
         """Position among the images of the image `number`, counted over the whole training."""
         return self.usable[self.order(number)]
+
+    def _by_points(self, i: int) -> bool:
+        return bool(self.pseudo.field(self.pseudo.index(self.images.ids[i]), "by_points"))
 
     def _sample(self, i: int, generator: np.random.Generator) -> tuple[View, tuple, tuple, np.ndarray]:
         """A crop, its accepted components, its candidates, and the classes of the cues inside it."""
@@ -119,7 +134,7 @@ class BestieTask:
         if data.accepted_on == "crop":
             area = self.settings.min_area
             accepted = transfer(view.labels, view.points, classes, tags=tags, min_area=area)[:2]
-        if self.by_points:
+        if record.by_points:
             return view, accepted, class_regions(view.labels, classes=tags), classes
         area = self.settings.refinement.min_area
         return view, accepted, class_components(view.labels, classes=tags, min_area=area), classes

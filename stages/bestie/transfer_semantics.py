@@ -68,6 +68,7 @@ def transferred(labels: np.ndarray, cues: Cues, *, tags: np.ndarray, settings: T
         points=points.astype(np.float32),
         point_classes=point_classes,
         point_scores=cues.peak_scores[counted],
+        by_points=cues.from_points,
     )
 
 

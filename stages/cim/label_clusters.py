@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, settings: AgplSettings) -> None:
     """Label each image's proposals with clusters that peaks of tagged classes vote for.
 
-    With cues from points (header `supervision` is "points") all points of tagged classes count, in the file's order. In
-    an image without tags all proposals are background. Images without tags, proposals or peaks get what
+    Of cues from points all points of tagged classes count, in the file's order. Where some images have points and
+    others a classifier's peaks, proposals of the former vote alike (`votes: equal`), as points have no response maps.
+    In an image without tags all proposals are background. Images without tags, proposals or peaks get what
     `assign_clusters` says and are counted in the log.
     Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks an image.
     """
@@ -34,26 +35,28 @@ def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, s
         counts: Counter[str] = Counter()
         with create(output, ClusterLabels, header=header, provenance=provenance) as labels:
             for image in step.progress(listing.ids, total=len(listing), label="images"):
-                tags = listing.field(listing.index(image), "tags")
-                record = label_image(
-                    candidates.find(image), peaks.find(image), tags=tags,
-                    ordered=peaks.header["supervision"] == "points", settings=settings,
-                )  # fmt: skip
+                tags, seen = listing.field(listing.index(image), "tags"), peaks.find(image)
+                how = voting_of(seen, peaks.header["supervision"], settings)
+                record = label_image(candidates.find(image), seen, tags=tags, settings=how)
                 labels.append(record)
                 counts.update(_summary(record, tags))
         remarks = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
         log.info("of %d images %s", len(listing), remarks or "all have clusters")
 
 
-def label_image(
-    proposals: Proposals, cues: Cues, *, tags: np.ndarray, ordered: bool, settings: AgplSettings
-) -> ClusterLabels:
-    """The cluster labels of one image's proposals; `ordered`: the peaks are points in an order of their own."""
-    peaks = choose_peaks(cues.peak_classes, cues.peak_scores, tags=tags, ordered=ordered)
+def label_image(proposals: Proposals, cues: Cues, *, tags: np.ndarray, settings: AgplSettings) -> ClusterLabels:
+    """The cluster labels of one image's proposals; points are in an order of their own."""
+    peaks = choose_peaks(cues.peak_classes, cues.peak_scores, tags=tags, ordered=cues.from_points)
     regions, classes = proposals.regions, cues.peak_classes[peaks]
     votes = cast_votes(regions, cues.peaks[peaks], classes, responses=cues.responses, settings=settings)
     clusters, cluster_classes = assign_clusters(regions, votes, classes, tagged=bool(tags.any()), settings=settings)
     return ClusterLabels(image=proposals.image, clusters=clusters, cluster_classes=cluster_classes)
+
+
+def voting_of(cues: Cues, supervision: str, settings: AgplSettings) -> AgplSettings:
+    """How proposals vote in an image, whose cues are of an artifact of that supervision."""
+    alike = cues.from_points and supervision != "points"
+    return settings.model_copy(update={"votes": "equal"}) if alike else settings
 
 
 def check_classes(images: Artifact[ImageRecord], cues: Artifact[Cues]) -> None:

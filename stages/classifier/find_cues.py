@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from stages.classifier.network import Classifier, Response
 from stages.classifier.peak_rules import Peaks, find_pooled_peaks, find_window_peaks
-from stages.classifier.settings import ClassifierTrainingSettings, CuesSettings
+from stages.classifier.settings import ClassifierTrainingSettings, CuesSettings, FoldTrainingSettings
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
@@ -47,16 +47,19 @@ def find_cues(*, images: Path, weights: Path, output: Path, settings: CuesSettin
                 writer.append(record)
 
 
-def build_classifier(weights: Path, *, classes: list[str], images: Path) -> Classifier:
-    """The network that `train_classifier` wrote, made from the settings in the file's metadata."""
+def build_classifier(
+    weights: Path, *, classes: list[str], images: Path, trained_by: str = "train_classifier"
+) -> Classifier:
+    """The network that the step `trained_by` wrote, made from the settings in the file's metadata."""
     metadata = read_metadata(weights)
-    if metadata.get("step") != "train_classifier":
-        raise ValueError(f"{weights} are not the weights of a classifier; give what train_classifier wrote")
+    if metadata.get("step") != trained_by:
+        raise ValueError(f"{weights} are not the weights of a classifier; give what {trained_by} wrote")
     if metadata["classes"] != classes:
         raise ValueError(
             f"{weights} knows classes {metadata['classes']}, {images} has {classes}; train the classifier again"
         )
-    settings = ClassifierTrainingSettings.model_validate(metadata["settings"])
+    kind = FoldTrainingSettings if trained_by == "train_fold" else ClassifierTrainingSettings
+    settings = kind.model_validate(metadata["settings"])
     network = Classifier(build_backbone(settings.backbone, load=False), class_count=len(classes), settings=settings)
     load_weights(weights, network)
     return network

@@ -87,6 +87,22 @@ class ClassifierTrainingSettings(Section):
     training: TrainingSettings
 
 
+class FoldsSettings(Section):
+    """How the images are split so that each is judged by a classifier that has not seen it."""
+
+    count: int = Field(ge=2, le=100, description="folds; trainings, each without the images of one fold")
+    seed: int = Field(ge=0, description="seed of the choice of the folds")
+    steps: int | None = Field(ge=1, description="updates; length of each training; null: that of the classifier")
+
+
+class FoldTrainingSettings(ClassifierTrainingSettings):
+    """What the training without one fold reads."""
+
+    fold: int = Field(ge=0, description="number of the fold that is held out, counted from 0")
+    folds: int = Field(ge=2, description="number of folds")
+    fold_seed: int = Field(ge=0, description="seed of the choice of the folds")
+
+
 class WindowPeaksSettings(Section):
     """Peaks as PRM and AGPL take them: maxima of the enlarged map that reach its median and a threshold."""
 
@@ -144,6 +160,13 @@ class ClassifierSettings(Section):
     )
     train: ClassifierTrainingSettings
     cues: CuesSettings
+
+    def without_fold(self, fold: int, folds: FoldsSettings) -> FoldTrainingSettings:
+        """What a training reads that leaves out a fold, counted from 0."""
+        values = self.train.model_dump()
+        if folds.steps is not None:
+            values["training"]["steps"] = folds.steps
+        return FoldTrainingSettings(**values, fold=fold, folds=folds.count, fold_seed=folds.seed)
 
     @field_validator("trained")
     @classmethod

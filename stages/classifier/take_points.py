@@ -7,7 +7,7 @@ import numpy as np
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
-from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.workflow import step
 
 
@@ -18,19 +18,24 @@ def take_points(*, images: Path, points: Path, output: Path) -> None:
     Raises ValueError where the points are of other classes, KeyError where they lack an image.
     """
     with read(images, ImageRecord) as listing, read(points, Points) as labels:
+        check_points(listing, labels)
         classes = listing.header["classes"]
-        if labels.header["classes"] != classes:
-            raise ValueError(
-                f"{points} holds classes {labels.header['classes']}, {images} holds {classes}; list both again"
-            )
         header = {"classes": classes, "head": "points", "supervision": "points"}
         made_by = Provenance("take_points", None, None, {"images": listing, "points": labels})
         with create(output, Cues, header=header, provenance=made_by) as writer:
             for image in listing.ids:
-                writer.append(_as_cues(labels.find(image), len(classes)))
+                writer.append(as_cues(labels.find(image), len(classes)))
 
 
-def _as_cues(labels: Points, class_count: int) -> Cues:
+def check_points(listing: Artifact[ImageRecord], labels: Artifact[Points]) -> None:
+    """Raise ValueError where the points are of other classes than the images."""
+    expected, found = listing.header["classes"], labels.header["classes"]
+    if found != expected:
+        raise ValueError(f"{labels.path} holds classes {found}, {listing.path} holds {expected}; list both again")
+
+
+def as_cues(labels: Points, class_count: int) -> Cues:
+    """One image's points as peaks of score 1; there are no response maps."""
     scores = np.full(class_count, -1, np.float32)
     scores[labels.classes] = 1
     return Cues(

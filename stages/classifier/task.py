@@ -1,5 +1,6 @@
 """Training of a classifier as a task: which images a pass sees, and how they are changed."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +31,17 @@ class ClassifierTask:
     """
 
     def __init__(
-        self, network: Classifier, *, images: Artifact[ImageRecord], settings: ClassifierTrainingSettings
+        self,
+        network: Classifier,
+        *,
+        images: Artifact[ImageRecord],
+        settings: ClassifierTrainingSettings,
+        left_out: Collection[int] = (),
     ) -> None:
+        """`left_out` are positions of images that are not trained on, whatever their tags."""
         self.network, self.images, self.settings = network, images, settings
-        self.usable = training_images(images)
+        excluded = set(left_out)
+        self.usable = [i for i in training_images(images) if i not in excluded]
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> Batch:

@@ -9,6 +9,7 @@ from stages.core.artifacts.files import read_json, write_json, write_text
 from stages.core.workflow import step
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 from stages.core.workflow.pages import render_page
+from stages.core.workflow.trial import trial_notice
 from stages.evaluation.settings import ComparisonSettings
 from stages.evaluation.settings_table import differing_settings
 from stages.evaluation.table import Table, build_tables, cell, markdown, rest, sheet, shown_number
@@ -45,16 +46,18 @@ def compare_runs(
     write_json(
         output_json,
         {
+            "trial": settings.trial,
             "tables": [dataclasses.asdict(table) for table in tables],
             "differences": differences,
             "costs": [dataclasses.asdict(cost) for cost in costs],
         },
     )
-    blocks = [markdown(table) for table in tables]
+    notice = [] if settings.trial is None else trial_notice(settings.trial)
+    blocks = ["\n".join(notice) + "\n" if notice else "", *(markdown(table) for table in tables)]
     blocks += [_settings_block(differences, list(settings.runs)), _costs_block(costs)]
     write_text(output_markdown, "\n".join(block for block in blocks if block))
-    write_text(output_html, _page(tables, differences, costs, runs=list(settings.runs)))
-    log.info("%s", "\n".join(blocks[: len(tables)]).rstrip())
+    write_text(output_html, _page(tables, differences, costs, runs=list(settings.runs), notice=notice))
+    log.info("%s", "\n".join(blocks[: 1 + len(tables)]).strip())
 
 
 def costs_of_runs(costs: list[StepCost], *, runs: list[str]) -> list[StepCost]:
@@ -98,7 +101,12 @@ def _shown_part(table: Table, columns: list[str]) -> dict[str, Any]:
 
 
 def _page(
-    tables: list[Table], differences: dict[str, dict[str, Any]], costs: list[StepCost], *, runs: list[str]
+    tables: list[Table],
+    differences: dict[str, dict[str, Any]],
+    costs: list[StepCost],
+    *,
+    runs: list[str],
+    notice: list[str],
 ) -> str:
     shown = [
         {
@@ -109,6 +117,7 @@ def _page(
     ]
     return render_page(
         TEMPLATE,
+        notice=notice,
         tables=shown,
         runs=runs,
         differences=[(key, [_value(values, run) for run in runs]) for key, values in differences.items()],

@@ -106,4 +106,5 @@ class EvaluationSettings(Section):
 class ComparisonSettings(Section):
     """What a comparison says of its runs."""
 
+    trial: int | None = Field(ge=1, description="images; those of a trial; null: the full run")
     runs: dict[str, dict[str, Any]] = Field(description="all settings that each run reads, by the run's name")

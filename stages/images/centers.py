@@ -34,15 +34,20 @@ def innermost(mask: np.ndarray) -> tuple[int, int]:
     return int(ys[0] + y), int(xs[0] + x)
 
 
+def points_file(files: PointFiles, image: str) -> Path | None:
+    """The file with the points of an image; None where there is none."""
+    # The id has composed letters; a file that comes from a Mac may have them in parts.
+    paths = (Path(files.folder) / f"{name}.txt" for name in (image, unicodedata.normalize("NFD", image)))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_points(files: PointFiles, image: str, height: int, width: int) -> Labels | None:
     """Points of a text file in the file's order, pixel = (int(y), int(x)); None where there is no file.
 
     Source: BESTIE's Center_points, read as CIM's point-supervised variant does. Points of classes
     that are left out are dropped. Raises ValueError naming file and line.
     """
-    # The id has composed letters; a file that comes from a Mac may have them in parts.
-    paths = (Path(files.folder) / f"{name}.txt" for name in (image, unicodedata.normalize("NFD", image)))
-    path = next((path for path in paths if path.is_file()), None)
+    path = points_file(files, image)
     if path is None:
         return None
     points: list[tuple[int, int]] = []

@@ -14,11 +14,13 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, Writer, create
 from stages.core.workflow import step
+from stages.images.centers import points_file
 from stages.images.coco import Coco
 from stages.images.dataset import DataSet, check_unique, listed
 from stages.images.folder import Folder
 from stages.images.records import Records, Tags, examine, no_points
-from stages.images.settings import ChosenImages, ShapesSettings, Untagged
+from stages.images.sampling import classes_left_out, sample_of
+from stages.images.settings import ChosenImages, SampleSettings, ShapesSettings, Untagged
 from stages.images.shapes import Shapes
 from stages.images.voc import Voc
 
@@ -52,6 +54,8 @@ def list_images(
     data = DATA_SETS[settings.kind](settings, split)
     check_unique(data.images, f"{settings.name}/{split}")
     tags = read_all_tags(data, settings.untagged, threads)
+    if settings.sample is not None:
+        tags = _take_sample(data, tags, settings.sample)
     header = {"classes": data.classes, "category_ids": data.category_ids}
     untagged = {
         "negatives": sum(found.negative for found in tags.values()),
@@ -89,6 +93,18 @@ def read_all_tags(data: DataSet, untagged: Untagged, threads: int) -> dict[str, 
             found[image] = result
     _stop_on(problems, len(data.images))
     return found
+
+
+def _take_sample(data: DataSet, tags: dict[str, Tags], settings: SampleSettings) -> dict[str, Tags]:
+    """Leave a sample of its images in the data set; their tags."""
+    files = data.points
+    pointed = [] if files is None else [image for image in data.images if points_file(files, image) is not None]
+    data.images = sample_of(tags, settings, pointed=pointed)
+    log.info("images.sample: %d of %d images, seed %d", len(data.images), len(tags), settings.seed)
+    left_out = classes_left_out(tags, data.images, data.classes)
+    if left_out:
+        log.warning("the sample has no image of %s; raise images.sample.count or trial", listed(left_out))
+    return {image: tags[image] for image in data.images}
 
 
 def _write_all(

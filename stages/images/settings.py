@@ -139,6 +139,13 @@ class FolderSettings(Section):
         return f"splits.{unset[0]}.images" if unset else None
 
 
+class SampleSettings(Section):
+    """Some images of each split in place of all."""
+
+    count: int = Field(ge=1, description="images; at most so many of each split, as many of each class as can be")
+    seed: int = Field(ge=0, description="seed of the choice; a larger sample of the same seed holds the smaller one")
+
+
 Block = ShapesSettings | VocSettings | CocoSettings | FolderSettings
 
 
@@ -155,6 +162,7 @@ class ChosenImages(Section):
     untagged: Untagged
     verify: Literal["full", "header"]
     reference: FilePath | None
+    sample: SampleSettings | None
     block: Block
 
     def split(self, name: str) -> int | str | CocoSplit | FolderSplit:
@@ -180,6 +188,7 @@ class ImagesSettings(Section):
     verify: Literal["full", "header"] = Field(
         description="full: decode each image once before anything else; header: read its size only"
     )
+    sample: SampleSettings | None = Field(description="a sample of each split, chosen by tags; null: all images")
     shapes: ShapesSettings = Field(description="built in: scenes drawn from a seed, with exact masks")
     voc: VocSettings = Field(description="PASCAL VOC 2007 to 2012")
     coco: CocoSettings = Field(description="COCO, or any data set in its JSON format")
@@ -197,7 +206,7 @@ class ImagesSettings(Section):
         the classes of a COCO data set.
         """
         block = getattr(self, self.kind)
-        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify")}
+        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify", "sample")}
         files = self.coco.splits.get(training) if self.kind == "coco" and training is not None else None
         chosen = ChosenImages(**common, reference=None if files is None else files.annotations, block=block)
         if split is None:

@@ -23,3 +23,11 @@ class GallerySettings(Section):
     responses: int = Field(ge=1, description="most class response maps of an image, tagged classes first")
     predictions: int = Field(ge=1, description="most predictions painted, best first")
     score_threshold: float = Field(ge=0, description="score from which a prediction is painted")
+
+
+class SuspectPageSettings(Section):
+    """What the page of suspect tags shows; the list beside it has all."""
+
+    rows: int = Field(ge=1, le=5000, description="suspects on the page, the most suspect, of about 15 kB each")
+    longer_side: int = Field(ge=64, le=2048, description="pixels; size of each image on the page")
+    jpeg_quality: int = Field(ge=10, le=100, description="quality of the images; larger is better and heavier")

@@ -8,7 +8,7 @@ from stages.prm.settings import PrmSettings
 
 
 def _problems(run: Any) -> Iterator[str]:
-    if run.cues == "points":
+    if run.cues == "points" or run.partly:
         yield ": method prm needs a classifier's response maps, not points"
 
 

@@ -27,7 +27,7 @@ def retrieve_prm(*, images: Path, proposals: Path, cues: Path, output: Path, set
         classes = listing.header["classes"]
         if seen.header["classes"] != classes:
             raise ValueError(f"{seen.path} holds classes {seen.header['classes']}, {images} {classes}; remake the cues")
-        if seen.header["supervision"] == "points":
+        if "points" in seen.header["supervision"]:
             raise ValueError(f"{seen.path} holds points; the baseline needs a classifier's responses, name such cues")
         header = {
             "classes": classes,

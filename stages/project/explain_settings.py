@@ -23,7 +23,8 @@ from stages.project.project import ConfigError, Project, load_project
 
 ROOT = Path(__file__).parents[2]
 COMMAND_LINE = "--config"
-ALWAYS = ("device", "gpus", "shards", "threads", "splits")
+TRIAL = "trial"
+ALWAYS = ("device", "gpus", "shards", "threads", TRIAL, "splits")
 AFTER_IT = ("evaluation", "inspection", "exports")
 COLUMN = 48
 
@@ -100,13 +101,27 @@ def explain_settings(run: str, configfiles: Sequence[Path], config: Mapping[str,
         raise ConfigError(f"there is no run {run!r}; there are {list(project.runs)}{did_you_mean(run, project.runs)}")
     files = ", ".join(layer.name for layer in origins.layers if layer.values)
     lines = [f"# Settings of the run {run}, of {files}"]
+    full = None if project.trial is None else load_project({**origins.said, TRIAL: None}, overlays=configfiles)
     for path, value in _leaves(_read_by(project, run), ()):
         text = f"{'  ' * (len(path) - 1)}{path[-1]}:"
         if isinstance(value, dict) and value:
             lines.append(text)
         else:
-            lines.append(f"{f'{text} {scalar(value)}':<{COLUMN}}  # {origins.of(path)}")
+            origin = origins.of(path) if full is None else _of_trial(path, value, full, origins)
+            lines.append(f"{f'{text} {scalar(value)}':<{COLUMN}}  # {origin}")
     return "\n".join(lines) + "\n"
+
+
+def _of_trial(path: Sequence[str], value: Any, full: Project, origins: Origins) -> str:
+    """The origin of a value of a trial: the trial where the full run has another, with that and its origin."""
+    before: Any = full.model_dump(mode="json")
+    known: list[str] = []
+    for key in path:
+        if isinstance(before, dict):
+            before, known = before.get(key), [*known, key]
+    if before == value or path == (TRIAL,):
+        return origins.of(path)
+    return f"{TRIAL}, in place of {scalar(before)}: {origins.of(known)}"
 
 
 def _read_by(project: Project, name: str) -> dict[str, Any]:
@@ -117,7 +132,7 @@ def _read_by(project: Project, name: str) -> dict[str, Any]:
     named = {
         "proposals": [run.get("proposals")],
         "semantics": [run.get("semantics")],
-        "classifier": [run.get("cues"), source.get("cues")],
+        "classifier": [project.runs[name].classifier, source.get("cues")],
     }
     unused = set(get_args(Kind)) - {project.images.kind}
     entries = {section: _present(whole[section], names) for section, names in named.items()}

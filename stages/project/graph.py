@@ -66,6 +66,12 @@ def shown_of_run(project: ProjectBase, run: str, split: str) -> list[str]:
     return [*upstream, *made, *instances]
 
 
+def classifiers_in_use(project: ProjectBase) -> list[str]:
+    """Names of the classifiers behind `cues_in_use`."""
+    own = {run.classifier for run in project.runs.values() if run.trains and run.classifier is not None}
+    return sorted(own | set(classifiers_of_semantics(project)))
+
+
 def cues_in_use(project: ProjectBase) -> list[str]:
     """Names of the cues of the runs that bring no weights, and of the sources of semantic maps in use."""
     own = {run.cues for run in project.runs.values() if run.trains and run.cues is not None}

@@ -10,20 +10,21 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 
-from stages.classifier.settings import ClassifierSettings
+from stages.classifier.settings import ClassifierSettings, FoldsSettings
 from stages.core.config.section import Entries, Section
 from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
 from stages.images.settings import ImagesSettings
-from stages.inspection.settings import GallerySettings
+from stages.inspection.settings import GallerySettings, SuspectPageSettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
 from stages.project.problems import readable, unknown_key
-from stages.project.run import NETWORK, POINTS, SECTIONS, Name, Run
+from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
 from stages.project.semantic_sources import problems_of_sources
+from stages.project.trial import as_trial
 from stages.proposals.settings import ProposalSettings
 from stages.semantics.settings import SemanticsSettings
 
@@ -35,6 +36,14 @@ class Splits(Section):
     evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
 
 
+class SuspectTagsSettings(Section):
+    """The report of suspect tags: the target `suspect_tags`; nothing else needs it."""
+
+    classifier: Name = Field(description="name of the entry of `classifier` whose training judges the tags")
+    folds: FoldsSettings = Field(description="trainings that each leave out some images, which they then judge")
+    page: SuspectPageSettings
+
+
 class ProjectBase(Section):
     """Everything in config.yaml but the sections of the methods."""
 
@@ -42,6 +51,11 @@ class ProjectBase(Section):
     gpus: int = Field(ge=1, description="GPUs of a training job, one process each, with the same effective batch")
     shards: int = Field(ge=1, description="parts in which proposals are made, side by side")
     threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
+    trial: int | None = Field(
+        ge=1,
+        description="images; a trial of the whole graph on so many images of each split with fewer updates, results in"
+        " results/<name>-trial<images>; null: the full run",
+    )
     splits: Splits
     images: ImagesSettings
     proposals: Entries[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
@@ -51,6 +65,7 @@ class ProjectBase(Section):
     evaluation: EvaluationSettings
     inspection: GallerySettings
     exports: ExportsSettings
+    suspect_tags: SuspectTagsSettings = Field(description="report of the tags that a classifier contradicts")
     runs: Entries[Name, Run] = Field(min_length=1, description="runs by name")
 
     @model_validator(mode="after")
@@ -62,7 +77,8 @@ class ProjectBase(Section):
             if split not in self.images.splits
         ]
         names = {
-            "proposals": list(self.proposals), "semantics": list(self.semantics), "cues": [*self.classifier, POINTS]
+            "proposals": list(self.proposals), "semantics": list(self.semantics), 
+            "cues": [*self.classifier, POINTS, *(f"{POINTS_OR}{name}" for name in self.classifier)],
         }  # fmt: skip
         unknown = [f"runs.{name}{text}" for name, run in self.runs.items() for text in run.unknown()]
         if unknown:
@@ -78,6 +94,15 @@ class ProjectBase(Section):
         problems += problems_of_sources(self)
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
+        problems += [
+            f"classifier: the name {name!r} begins with {POINTS_OR!r}, which is taken by points of some images"
+            for name in self.classifier
+            if name.startswith(POINTS_OR)
+        ]
+        judge = self.suspect_tags.classifier
+        if judge not in self.classifier:
+            near = did_you_mean(judge, self.classifier)
+            problems.append(f"suspect_tags.classifier is {judge!r}; there are {list(self.classifier)}{near}")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -149,7 +174,7 @@ class ProjectBase(Section):
             read = {"method", "retrain", *SOURCES} | sections
             values = run.model_dump(mode="json", include=read)
             runs[name] = {key: value for key, value in values.items() if value is not None}
-        return ComparisonSettings(runs=runs)
+        return ComparisonSettings(trial=self.trial, runs=runs)
 
 
 Project = create_model("Project", __base__=ProjectBase, **SECTIONS)
@@ -197,7 +222,7 @@ def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> Pr
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise ConfigError(f"the configuration has {len(dict.fromkeys(problems))} problem(s):\n{lines}")
-    return project
+    return project if project.trial is None else as_trial(project, project.trial)
 
 
 def load_files(*paths: Path) -> ProjectBase:

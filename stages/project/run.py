@@ -12,6 +12,7 @@ from stages.core.workflow.method import SOURCES, Made, Method, Source, is_checkp
 from stages.project.methods import ALONE, METHODS, ON_TOP
 
 POINTS = "points"  # cues that people have clicked, in place of a classifier's
+POINTS_OR = "points_or_"  # before a classifier's name: points of the images that have them, else its cues
 NETWORK = "network"  # key of `trained` for the run's own network, and the folder of its weights
 NOTHING = "none"  # `retrain` of a run with nothing on top
 
@@ -38,7 +39,10 @@ class RunBase(Section):
         description="name of a run whose predictions on the training split are the pseudo instances, in place of"
         " semantic knowledge transfer (BESTIE table 5); null: none"
     )
-    cues: Name | None = Field(description="name of an entry of `classifier`, or points (point supervision)")
+    cues: Name | None = Field(
+        description="name of an entry of `classifier`; points (point supervision); or points_or_<classifier>: points of"
+        " the images that have them, that classifier's cues of the others"
+    )
     retrain: Name = Field(description="what is trained on top, on the run's own masks; none: nothing")
     trained: TrainedWeights  # type: ignore[valid-type]
 
@@ -46,6 +50,16 @@ class RunBase(Section):
     def described(self) -> Method:
         """The run's method."""
         return METHODS[self.method]
+
+    @property
+    def partly(self) -> bool:
+        """Whether images with points take these as cues, and the others a classifier's."""
+        return self.cues is not None and self.cues.startswith(POINTS_OR)
+
+    @property
+    def classifier(self) -> str | None:
+        """Name of the classifier that cues come from; None where there is none."""
+        return None if self.cues in (None, POINTS) else self.cues.removeprefix(POINTS_OR)
 
     @property
     def settings(self) -> Any:
@@ -134,6 +148,10 @@ class RunBase(Section):
         for one in self._trained_here():
             if self.cues == POINTS and _starts_from_classifier(one, self):
                 yield f": cues are points, so {one.name}.train.backbone.weights cannot be 'classifier'"
+        if self.partly and "cues" not in method.takes:
+            yield f".cues is {self.cues!r}, but method {self.method} reads no points; set {self.classifier!r}"
+        if self.partly and self.converts():
+            yield f".cues is {self.cues!r}, but no official code learns from points of some images; set points or tags"
         yield from method.problems(self)
 
     def _trained_here(self) -> Iterator[Method]:

@@ -107,12 +107,12 @@ def test_with_points_every_pixel_of_a_class_with_one_is_labelled(refine, toy):
     assert not len(found["p3"].classes)  # no tags
 
 
-def record_of(labels, *, points=()):
+def record_of(labels, *, points=(), by_points=False):
     return PseudoInstances(
         image="p", labels=labels, instances=np.zeros(labels.shape, np.int32), candidates=0,
         classes=np.zeros(0, np.int32), centroids=np.zeros((0, 2), np.float32),
         points=np.array([place for _, *place in points], np.float32).reshape(-1, 2),
-        point_classes=np.array([label for label, *_ in points], np.int32), point_scores=np.ones(len(points), np.float32),
+        point_classes=np.array([label for label, *_ in points], np.int32), point_scores=np.ones(len(points), np.float32), by_points=by_points,
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_labels_are_those_that_training_learns_from(official, seed):
     parts = batched([class_components(label, classes=tag, min_area=12)])
     expected = refined_targets(Outputs(logits, heatmap[:1], offsets[:1]), parts, sigma=2.0, settings=settings)
     maps = Maps(logits[0].softmax(0), heatmap[0], offsets[0])
-    found = labels_of(maps, record_of(label), tags=tag, by_points=False, settings=settings)
+    found = labels_of(maps, record_of(label), tags=tag, settings=settings)
     assert len(found.scores) > 0
     weights = np.append(0, found.scores)[found.ids]
     assert np.allclose(weights, expected.weights[0], atol=1e-6)
@@ -136,7 +136,7 @@ def test_a_point_has_the_pixels_whose_offsets_lead_to_it():
     labels = np.array([[1, 1, 0, 1, 1, 2]], np.uint8)
     maps = Maps(torch.zeros(3, 1, 6), torch.zeros(2, 1, 6), torch.zeros(2, 1, 6))
     found = labels_of(
-        maps, record_of(labels, points=[(0, 0, 4.6), (0, 0, 0)]), tags=np.array([True, True]), by_points=True,
+        maps, record_of(labels, points=[(0, 0, 4.6), (0, 0, 0)], by_points=True), tags=np.array([True, True]),
         settings=tiny().train.refinement,
     )  # fmt: skip
     assert found.ids.tolist() == [[2, 2, 0, 1, 1, 0]]

@@ -293,7 +293,7 @@ def pseudo_record(image="p0", size=SIZE, labels=1, accepted=1):
         image=image, labels=np.full(size, labels, np.uint8), instances=np.full(size, accepted, np.int32),
         candidates=accepted, classes=np.zeros(accepted, np.int32), centroids=np.zeros((accepted, 2), np.float32),
         points=np.zeros((0, 2), np.float32),
-        point_classes=np.zeros(0, np.int32), point_scores=np.zeros(0, np.float32),
+        point_classes=np.zeros(0, np.int32), point_scores=np.zeros(0, np.float32), by_points=False,
     )  # fmt: skip
 
 

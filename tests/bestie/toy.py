@@ -2,6 +2,7 @@
 
 import copy
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,10 @@ class Toy:
         records = [SemanticMaps(image=self.ids[i], labels=self.labels(i, size)) for i in range(len(self.ids))]
         return write(path, SemanticMaps, records, **{"source": "cam", "supervision": "image tags", **header})
 
-    def cue_file(self, path: Path, **header: Any) -> Path:
-        records = [self.cue_record(i) for i in range(len(self.ids))]
+    def cue_file(self, path: Path, *, by_points: Collection[int] = (), **header: Any) -> Path:
+        """Cues of a classifier, or as of people in all images where the head is points, else in some."""
+        everywhere = header.get("head") == "points"
+        records = [self.cue_record(i, by_points=everywhere or i in by_points) for i in range(len(self.ids))]
         return write(path, Cues, records, **{"head": "pam", "supervision": "image tags", **header})
 
     def labels(self, i: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -139,9 +142,10 @@ class Toy:
             labels[mask] = 1 + label
         return labels
 
-    def cue_record(self, i: int) -> Cues:
+    def cue_record(self, i: int, *, by_points: bool = False) -> Cues:
+        rows = 0 if by_points else 1  # points have no response maps
         return Cues(
-            image=self.ids[i], responses=np.zeros((3, 0, 0), np.float32), class_scores=np.zeros(3, np.float32),
+            image=self.ids[i], responses=np.zeros((3, rows, rows), np.float32), class_scores=np.zeros(3, np.float32),
             peaks=np.array(self.points[i], np.int32), peak_classes=np.array(self.point_classes[i], np.int32),
             peak_scores=np.array(self.point_scores[i], np.float32),
         )  # fmt: skip

@@ -26,6 +26,7 @@ def pseudo(image, rectangles=(), classes=None):
         image=image, labels=np.zeros(SIZE, np.uint8), instances=instances, candidates=count + 1,
         classes=np.array(classes or [0] * count, np.int32), centroids=np.zeros((count, 2), np.float32),
         points=np.zeros((2, 2), np.float32), point_classes=np.zeros(2, np.int32), point_scores=np.ones(2, np.float32),
+        by_points=False,
     )  # fmt: skip
 
 

@@ -175,11 +175,23 @@ def _metrics(path: Path, name: str, **changed) -> Path:
     return path
 
 
-def _compare(folder: Path, metrics: list[Path], runs: dict | None = None) -> None:
+def _compare(folder: Path, metrics: list[Path], runs: dict | None = None, trial: int | None = None) -> None:
     compare_runs(
         metrics=metrics, benchmarks=folder / "benchmarks", output_markdown=folder / "t.md",
-        output_html=folder / "t.html", output_json=folder / "t.json", settings=ComparisonSettings(runs=runs or {}),
+        output_html=folder / "t.html", output_json=folder / "t.json", 
+        settings=ComparisonSettings(trial=trial, runs=runs or {}),
     )  # fmt: skip
+
+
+def test_comparison_of_a_trial_says_first_what_it_cannot_tell(tmp_path: Path) -> None:
+    _compare(tmp_path, [_metrics(tmp_path / "a.json", "a")], trial=50)
+    text, page = (tmp_path / "t.md").read_text(), (tmp_path / "t.html").read_text()
+    for shown in (text, page):
+        assert "at most 50 images of each split" in shown
+        assert 0 < shown.index("It cannot tell") < shown.index("toy val")
+    assert json.loads((tmp_path / "t.json").read_text())["trial"] == 50
+    _compare(tmp_path, [tmp_path / "a.json"])
+    assert "trial" not in (tmp_path / "t.md").read_text() + (tmp_path / "t.html").read_text()
 
 
 def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ BLOCKS: dict[str, Any] = {
     "classes": None,
     "untagged": "negative",
     "verify": "full",
+    "sample": None,
     "shapes": {
         "splits": {"train": 6, "val": 3},
         "seed": 0,
@@ -65,7 +66,7 @@ BLOCKS: dict[str, Any] = {
 }
 
 
-COMMON = ("classes", "untagged", "verify")
+COMMON = ("classes", "untagged", "verify", "sample")
 
 
 def make_settings(kind: str, **keys: Any) -> ImagesSettings:

@@ -43,6 +43,7 @@ def pseudo_of(image, accepted=((LEFT, 0),), cues=((10, 6, 0),), candidates=2):
         points=points[:, :2],
         point_classes=points[:, 2].astype(np.int32),
         point_scores=np.ones(len(points), np.float32),
+        by_points=False,
     )
 
 

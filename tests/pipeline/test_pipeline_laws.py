@@ -23,7 +23,7 @@ READS_GROUND_TRUTH = {
     "list_boxes",
 }
 READS_BOXES = {"evaluate_instances"}
-READS_POINTS = {"take_points"}
+READS_POINTS = {"join_points", "take_points"}
 ANNOTATED_MAPS = "semantic_annotations.h5"
 AFTER_GROUND_TRUTH = READS_GROUND_TRUTH | {"compare_runs", "pack_model", "exports"}
 FOUNDATIONS = {"core", "ops"}
@@ -84,6 +84,19 @@ def test_with_points_the_graph_reads_them_and_without_it_does_not(graph_of):
     assert "take_points" not in {job.rule for job in plain}
     declared = graph_of("runs: {cim: {cues: points, retrain: none, cim: {train: {backbone: {weights: none}}}}}")
     assert "take_points" in {job.rule for job in declared}
+
+
+def test_points_of_some_images_stand_beside_the_cues_of_a_classifier(graph_of):
+    overlay = "runs: {cim: {cues: points_or_prm}, bestie: {cues: points_or_pam}, prm: null, label_penet: null}"
+    graph = graph_of(overlay)
+    joined = {path: job for job in graph for path in job.outputs if "/cues/points_or_" in path}
+    assert set(joined) == {
+        f"results/shapes/{split}/cues/points_or_{name}.h5" for split in ("train", "val") for name in ("prm", "pam")
+    }
+    assert {job.rule for job in joined.values()} == {"join_points"}
+    (cues,) = {path for job in graph if job.rule == "label_clusters" for path in job.inputs if "train/cues" in path}
+    assert cues == "results/shapes/train/cues/points_or_prm.h5"
+    assert "results/shapes/classifier/prm/weights.safetensors" in upstream(graph, "results/shapes/cim/val/metrics.json")
 
 
 def upstream(jobs: list[Job], *targets: str) -> set[str]:

@@ -12,8 +12,9 @@ from stages.core.artifacts.records import Record, array, text
 class Cues(Record):
     """One image's class response maps and peaks.
 
-    The header holds `classes`, `head` and `supervision` ("image tags" or "points"). Peaks are ordered by class, then
-    row by row, and kept for classes that are tagged or predicted; points keep the order of their file.
+    The header holds `classes`, `head` and `supervision` ("image tags", "points", or "image tags + points on n of m
+    images"). Peaks are ordered by class, then row by row, and kept for classes that are tagged or predicted; points
+    keep the order of their file.
     """
 
     KIND: ClassVar[str] = "cues"
@@ -28,3 +29,8 @@ class Cues(Record):
     peaks: np.ndarray = array("int32", "peaks", 2, about="(y, x) in pixels of the image")
     peak_classes: np.ndarray = array("int32", "peaks", about="class of each peak")
     peak_scores: np.ndarray = array("float32", "peaks", about="response at each peak; points: 1")
+
+    @property
+    def from_points(self) -> bool:
+        """Whether people set the peaks: points come without response maps."""
+        return self.responses.shape[1] == 0

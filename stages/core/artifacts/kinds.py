@@ -21,12 +21,13 @@ from stages.core.artifacts.records import Record
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact, read
+from stages.core.artifacts.tag_scores import TagScores
 
 RECORDS: dict[str, type[Record]] = {
     record.KIND: record
     for record in (
         ImageRecord, GroundTruth, AnnotatedBoxes, Points, Proposals, Cues, SemanticMaps, ClusterLabels, PseudoInstances,
-        RefinedLabels, CenterMaps, ModuleLabels, Instances,
+        RefinedLabels, CenterMaps, ModuleLabels, Instances, TagScores,
     )
 }  # fmt: skip
 

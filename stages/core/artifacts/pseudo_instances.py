@@ -20,7 +20,7 @@ class PseudoInstances(Record):
     """
 
     KIND: ClassVar[str] = "pseudo instances"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     image: str = text(about="id of the image")
     labels: np.ndarray = array(
@@ -35,6 +35,7 @@ class PseudoInstances(Record):
     points: np.ndarray = array("float32", "cues", 2, about="(y, x) of the cues that count, in pixels of the image")
     point_classes: np.ndarray = array("int32", "cues", about="class of each cue")
     point_scores: np.ndarray = array("float32", "cues", about="score of each cue; points: 1")
+    by_points: bool = array("bool", about="whether people set the cues of this image")
 
     @property
     def regions(self) -> Regions:
