@@ -12,6 +12,7 @@ All are exact: sums of whole numbers in a type that holds them, and one quotient
 
 from stages.ops import arrays
 from stages.ops.arrays import Array
+from stages.ops.partition import bands
 
 # Integers up to 2^24 are exact in float32, so a product whose sums stay below is exact whatever its order.
 EXACT_IN_FLOAT32 = 1 << 24
@@ -56,6 +57,8 @@ def containment(intersections: Array, areas: Array) -> Array:
 
 def joint_histogram(atoms: Array, count: int, others: Array, other_count: int) -> Array:
     """Pixels (count, other_count) float64 of each pair of atoms of two maps (H, W) of one image."""
-    joint = arrays.as_int64(atoms).reshape(-1) * other_count + arrays.as_int64(others).reshape(-1)
-    pixels = arrays.library(joint).bincount(joint, minlength=count * other_count)
+    pixels: Array = 0
+    for rows in bands(*atoms.shape):
+        joint = arrays.as_int64(atoms[rows]).reshape(-1) * other_count + arrays.as_int64(others[rows]).reshape(-1)
+        pixels = pixels + arrays.library(joint).bincount(joint, minlength=count * other_count)
     return arrays.as_float64(pixels.reshape(count, other_count))

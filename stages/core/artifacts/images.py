@@ -17,7 +17,8 @@ class ImageRecord(Record):
     """One image and its tags.
 
     The header holds `name` of the data set, `kind`, `split`, `root` (folder of the images), `classes` (names, without
-    background), `category_ids` (official ids, for export) and `untagged` (number of images without a tag).
+    background), `category_ids` (official ids, for export) and `untagged` (number of images without a tag). Of a list of
+    tiles `kind` is "tiles", and the id of a tile is that of its image, followed by @<y>_<x>.
     """
 
     KIND: ClassVar[str] = "images"
@@ -31,6 +32,10 @@ class ImageRecord(Record):
     file_size: int = array("int64", about="size of the encoded image in bytes")
     digest: str = text(about="SHA-256 of the encoded image, hexadecimal")
     tags: np.ndarray = array("bool", "classes", about="which classes the image is tagged with; all false: untagged")
+    offset: np.ndarray | None = array(
+        "int32", 2, optional=True,
+        about="(y, x) in pixels, where the tile begins in the image that it is cut from; absent: whole images",
+    )  # fmt: skip
 
 
 def tagged_images(images: Artifact[ImageRecord]) -> list[int]:
