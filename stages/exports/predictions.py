@@ -55,7 +55,7 @@ class Predictions:
                 f"{instances.path} holds {len(strangers)} images that {images.path} does not list, such as "
                 f"{strangers[0]!r}; give the images.h5 of the same split"
             )
-        if settings.tagged_only and images.header["untagged"] == len(images):
+        if settings.tagged_only and images.header["negatives"] + images.header["unknown"] == len(images):
             raise ValueError(
                 f"tagged_only is set, but none of the {len(images)} images of {images.path} has a tag, so nothing "
                 "would be exported; set it to false"

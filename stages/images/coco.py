@@ -35,9 +35,17 @@ class Coco:
         """Never called: the images are files."""
         raise ValueError(f"image {image!r} of COCO is a file")
 
-    def tags(self, image: str) -> Collection[int]:
-        """Classes of the image's annotations, those of crowds by `crowd_tags`."""
-        categories = self._json.tags(int(image), crowds=self._crowd_tags)
+    def tags(self, image: str) -> Collection[int] | None:
+        """Classes of the image's annotations, those of crowds by `crowd_tags`.
+
+        None where the file has no annotations, or where crowds, which are left out of the tags, are all that the image
+        has of the classes.
+        """
+        named, tagged = self._categories(image, crowds=True), self._categories(image, crowds=self._crowd_tags)
+        return None if not self._json.annotated or (named and not tagged) else tagged
+
+    def _categories(self, image: str, *, crowds: bool) -> set[int]:
+        categories = self._json.tags(int(image), crowds=crowds)
         return {self._index[number] for number in categories if number in self._index}
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:

@@ -59,8 +59,12 @@ class DataSet(Protocol):
     def embedded(self, image: str) -> bytes:
         """The encoded image where it is on no disk. Not called where `path` is not empty."""
 
-    def tags(self, image: str) -> Collection[int]:
-        """Indices of the classes that the image is tagged with. Raises ValueError or FileNotFoundError."""
+    def tags(self, image: str) -> Collection[int] | None:
+        """Indices of the classes that the image is tagged with. Raises ValueError or FileNotFoundError.
+
+        Empty: somebody looked, and none of the classes is in the image. None: nobody looked, or what was found is left
+        out of the tags.
+        """
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """The image's instances, None where no masks are known. Raises ValueError where they do not fit."""

@@ -34,7 +34,7 @@ class Folder:
         found = find_images(Path(self.root), masks)
         if files.tags is None:
             self._files = by_id(found, self.root)
-            self._tags: dict[str, set[int]] = {image: set() for image in self._files}
+            self._tags: dict[str, set[int]] = {}
         else:
             self._files, self._tags = _match(Path(files.tags), found, self.root, index)
         self.images = list(self._files)
@@ -48,9 +48,9 @@ class Folder:
         """Never called: the images are files."""
         raise ValueError(f"image {image!r} of {self.root} is a file")
 
-    def tags(self, image: str) -> Collection[int]:
-        """Classes that the file of tags gives the image."""
-        return self._tags[image]
+    def tags(self, image: str) -> Collection[int] | None:
+        """Classes that the file of tags gives the image; None without such a file."""
+        return self._tags.get(image)
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
         """Instances of the image where the masks have it, else None."""

@@ -17,8 +17,8 @@ from stages.core.workflow import step
 from stages.images.coco import Coco
 from stages.images.dataset import DataSet, check_unique, listed
 from stages.images.folder import Folder
-from stages.images.records import Records, examine, no_points
-from stages.images.settings import ChosenImages, ShapesSettings
+from stages.images.records import Records, Tags, examine, no_points
+from stages.images.settings import ChosenImages, ShapesSettings, Untagged
 from stages.images.shapes import Shapes
 from stages.images.voc import Voc
 
@@ -46,14 +46,18 @@ def list_images(
     """List the images of a split with their tags; keep instances and points apart from them.
 
     Each image is checked (decoded where `verify` is full). Raises ValueError that names the first unusable images
-    and counts all; nothing is written then. Images without a tag are listed, and counted in the header and the log.
+    and counts all; nothing is written then. Images without a tag are listed; the header and the log count those that
+    show none of the classes and those that nobody looked at.
     """
     data = DATA_SETS[settings.kind](settings, split)
     check_unique(data.images, f"{settings.name}/{split}")
-    tags = read_all_tags(data, threads)
-    untagged = [image for image, row in tags.items() if not row.any()]
+    tags = read_all_tags(data, settings.untagged, threads)
     header = {"classes": data.classes, "category_ids": data.category_ids}
-    about = {"name": settings.name, "kind": settings.kind, "split": split, "root": data.root, "untagged": len(untagged)}
+    untagged = {
+        "negatives": sum(found.negative for found in tags.values()),
+        "unknown": sum(not found.looked_at for found in tags.values()),
+    }
+    about = {"name": settings.name, "kind": settings.kind, "split": split, "root": data.root} | untagged
     seed = settings.block.seed if isinstance(settings.block, ShapesSettings) else None
     made_by = Provenance(step="list_images", settings=settings, seed=seed, inputs={})
     with (
@@ -62,20 +66,23 @@ def list_images(
         create(output_points, Points, header=header, provenance=made_by) as points,
     ):
         counts = _write_all(data, tags, (images, ground_truths, points), verify=settings.verify, threads=threads)
-    _report(data, tags, untagged, counts)
+    _report(data, tags, counts)
 
 
-def read_all_tags(data: DataSet, threads: int) -> dict[str, np.ndarray]:
-    """Tags of each image, (classes,) bool. Raises ValueError naming the first bad images and counting all."""
+def read_all_tags(data: DataSet, untagged: Untagged, threads: int) -> dict[str, Tags]:
+    """Tags of each image. Raises ValueError naming the first bad images and counting all.
 
-    def row(image: str) -> np.ndarray:
-        tagged = np.zeros(len(data.classes), bool)
-        tagged[list(data.tags(image))] = True
-        return tagged
+    `untagged` says whether an image that somebody looked at and gave no tag shows none of the classes.
+    """
 
-    found: dict[str, np.ndarray] = {}
+    def read_one(image: str) -> Tags:
+        found = data.tags(image)
+        tagged = np.isin(np.arange(len(data.classes)), list(found or []))
+        return Tags(tagged, looked_at=bool(found) or (found is not None and untagged == "negative"))
+
+    found: dict[str, Tags] = {}
     problems: list[str] = []
-    for image, result in zip(data.images, in_order(_caught(row), data.images, threads), strict=True):
+    for image, result in zip(data.images, in_order(_caught(read_one), data.images, threads), strict=True):
         if isinstance(result, str):
             problems.append(result)
         else:
@@ -85,7 +92,7 @@ def read_all_tags(data: DataSet, threads: int) -> dict[str, np.ndarray]:
 
 
 def _write_all(
-    data: DataSet, tags: dict[str, np.ndarray], writers: tuple[Writer, Writer, Writer], *, verify: str, threads: int
+    data: DataSet, tags: dict[str, Tags], writers: tuple[Writer, Writer, Writer], *, verify: str, threads: int
 ) -> dict[str, int]:
     """Check and append all images; count what was found. After the first bad one the others are only checked."""
 
@@ -143,13 +150,17 @@ def _stop_on(problems: list[str], total: int) -> None:
         raise ValueError(f"{len(problems)} of {total} images cannot be used:\n  {shown}")
 
 
-def _report(data: DataSet, tags: dict[str, np.ndarray], untagged: list[str], counts: dict[str, int]) -> None:
-    of_class = zip(np.sum(list(tags.values()), axis=0).tolist(), data.classes, strict=True)
+def _report(data: DataSet, tags: dict[str, Tags], counts: dict[str, int]) -> None:
+    of_class = zip(np.sum([found.classes for found in tags.values()], axis=0).tolist(), data.classes, strict=True)
     frequent = sorted(of_class, key=lambda pair: -pair[0])
     log.info("%d images, tagged %s", len(tags), listed([f"{name} {count}" for count, name in frequent]))
     log.info("%(annotated)d with masks, %(instances)d instances, %(points)d points", counts)
-    if untagged:
-        log.warning("%d images have no tag and cannot be learned from: %s", len(untagged), listed(untagged))
+    negatives = [image for image, found in tags.items() if found.negative]
+    if negatives:
+        log.info("%d images show none of the classes: %s", len(negatives), listed(negatives))
+    unknown = [image for image, found in tags.items() if not found.looked_at]
+    if unknown:
+        log.warning("%d images without a tag say nothing and are not trained on: %s", len(unknown), listed(unknown))
     if counts["without points"]:
         log.warning("%d images have no file of points", counts["without points"])
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,10 +18,22 @@ from stages.ops.regions import Regions
 Records = tuple[ImageRecord, GroundTruth, Points | None]
 
 
-def examine(data: DataSet, image: str, tags: np.ndarray, verify: str) -> Records:
+class Tags(NamedTuple):
+    """What is known of an image: `classes` (classes,) bool that it is tagged with, and whether somebody looked."""
+
+    classes: np.ndarray
+    looked_at: bool
+
+    @property
+    def negative(self) -> bool:
+        """Whether the image is known to show none of the classes."""
+        return self.looked_at and not self.classes.any()
+
+
+def examine(data: DataSet, image: str, tags: Tags, verify: str) -> Records:
     """Check one image and make its records; no Points where there are point files, but none for this image.
 
-    `tags` is (classes,) bool; `verify` is "full" (decode the pixels) or "header" (read the size only).
+    `verify` is "full" (decode the pixels) or "header" (read the size only).
     Raises ValueError or FileNotFoundError naming the file that cannot be used.
     """
     path = data.path(image)
@@ -36,7 +49,8 @@ def examine(data: DataSet, image: str, tags: np.ndarray, verify: str) -> Records
         width=width,
         file_size=len(encoded),
         digest=hashlib.sha256(encoded).hexdigest(),
-        tags=tags,
+        tags=tags.classes,
+        looked_at=tags.looked_at,
     )
     return (
         record,

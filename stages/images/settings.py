@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from stages.core.config.section import Entries, Section
 
 Kind = Literal["shapes", "voc", "coco", "folder"]
+Untagged = Literal["negative", "unknown"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, Field(min_length=1)]
 
@@ -131,6 +132,7 @@ class ChosenImages(Section):
     name: Name
     kind: Kind
     classes: list[str] | None
+    untagged: Untagged
     verify: Literal["full", "header"]
     block: Block
 
@@ -149,6 +151,10 @@ class ImagesSettings(Section):
     kind: Kind = Field(description="which of the four blocks below is used: shapes, voc, coco or folder")
     classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
         min_length=1, description="classes to learn, in this order; null: all (folder: they must be listed)"
+    )
+    untagged: Untagged = Field(
+        description="what an image says that is listed or annotated without any of the classes; negative: none of them "
+        "is in it; unknown: nothing, it is not trained on (CIM: unknown)"
     )
     verify: Literal["full", "header"] = Field(
         description="full: decode each image once before anything else; header: read its size only"
@@ -169,7 +175,8 @@ class ImagesSettings(Section):
         So a change of an unused block, or of another split's entry, reruns nothing.
         """
         block = getattr(self, self.kind)
-        chosen = ChosenImages(name=self.name, kind=self.kind, classes=self.classes, verify=self.verify, block=block)
+        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify")}
+        chosen = ChosenImages(**common, block=block)
         if split is None:
             return chosen
         only = {split: chosen.split(split)}

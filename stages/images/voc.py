@@ -71,15 +71,26 @@ class Voc:
         """Never called: the images are files."""
         raise ValueError(f"image {image!r} of VOC is a file")
 
-    def tags(self, image: str) -> Collection[int]:
-        """Classes of the image's annotated objects, difficult ones by `difficult_tags`."""
+    def tags(self, image: str) -> Collection[int] | None:
+        """Classes of the image's annotated objects, difficult ones by `difficult_tags`.
+
+        None where difficult objects, which are left out of the tags, are all that it has of the classes.
+        """
         path = self._folder / "Annotations" / f"{image}.xml"
         if path.is_file():
-            names = tagged_names(path, self._block.difficult_tags)
-        elif self._sbd is not None and self._sbd.has(image):
-            names = {CLASSES[category - 1] for category in self._sbd.categories(image)}
-        else:
-            raise FileNotFoundError(f"{path} does not exist; restore it, or take {image} off its list")
+            objects = named_objects(path)
+            named = self._selected({name for name, _ in objects})
+            tagged = (
+                named
+                if self._block.difficult_tags
+                else self._selected({name for name, found in objects if not is_difficult(found)})
+            )
+            return None if named and not tagged else tagged
+        if self._sbd is not None and self._sbd.has(image):
+            return self._selected({CLASSES[category - 1] for category in self._sbd.categories(image)})
+        raise FileNotFoundError(f"{path} does not exist; restore it, or take {image} off its list")
+
+    def _selected(self, names: set[str]) -> set[int]:
         return {self._index[name] for name in names if name in self._index}
 
     def ground_truth(self, image: str, height: int, width: int) -> Annotations | None:
@@ -147,13 +158,8 @@ def read_list(path: Path) -> list[str]:
     return names
 
 
-def tagged_names(path: Path, difficult_tags: bool) -> set[str]:
-    """Classes of the objects in an annotation. Raises ValueError for broken XML or a name that is no VOC class."""
-    return {name for name, found in named_objects(path) if difficult_tags or not is_difficult(found)}
-
-
 def named_objects(path: Path) -> list[tuple[str, ElementTree.Element]]:
-    """Class and element of each object in an annotation. Raises ValueError as `tagged_names`."""
+    """Class and element of each object in an annotation. Raises ValueError for broken XML or a name not of VOC's."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError) as error:

@@ -22,7 +22,7 @@ from stages.ops.regions import Regions
 from tests.bestie.toy import CLASSES, SIZE, Toy, rectangles, tiny, write
 
 IMAGES = {
-    "name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1, "category_ids": [1, 2, 3]
+    "name": "toy", "kind": "folder", "split": "train", "root": "", "negatives": 0, "unknown": 1, "category_ids": [1, 2, 3]
 }  # fmt: skip
 
 

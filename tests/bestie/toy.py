@@ -116,7 +116,7 @@ class Toy:
         count = range(len(self.ids))
         self.images = write(
             folder / "images.h5", ImageRecord, [self.image(i) for i in count], name="toy", kind="folder", split="train",
-            root="", untagged=1, category_ids=[1, 2, 3],
+            root="", negatives=0, unknown=1, category_ids=[1, 2, 3],
         )  # fmt: skip
         self.semantics = self.maps(folder / "semantics.h5")
         self.cues = self.cue_file(folder / "cues.h5")
@@ -151,5 +151,5 @@ class Toy:
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
         return ImageRecord(
             image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-            digest="", tags=self.tags[i],
+            digest="", tags=self.tags[i], looked_at=self.tags[i].any(),
         )  # fmt: skip

@@ -117,7 +117,7 @@ class Toy:
         self.rgb = [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in self.ids]
         self.images = write_artifact(
             folder / "images.h5", ImageRecord, [self._image(i) for i in range(len(self.ids))],
-            name="toy", kind="folder", split="train", root="", category_ids=[1, 2, 3], untagged=1,
+            name="toy", kind="folder", split="train", root="", category_ids=[1, 2, 3], negatives=0, unknown=1,
         )  # fmt: skip
         self.proposals = write_artifact(
             folder / "proposals.h5", Proposals, [self._proposals(i) for i in range(len(self.ids))],
@@ -137,7 +137,7 @@ class Toy:
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
         return ImageRecord(
             image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-            digest="", tags=self.tags[i],
+            digest="", tags=self.tags[i], looked_at=self.tags[i].any(),
         )  # fmt: skip
 
     def _proposals(self, i: int) -> Proposals:

@@ -68,7 +68,11 @@ def write_images(path: Path, *, count: int = 12, untagged: int = 0) -> Path:
             encoded = cv2.imencode(".png", rgb[..., ::-1])[1].reshape(-1)
             tags = there & (i < count - untagged)
             sizes = {"height": 60, "width": 80, "file_size": encoded.size}
-            writer.append(ImageRecord(image=f"p{i}", path="", encoded=encoded, digest="", tags=tags, **sizes))
+            writer.append(
+                ImageRecord(
+                    image=f"p{i}", path="", encoded=encoded, digest="", tags=tags, looked_at=tags.any(), **sizes
+                )
+            )
     return path
 
 

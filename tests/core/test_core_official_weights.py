@@ -44,7 +44,7 @@ def images(tmp_path_factory):
         "category_ids": [1, 2, 3],
     }
     provenance = Provenance(step="test", settings=None, seed=None, inputs={})
-    with create(path, ImageRecord, header={**header, "untagged": 0}, provenance=provenance):
+    with create(path, ImageRecord, header={**header, "negatives": 0, "unknown": 0}, provenance=provenance):
         pass
     return path
 

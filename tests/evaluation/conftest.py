@@ -22,7 +22,7 @@ from stages.ops.regions import Regions
 SIZE = (6, 10)
 CLASSES = ["cat", "dog"]
 HEADERS: dict[str, dict[str, Any]] = {
-    "images": {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0},
+    "images": {"name": "toy", "kind": "folder", "split": "val", "root": "", "negatives": 0, "unknown": 0},
     "ground_truth": {},
     "annotated boxes": {"split": "val"},
     "instances": {"run": "cim", "method": "cim", "supervision": "image tags"},
@@ -108,7 +108,7 @@ class Records:
     def image(image: str, tags: Any = (True, False)) -> ImageRecord:
         return ImageRecord(
             image=image, path=f"{image}.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1],
-            file_size=1, digest="", tags=np.array(tags, bool),
+            file_size=1, digest="", tags=np.array(tags, bool), looked_at=any(tags),
         )  # fmt: skip
 
     @staticmethod

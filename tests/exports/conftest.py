@@ -55,7 +55,9 @@ class Split:
         found = [self._instances(image) for image in self.predicted]
         made = {"run": "cim", "method": "cim", "supervision": "image tags"} | instances_header
         return {
-            "images": self._artifact("images", ImageRecord, images, header | about | {"untagged": untagged}),
+            "images": self._artifact(
+                "images", ImageRecord, images, header | about | {"negatives": 0, "unknown": untagged}
+            ),
             "instances": self._artifact("instances", Instances, found, header | made),
         }
 
@@ -74,7 +76,7 @@ class Split:
         height, width = self.sizes[image]
         return ImageRecord(
             image=image, path=path, encoded=encoded[:0] if path else encoded, height=height, width=width,
-            file_size=encoded.size, digest="", tags=np.isin(np.arange(len(CLASSES)), self.tags[image]),
+            file_size=encoded.size, digest="", tags=np.isin(np.arange(len(CLASSES)), self.tags[image]), looked_at=bool(self.tags[image]),
         )  # fmt: skip
 
     def _instances(self, image: str) -> Instances:

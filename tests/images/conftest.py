@@ -23,6 +23,7 @@ BLOCKS: dict[str, Any] = {
     "name": "trial",
     "kind": "shapes",
     "classes": None,
+    "untagged": "negative",
     "verify": "full",
     "shapes": {
         "splits": {"train": 6, "val": 3},
@@ -58,9 +59,14 @@ BLOCKS: dict[str, Any] = {
 }
 
 
-def make_settings(kind: str, *, classes: list[str] | None = None, verify: str = "full", **block: Any) -> ImagesSettings:
-    """Settings of one kind; `block` replaces keys of its block."""
-    data = copy.deepcopy(BLOCKS) | {"kind": kind, "classes": classes, "verify": verify}
+COMMON = ("classes", "untagged", "verify")
+
+
+def make_settings(kind: str, **keys: Any) -> ImagesSettings:
+    """Settings of one kind; `keys` replaces keys of its block, or those that all kinds have."""
+    common = {key: value for key, value in keys.items() if key in COMMON}
+    block = {key: value for key, value in keys.items() if key not in COMMON}
+    data = copy.deepcopy(BLOCKS) | {"kind": kind} | common
     data[kind] |= {key: str(value) if isinstance(value, Path) else value for key, value in block.items()}
     return ImagesSettings.model_validate(data)
 

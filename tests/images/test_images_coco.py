@@ -52,7 +52,7 @@ def test_instances_ids_crowds_and_ignored_are_kept(coco: Path, listing: Any) -> 
     with listing("coco", root=coco) as made:
         assert made.images.header["classes"] == ["person", "dog"]  # in order of their ids
         assert made.images.header["category_ids"] == [1, 7]
-        assert made.images.header["untagged"] == 1
+        assert (made.images.header["negatives"], made.images.header["unknown"]) == (1, 0)
         assert made.images.ids == ["42", "5"]
         assert [image.path for image in made.images] == ["train/b.jpg", "train/a.jpg"]
         assert made.images.find("42").tags.tolist() == [True, True]
@@ -77,13 +77,13 @@ def test_classes_select_and_crowds_tag_by_setting(coco: Path, listing: Any) -> N
         assert made.ground_truth[0].annotation_ids.tolist() == [11, 13]
 
 
-def test_a_list_without_annotations_is_untagged_and_not_annotated(coco: Path, listing: Any) -> None:
+def test_a_list_without_annotations_is_unknown_and_not_annotated(coco: Path, listing: Any) -> None:
     # COCO's test sets come as image_info files: images and categories only.
     data = annotations()
     del data["annotations"]
     (coco / "train.json").write_text(json.dumps(data))
     with listing("coco", root=coco) as made:
-        assert made.images.header["untagged"] == 2
+        assert (made.images.header["negatives"], made.images.header["unknown"]) == (0, 2)
         assert not any(ground_truth.annotated for ground_truth in made.ground_truth)
 
 

@@ -52,7 +52,7 @@ def test_all_forms_of_tags_give_the_same_images(tmp_path: Path, images: Path, li
         assert made.images.ids == ["a", "sub/c", "b"]
         assert [image.path for image in made.images] == ["a.png", "sub/c.png", "b.JPG"]
         assert [image.tags.tolist() for image in made.images] == [[True, True], [False, False], [False, True]]
-        assert made.images.header["untagged"] == 1
+        assert (made.images.header["negatives"], made.images.header["unknown"]) == (1, 0)
         assert made.images.header["category_ids"] == [1, 2]
         assert not any(ground_truth.annotated for ground_truth in made.ground_truth)
 
@@ -60,8 +60,8 @@ def test_all_forms_of_tags_give_the_same_images(tmp_path: Path, images: Path, li
 def test_images_without_a_file_of_tags_are_all_listed(images: Path, listing: Any, caplog: Any) -> None:
     with listing("folder", classes=CLASSES, splits=splits(images)) as made:
         assert made.images.ids == ["a", "b", "sub/c"]
-        assert made.images.header["untagged"] == 3
-    assert "3 images have no tag and cannot be learned from: a, b, sub/c" in caplog.text
+        assert (made.images.header["negatives"], made.images.header["unknown"]) == (0, 3)
+    assert "3 images without a tag say nothing and are not trained on: a, b, sub/c" in caplog.text
 
 
 def test_images_that_the_tags_do_not_name_are_counted(tmp_path: Path, images: Path, listing: Any, caplog: Any) -> None:

@@ -30,7 +30,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 def image(path: str, data: bytes, **changes: object) -> ImageRecord:
     fields = {
         "image": "a", "path": path, "encoded": np.zeros(0, np.uint8), "height": 1, "width": 3,
-        "file_size": len(data), "digest": "", "tags": np.zeros(1, bool),
+        "file_size": len(data), "digest": "", "tags": np.zeros(1, bool), "looked_at": False,
     }  # fmt: skip
     return ImageRecord(**fields | changes)
 

@@ -75,7 +75,7 @@ class World:
         encoded = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 40 + shade, np.uint8))[1]
         return ImageRecord(
             image=image, path="", encoded=encoded.reshape(-1), height=HEIGHT, width=WIDTH, file_size=encoded.size,
-            digest="", tags=np.arange(len(self.classes)) == 0,
+            digest="", tags=np.arange(len(self.classes)) == 0, looked_at=True,
         )  # fmt: skip
 
     def _cues(self, image: str) -> Cues:
@@ -109,7 +109,10 @@ class World:
         base = {"classes": self.classes, "category_ids": [1] * len(self.classes)}
         tags = {"supervision": "image tags"}
         kinds = {  # in the order of the panels
-            "images": (self.images, {"name": "toy", "kind": "folder", "split": "val", "root": "", "untagged": 0}),
+            "images": (
+                self.images,
+                {"name": "toy", "kind": "folder", "split": "val", "root": "", "negatives": 0, "unknown": 0},
+            ),
             "proposals": (self.proposals, {"source": "heg", "supervision": "label-free"}),
             "semantics": (self.semantics, {"source": "cam", **tags}),
             "semantic_cues": (self.semantic_cues, {"head": "cam", **tags}),

@@ -113,7 +113,7 @@ class Toy:
             images.append(
                 ImageRecord(
                     image=image, path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-                    digest="", tags=tags,
+                    digest="", tags=tags, looked_at=tags.any(),
                 )
             )  # fmt: skip
             unique = Regions.from_masks(regions)
@@ -124,7 +124,7 @@ class Toy:
             )
         self.images = write(
             folder / "images.h5", ImageRecord, images, name="toy", kind="folder", split="train", root="",
-            category_ids=[1, 2], untagged=1,
+            category_ids=[1, 2], negatives=0, unknown=1,
         )  # fmt: skip
         self.proposals = write(
             folder / "proposals.h5", Proposals, proposals, source="test", supervision="label-free"

@@ -129,11 +129,11 @@ class Toy:
         encoded = np.frombuffer(buffer.getvalue(), np.uint8)
         return ImageRecord(
             image=self.ids[i], path="", encoded=encoded, height=SIZE[0], width=SIZE[1], file_size=encoded.size,
-            digest="", tags=self.tags[i],
+            digest="", tags=self.tags[i], looked_at=self.tags[i].any(),
         )  # fmt: skip
 
 
-IMAGES = {"name": "toy", "kind": "folder", "split": "train", "root": "", "untagged": 1}
+IMAGES = {"name": "toy", "kind": "folder", "split": "train", "root": "", "negatives": 0, "unknown": 1}
 PREDICTED = {"run": "cim", "method": "cim", "supervision": "image tags"}
 
 

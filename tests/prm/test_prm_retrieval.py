@@ -143,7 +143,7 @@ def written(tmp_path, supervision="image tags", classes=("cat", "dog")):
     regions = Regions.from_masks(box_masks(*BOXES))
     image = ImageRecord(
         image="p", path="p.jpg", encoded=np.zeros(0, np.uint8), height=SIZE[0], width=SIZE[1], file_size=1, digest="",
-        tags=np.zeros(2, bool),
+        tags=np.zeros(2, bool), looked_at=False,
     )  # fmt: skip
     proposals = Proposals(image="p", **packed_fields(regions), scores=np.linspace(1, 0, len(BOXES), dtype=np.float32))
     records = {"images": image, "proposals": proposals, "cues": cues()}

@@ -81,6 +81,7 @@ def read_by(project, name):
     classifiers = {run.cues} if run.uses("cues") else set()
     classifiers |= {source.cues} if hasattr(source, "cues") else set()
     read = {f"runs.{name}": {key: getattr(run, key) for key in RUN}, run.method: run.settings.model_dump()}
+    read["images"] = {"untagged": project.images.untagged}  # the rest says where the data lie
     if run.retrains:
         read[run.retrain] = getattr(run, run.retrain).model_dump()
     if source is not None:

@@ -40,7 +40,7 @@ def image_list(tmp_path: Path) -> Callable[..., Path]:
     def write(images: dict[str, np.ndarray], name: str = "images.h5") -> Path:
         header = {
             "name": "test", "kind": "folder", "split": "train", "root": "", "classes": ["thing"], "category_ids": [1],
-            "untagged": 0,
+            "negatives": 0, "unknown": 0,
         }  # fmt: skip
         path = tmp_path / name
         with create(path, ImageRecord, header=header, provenance=Provenance("list_images", None, None, {})) as writer:
@@ -50,7 +50,7 @@ def image_list(tmp_path: Path) -> Callable[..., Path]:
                 writer.append(
                     ImageRecord(
                         image=image, path="", encoded=encoded, height=np.int32(height), width=np.int32(width),
-                        file_size=np.int64(len(encoded)), digest="", tags=np.ones(1, bool),
+                        file_size=np.int64(len(encoded)), digest="", tags=np.ones(1, bool), looked_at=True,
                     )
                 )  # fmt: skip
         return path

@@ -59,7 +59,8 @@ HEADERS: dict[type, dict[str, Any]] = {
         "kind": "folder",
         "split": "train",
         "root": "",
-        "untagged": 1,
+        "negatives": 0,
+        "unknown": 1,
         "category_ids": [1, 2, 3],
     },
     Cues: {"head": "cam", "supervision": "image tags"},
@@ -89,7 +90,7 @@ def image_record(name: str, rgb: np.ndarray, tags: Any) -> ImageRecord:
     encoded = np.frombuffer(buffer.getvalue(), np.uint8)
     return ImageRecord(
         image=name, path="", encoded=encoded, height=rgb.shape[0], width=rgb.shape[1], file_size=encoded.size,
-        digest="", tags=np.array(tags, bool),
+        digest="", tags=np.array(tags, bool), looked_at=any(tags),
     )  # fmt: skip
 
 

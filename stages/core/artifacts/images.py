@@ -17,12 +17,13 @@ class ImageRecord(Record):
     """One image and its tags.
 
     The header holds `name` of the data set, `kind`, `split`, `root` (folder of the images), `classes` (names, without
-    background), `category_ids` (official ids, for export) and `untagged` (number of images without a tag). Of a list of
-    tiles `kind` is "tiles", and the id of a tile is that of its image, followed by @<y>_<x>.
+    background), `category_ids` (official ids, for export), `negatives` (number of images that are known to show none of
+    the classes) and `unknown` (number of images of which nothing is known). Of a list of tiles `kind` is "tiles", and the
+    id of a tile is that of its image, followed by @<y>_<x>.
     """
 
     KIND: ClassVar[str] = "images"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     image: str = text(about="id of the image, unique in the data set")
     path: str = text(about="file relative to the header's root; empty when the image is embedded")
@@ -31,7 +32,8 @@ class ImageRecord(Record):
     width: int = array("int32", about="width in pixels, after EXIF orientation")
     file_size: int = array("int64", about="size of the encoded image in bytes")
     digest: str = text(about="SHA-256 of the encoded image, hexadecimal")
-    tags: np.ndarray = array("bool", "classes", about="which classes the image is tagged with; all false: untagged")
+    tags: np.ndarray = array("bool", "classes", about="which classes the image is tagged with")
+    looked_at: bool = array("bool", about="whether somebody looked: without a tag, the image shows none of the classes")
     offset: np.ndarray | None = array(
         "int32", 2, optional=True,
         about="(y, x) in pixels, where the tile begins in the image that it is cut from; absent: whole images",
