@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from stages.images.dataset import Annotations, check_inside, check_unique, make_annotations
 from stages.images.index_maps import check_size
 from stages.ops import rle
+from stages.ops.windows import WindowedMask
 
 
 class CocoJson:
@@ -68,7 +69,7 @@ class CocoJson:
         kept = [(a, class_of(a["category_id"])) for a in annotations]
         kept = [(a, index) for a, index in kept if index is not None]
         return make_annotations(
-            [self._mask(a, height, width) for a, _ in kept],
+            (self._mask(a, height, width) for a, _ in kept),
             [index for _, index in kept],
             [a["id"] for a, _ in kept],
             shape=(height, width),
@@ -76,14 +77,14 @@ class CocoJson:
             difficult=[bool(a.get("ignore", 0)) for a, _ in kept],
         )
 
-    def _mask(self, annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
+    def _mask(self, annotation: dict[str, Any], height: int, width: int) -> WindowedMask:
         where = f"{self.path}: annotation {annotation['id']}"
         segmentation = annotation["segmentation"]
         if not segmentation:
-            return np.zeros((height, width), bool)
+            return WindowedMask.of(np.zeros((0, 0), bool))
         try:
             encoding = segmentation if isinstance(segmentation, dict) else _of_polygons(segmentation, height, width)
-            return rle.decode([encoding], height, width)[0]
+            return rle.decode_windowed(encoding, height, width)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where} has a segmentation that cannot be read ({error}); mend it") from error
 

@@ -19,7 +19,7 @@ class Agreement:
     """What two tiles say of each other's masks.
 
     Attributes:
-        joined: pairs of a mask of the first and one of the second tile that are one object; each is in one pair at most.
+        joined: pairs of a mask of the first and one of the second tile that are one object; each in one pair at most.
         absorbed: (tile, mask) of those that the other tile's larger masks hold, tile 0 or 1.
     """
 

@@ -18,6 +18,7 @@ from stages.core.artifacts.storage import read
 from stages.images.list_images import list_images
 from stages.images.settings import ImagesSettings
 
+UNCUT = {"size": None, "overlap": 16, "min_share": 0.25}
 SPLIT_FILES = {"images": None, "tags": None, "masks": None, "points": None}
 BLOCKS: dict[str, Any] = {
     "name": "trial",
@@ -25,6 +26,7 @@ BLOCKS: dict[str, Any] = {
     "classes": None,
     "untagged": "negative",
     "verify": "full",
+    "max_pixels": 89478485,
     "shapes": {
         "splits": {"train": 6, "val": 3},
         "seed": 0,
@@ -54,8 +56,13 @@ BLOCKS: dict[str, Any] = {
         "root": None,
         "splits": {"train": {"images": "train", "annotations": "train.json"}},
         "crowd_tags": True,
+        "tiling": dict(UNCUT),
     },
-    "folder": {"splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)}, "void_id": None},
+    "folder": {
+        "splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)},
+        "void_id": None,
+        "tiling": dict(UNCUT),
+    },
 }
 
 

@@ -90,7 +90,15 @@ def test_what_is_printed_is_what_the_run_uses(explained, presets):
         assert ("classifier" in values) == (run.cues is not None)
         if run.cues is not None:
             assert values["classifier"][run.cues] == project.classifier[run.cues].model_dump(mode="json")
-        assert set(values["images"]) == {"name", "kind", "classes", "untagged", "verify", project.images.kind}
+        assert set(values["images"]) == {
+            "name",
+            "kind",
+            "classes",
+            "untagged",
+            "verify",
+            "max_pixels",
+            project.images.kind,
+        }
         assert ("proposals" in values) == (run.proposals is not None)
         assert ("semantics" in values) == (run.semantics is not None)
         assert "said nowhere" not in text

@@ -9,6 +9,7 @@ import numpy as np
 from stages.core.artifacts.records import Record, array, text
 from stages.core.artifacts.storage import Artifact
 
+TILES_KIND = "tiles"  # in the header of a list of tiles, whatever their images are of
 log = logging.getLogger(__name__)
 
 
@@ -18,8 +19,9 @@ class ImageRecord(Record):
 
     The header holds `name` of the data set, `kind`, `split`, `root` (folder of the images), `classes` (names, without
     background), `category_ids` (official ids, for export), `negatives` (number of images that are known to show none of
-    the classes) and `unknown` (number of images of which nothing is known). Of a list of tiles `kind` is "tiles", and the
-    id of a tile is that of its image, followed by @<y>_<x>.
+    the classes) and `unknown` (number of images of which nothing is known).
+
+    Of a list of tiles `kind` is "tiles", and the id of a tile is that of its image, followed by @<y>_<x>.
     """
 
     KIND: ClassVar[str] = "images"
