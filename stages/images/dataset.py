@@ -146,7 +146,7 @@ def check_unique(images: Iterable[str], source: str) -> None:
 def stop_on(problems: list[str], total: int) -> None:
     """Raise ValueError where images cannot be used, naming the first problems and counting all."""
     if problems:
-        shown = listed(problems, "\n  ")
+        shown = listed(list(dict.fromkeys(problems)), "\n  ")
         raise ValueError(f"{len(problems)} of {total} images cannot be used:\n  {shown}")
 
 

@@ -125,19 +125,25 @@ class Tiles:
 
 
 class Latest(Generic[T]):
-    """A function of an image that keeps its last result; threads that want the same one wait for it."""
+    """A function of an image that keeps its last result, or its error; threads that want the same one wait for it."""
 
     def __init__(self, function: Callable[[str], T]) -> None:
         self._function, self._lock = function, threading.Lock()
         self._image: str | None = None
         self._result: T
+        self._error: Exception | None = None
 
     def __call__(self, image: str) -> T:
         """The function's result, which is computed anew where another image was asked for last."""
         with self._lock:
             if image != self._image:
-                self._result = self._function(image)
-                self._image = image
+                self._image, self._error = image, None
+                try:
+                    self._result = self._function(image)
+                except (ValueError, OSError) as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
             return self._result
 
 

@@ -88,8 +88,8 @@ class ProjectBase(Section):
         if self.images.folder.splits[split].masks is not None:
             return []
         return [
-            f"splits.train is {self.splits.train!r}, but images.folder.splits.{split}.masks is null: tags of whole images"
-            f" do not say which tiles show what; train on {split!r}, or give masks"
+            f"splits.train is {self.splits.train!r}, but images.folder.splits.{split}.masks is null: tags of"
+            f" whole images do not say which tiles show what; train on {split!r}, or give masks"
         ]
 
     def _broken_iterations(self) -> list[str]:

@@ -35,8 +35,8 @@ class Merged:
 def merge(tiles: Iterable[TileInstances], settings: TilesSettings) -> Merged:
     """Join what the tiles of an image have of the same objects.
 
-    An object's score is the highest of its masks. Where tiles overlap, one mask decides: one that its tile's border does
-    not cut before one that it cuts, then that of the higher score, then the larger.
+    An object's score is the highest of its masks. Where tiles overlap, one mask decides: one that its tile's border
+    does not cut before one that it cuts, then that of the higher score, then the larger.
 
     Args:
         tiles: by rows, then by columns, of their windows; only those that can still have neighbours are kept.
@@ -79,7 +79,7 @@ def _merged(groups: list[list[Piece]], pieces: int, absorbed: int) -> Merged:
 
 
 def one_mask(pieces: list[Piece]) -> WindowedMask:
-    """The mask of an object from those that tiles have of it: each pixel as the first in rank says whose tile has it."""
+    """The mask of an object from those of tiles: at each pixel the first in rank decides whose tile has it."""
     if len(pieces) == 1:
         return pieces[0].mask
     windows = np.array([piece.window for piece in pieces])

@@ -11,12 +11,12 @@ class TilesSettings(Section):
     join_iou: float = Field(
         ge=0,
         lt=1,
-        description="IoU within what two tiles share above which masks of one class are one object; the best pairs first",
+        description="IoU within what two tiles share above which masks of one class are one object; best pairs first",
     )
     absorb_share: float = Field(
         gt=0,
         le=1,
-        description="least share of a mask cut by its tile's border that a larger one of the neighbouring tile holds for"
-        " it to be dropped",
+        description="least share of a mask cut by its tile's border that a larger one of the neighbouring tile"
+        " holds for it to be dropped",
     )
     max_instances: int = Field(ge=1, description="most instances of a whole image, best first; bounds the memory")

@@ -66,7 +66,7 @@ BLOCKS: dict[str, Any] = {
 }
 
 
-COMMON = ("classes", "untagged", "verify")
+COMMON = ("classes", "untagged", "verify", "max_pixels")
 
 
 def make_settings(kind: str, **keys: Any) -> ImagesSettings:

@@ -20,7 +20,6 @@ SIZE = (60, 90)
 
 def predicted(window: Window, masks, classes, scores, boxes=None) -> Instances:
     """What a predictor that sees a tile alone, and errs nowhere, says of it."""
-    height, width = SIZE
     seen = [WindowedMask.of(mask).cut(window) for mask in masks]
     kept = [i for i, mask in enumerate(seen) if mask.area]
     drawn = [seen[i].full(window.height, window.width) for i in kept]
