@@ -37,7 +37,9 @@ def list_boxes(*, images: Path, ground_truth: Path, output: Path, settings: Chos
     Raises:
         ValueError: the artifacts are of other images, or the files are damaged.
     """
-    files = FILES[settings.kind](settings, split) if settings.kind in FILES else None
+    # Boxes of tiles are those of the masks that were cut.
+    from_files = settings.kind in FILES and settings.tiling is None
+    files = FILES[settings.kind](settings, split) if from_files else None
     origins: Counter[str] = Counter()
     with read(images, ImageRecord) as listed, read(ground_truth, GroundTruth) as annotations:
         header = {key: annotations.header[key] for key in ("classes", "category_ids")} | {"split": split}

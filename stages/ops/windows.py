@@ -134,17 +134,19 @@ def regions_of(masks: Sequence[WindowedMask], height: int, width: int) -> Region
 
 def _split(atoms: np.ndarray, pixels: np.ndarray, number: int, members: list[list[int]], sizes: list[int]) -> None:
     """Note that the pixels of a window belong to mask `number`; atoms that it cuts get a new part."""
-    found, inverse, counts = np.unique(atoms[pixels], return_inverse=True, return_counts=True)
-    changed = found.copy()
-    for i, (atom, count) in enumerate(zip(found.tolist(), counts.tolist(), strict=True)):
+    inside = atoms[pixels]
+    counts = np.bincount(inside, minlength=len(members))
+    changed = np.arange(len(members), dtype=np.int32)
+    for atom in np.flatnonzero(counts).tolist():
+        count = int(counts[atom])
         if count == sizes[atom]:
             members[atom].append(number)
             continue
-        changed[i] = len(members)
+        changed[atom] = len(members)
         members.append([*members[atom], number])
         sizes.append(count)
         sizes[atom] -= count
-    atoms[pixels] = changed[inverse]
+    atoms[pixels] = changed[inside]
 
 
 def _by_first_pixel(atoms: np.ndarray, count: int) -> np.ndarray:

@@ -61,18 +61,11 @@ def _common_pixels(
     first: TileInstances, second: TileInstances, seen: tuple[Window, Window]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the tiles are compared: pixels of both (N, M), of the first's masks (N,), of the second's (M,), float64."""
-    parts = []
-    for tile, window in zip((first, second), seen, strict=True):
-        atoms = tile.regions.atoms[window.seen_from(tile.window).slices]
-        present, inverse = np.unique(atoms, return_inverse=True)
-        parts.append((inverse.reshape(atoms.shape), tile.regions.membership[:, present].astype(np.float64)))
-    (atoms, members), (others, other_members) = parts
-    histogram = overlaps.joint_histogram(atoms, members.shape[1], others, other_members.shape[1])
-    return (
-        members @ histogram @ other_members.T,
-        members @ histogram.sum(axis=1),
-        other_members @ histogram.sum(axis=0),
+    atoms, others = (
+        tile.regions.atoms[window.seen_from(tile.window).slices]
+        for tile, window in zip((first, second), seen, strict=True)
     )
+    return overlaps.common_pixels(atoms, others).of_regions(first.regions.membership, second.regions.membership)
 
 
 def _score_gaps(first: TileInstances, second: TileInstances) -> np.ndarray:
