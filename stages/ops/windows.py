@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.ops import partition
 from stages.ops.regions import Regions
+from stages.ops.resize import nearest
 
 
 class Window(NamedTuple):
@@ -112,6 +113,16 @@ class WindowedMask:
         mask = np.zeros((height, width), bool)
         mask[self.window.slices] = self.pixels
         return mask
+
+
+def windowed(regions: Regions, height: int, width: int) -> list[WindowedMask]:
+    """The masks of regions at another size, (height, width), by nearest neighbour."""
+    atoms = regions.atoms if regions.shape == (height, width) else nearest(regions.atoms, height, width)
+    boxes = Regions(atoms, regions.membership, regions.sizes).boxes().tolist()
+    return [
+        WindowedMask.of(member[atoms[y0:y1, x0:x1]], y0, x0)
+        for member, (x0, y0, x1, y1) in zip(regions.membership, boxes, strict=True)
+    ]
 
 
 def regions_of(masks: Sequence[WindowedMask], height: int, width: int) -> Regions:
