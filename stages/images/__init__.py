@@ -2,5 +2,5 @@
 
 Steps: list_images; annotate_semantics (annotated classes of all pixels, read by sources of kind oracle alone). Parts:
 dataset chooses the kind; voc with sbd, coco with coco_json, folder with tag_files, and shapes read or draw one kind
-each; objects, index_maps, centers and records turn what they find into records.
+each; tiling cuts images into tiles; objects, index_maps, centers and records turn what they find into records.
 """
