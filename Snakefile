@@ -150,9 +150,16 @@ for name in METHODS:
     include: f"rules/{name}.smk"
 
 
+include: "rules/tiles.smk"
 include: "rules/evaluation.smk"
 include: "rules/inspection.smk"
 include: "rules/exports.smk"
+
+
+# No network predicts a whole image of which there are tiles.
+workflow.ruleorder(
+    "merge_tiles", *(r.name for r in workflow.rules if r.name != "merge_tiles")
+)
 
 
 rule all:

@@ -88,7 +88,7 @@ rule train_cim:
 rule convert_cim:
     input:
         checkpoint=checkpoint_of_run,
-        images=f"results/{{dataset}}/{project.splits.evaluate[0]}/images.h5",
+        images=f"results/{{dataset}}/{project.predicted_splits[0]}/images.h5",
     output:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         card="results/{dataset}/{run}/network/README.md",

@@ -45,13 +45,13 @@ rule cues:
         expand(
             "results/{dataset}/{split}/cues/{classifier}.h5",
             dataset=DATASET,
-            split=project.all_splits,
+            split=project.worked_splits,
             classifier=cues_in_use(),
         ),
         expand(
             "results/{dataset}/{split}/cues/{classifier}.report.json",
             dataset=DATASET,
-            split=project.all_splits,
+            split=project.worked_splits,
             classifier=classifiers_in_use(),
         ),
     localrule: True

@@ -48,11 +48,15 @@ rule exports:
             ["coco.json", "overlays", "ids"], project.measured, project.splits.evaluate
         ),
         exports_of(["voc"], project.measured, project.splits.evaluate),
-        # Only data sets in COCO's format have official image ids.
+        # Only data sets in COCO's format have official image ids, and of them not the tiles.
         exports_of(
             ["results.json"] if project.images.kind == "coco" else [],
             project.measured,
-            project.splits.evaluate,
+            [
+                split
+                for split in project.splits.evaluate
+                if split not in project.images.tiled.values()
+            ],
         ),
         [
             f"results/{DATASET}/{run}/{labels}/exports/{project.splits.train}.{form}"

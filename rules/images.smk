@@ -6,7 +6,7 @@ rule images:
         expand(
             "results/{dataset}/{split}/images.h5",
             dataset=DATASET,
-            split=project.all_splits,
+            split=dict.fromkeys([*project.all_splits, *project.worked_splits]),
         ),
     localrule: True
 

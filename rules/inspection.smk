@@ -1,6 +1,6 @@
 # Galleries: one page per run, one row per image, from what it starts from to predictions and ground truth.
 
-GALLERY_SPLIT = project.splits.evaluate[0]
+GALLERY_SPLIT = project.predicted_splits[0]
 
 
 def runs_to_show():

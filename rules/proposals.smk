@@ -31,13 +31,13 @@ rule proposals:
         expand(
             "results/{dataset}/{split}/proposals/{source}.h5",
             dataset=DATASET,
-            split=project.all_splits,
+            split=project.worked_splits,
             source=sources_in_use(),
         ),
         expand(
             "results/{dataset}/{split}/proposals/{source}.report.json",
             dataset=DATASET,
-            split=project.all_splits,
+            split=project.worked_splits,
             source=sources_in_use(),
         ),
     localrule: True

@@ -44,7 +44,7 @@ rule semantics:
         expand(
             "results/{dataset}/{split}/semantics/{source}.{kind}",
             dataset=DATASET,
-            split=project.all_splits,
+            split=project.worked_splits,
             source=semantics_in_use(),
             kind=["h5", "report.json"],
         ),

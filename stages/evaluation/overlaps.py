@@ -33,8 +33,8 @@ class Shared:
 def shared_pixels(first: Regions, second: Regions, *, counted: np.ndarray | None = None) -> Shared:
     """Pixels in each region of two sets and in each pair, without drawing a mask.
 
-    The joint histogram K of the two atom maps (A1, A2) holds all that is asked: with memberships M1 (N, A1) and
-    M2 (M, A2) the intersections are M1 K M2^T. Exact: float64 products of counts below 2^53.
+    The pixels K (A1, A2) that pairs of atoms share hold all that is asked: with memberships M1 (N, A1) and M2 (M, A2)
+    the intersections are M1 K M2^T. Exact: float64 products of counts below 2^53.
 
     Args:
         first: N regions.
@@ -46,16 +46,10 @@ def shared_pixels(first: Regions, second: Regions, *, counted: np.ndarray | None
     """
     if first.shape != second.shape:
         raise ValueError(f"masks of {_size(first)} and of {_size(second)} pixels cannot overlap; expected one size")
-    atoms = first.membership.shape[1], second.membership.shape[1]
-    histogram = overlaps.joint_histogram(first.atoms, atoms[0], second.atoms, atoms[1])
+    common = overlaps.common_pixels(first.atoms, second.atoms)
     if counted is not None:
-        histogram *= counted
-    members1, members2 = first.membership.astype(np.float64), second.membership.astype(np.float64)
-    return Shared(
-        both=members1 @ (histogram @ members2.T),
-        first=members1 @ histogram.sum(axis=1),
-        second=members2 @ histogram.sum(axis=0),
-    )
+        common = common._replace(pixels=common.pixels * counted[common.second])
+    return Shared(*common.of_regions(first.membership, second.membership))
 
 
 def _size(regions: Regions) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stages.core.workflow import step
 from stages.exports.names import categories, decimal, file_names, image_numbers
 from stages.exports.polygons import polygons
@@ -12,6 +14,7 @@ from stages.exports.predictions import Prediction, Predictions, read_predictions
 from stages.exports.settings import CocoExportSettings, CocoFormSettings
 from stages.exports.streams import write_object
 from stages.ops.rle import encode_regions
+from stages.ops.windows import windowed
 
 
 def export_coco(*, images: Path, instances: Path, output: Path, settings: CocoExportSettings) -> None:
@@ -70,8 +73,9 @@ def _segmentations(prediction: Prediction, form: CocoFormSettings) -> Iterator[A
     if form.segmentation == "rle":
         yield from encode_regions(prediction.regions)
         return
-    for i in range(len(prediction.regions)):
-        yield polygons(prediction.regions.masks([i])[0], tolerance=form.polygon_tolerance)
+    for mask in windowed(prediction.regions, *prediction.regions.shape):
+        parts = polygons(mask.pixels, tolerance=form.polygon_tolerance)
+        yield [np.add(np.reshape(part, (-1, 2)), (mask.x, mask.y)).reshape(-1).tolist() for part in parts]
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.exports.predictions import Prediction, read_predictions
 from stages.exports.settings import OverlayFormSettings, OverlaySettings
-from stages.ops.drawing import jpeg, label, paint, palette, small_masks
+from stages.ops.drawing import jpeg, label_windowed, paint_windowed, palette
 from stages.ops.resize import resize, scaled_size
+from stages.ops.windows import windowed
 
 TEXT_SIZE = 0.5  # of a class and its score; a number alone may be larger
 
@@ -32,10 +33,10 @@ def overlay(rgb: np.ndarray, prediction: Prediction, classes: list[str], setting
     """An image (H, W, 3) uint8 at the drawn size with its instances, the best on top."""
     if settings.longer_side is not None:
         rgb = resize(rgb, *scaled_size(*rgb.shape[:2], settings.longer_side))
-    count = len(prediction.scores)
-    masks = small_masks(prediction.regions, np.arange(count), *rgb.shape[:2])
+    masks = windowed(prediction.regions, *rgb.shape[:2])
     texts = [f"{classes[c]} {s:.2f}" for c, s in zip(prediction.classes, prediction.scores, strict=True)]
-    return label(paint(rgb, masks, palette(count), opacity=settings.opacity), masks, texts, size=TEXT_SIZE)
+    painted = paint_windowed(rgb, masks, palette(len(masks)), opacity=settings.opacity)
+    return label_windowed(painted, masks, texts, size=TEXT_SIZE)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ def mask_centers(ground_truth: Annotations) -> Labels:
     Innermost is the pixel farthest from the mask's border, so it lies inside a mask of any form; the first in row-major
     order where several are. Crowds and empty masks have no point.
     """
-    counted = [i for i in range(len(ground_truth.masks)) if not ground_truth.crowd[i] and ground_truth.masks[i].any()]
-    points = [innermost(ground_truth.masks[i]) for i in counted]
+    masks = ground_truth.windows
+    counted = [i for i, mask in enumerate(masks) if not ground_truth.crowd[i] and mask.area]
+    points = [np.add((masks[i].y, masks[i].x), innermost(masks[i].pixels)) for i in counted]
     return np.array(points, np.int32).reshape(-1, 2), ground_truth.classes[counted].astype(np.int32)
 
 

@@ -121,7 +121,7 @@ class CocoJson:
                 self.agreement.see_unknown(image)
             return None
         return make_annotations(
-            [self._mask(a, height, width) for a, _ in kept],
+            (self._mask(a, height, width) for a, _ in kept),
             [index for _, index in kept],
             [a.id for a, _ in kept],
             shape=(height, width),

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from stages.ops.windows import WindowedMask
+
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # C:/... is absolute on the machine that wrote the list
 SHOWN = 10  # how many of a long list a message names; the rest is counted
 
@@ -17,7 +19,9 @@ class Annotations:
     """Annotated instances of one image.
 
     Attributes:
-        masks: (instances, height, width) bool; an annotation without area gives an empty mask.
+        windows: mask of each instance within its tight window, so that large images take little memory; an annotation
+            without area gives an empty mask.
+        shape: height and width of the image.
         classes: (instances,) int32, index into the data set's classes.
         crowd: (instances,) bool, the mask covers a crowd.
         difficult: (instances,) bool, marked difficult or to be ignored by the annotators.
@@ -25,12 +29,18 @@ class Annotations:
         void: (height, width) bool, pixels that nobody labelled; None: there are none.
     """
 
-    masks: np.ndarray
+    windows: list[WindowedMask]
+    shape: tuple[int, int]
     classes: np.ndarray
     crowd: np.ndarray
     difficult: np.ndarray
     annotation_ids: np.ndarray
     void: np.ndarray | None
+
+    @property
+    def masks(self) -> np.ndarray:
+        """The masks of the whole image, (instances, height, width) bool."""
+        return np.array([mask.full(*self.shape) for mask in self.windows], bool).reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class DataSet(Protocol):
 
 
 def make_annotations(
-    masks: Sequence[np.ndarray],
+    masks: Iterable[np.ndarray | WindowedMask],
     classes: Sequence[int],
     annotation_ids: Sequence[int],
     *,
@@ -85,10 +95,15 @@ def make_annotations(
     difficult: Sequence[bool] | None = None,
     void: np.ndarray | None = None,
 ) -> Annotations:
-    """Annotations from lists of equal length; `crowd` and `difficult` default to all false."""
-    none = [False] * len(masks)
+    """Annotations from as many masks as classes; `crowd` and `difficult` default to all false.
+
+    Masks (height, width) bool are taken one at a time, so that of a generator one is in memory.
+    """
+    windows = [mask if isinstance(mask, WindowedMask) else WindowedMask.of(mask) for mask in masks]
+    none = [False] * len(windows)
     return Annotations(
-        masks=np.stack(masks) if len(masks) else np.zeros((0, *shape), bool),
+        windows=windows,
+        shape=shape,
         classes=np.asarray(classes, np.int32),
         crowd=np.asarray(none if crowd is None else crowd, bool),
         difficult=np.asarray(none if difficult is None else difficult, bool),
@@ -130,6 +145,13 @@ def check_unique(images: Iterable[str], source: str) -> None:
         seen.add(image)
     if twice:
         raise ValueError(f"{source} names {listed(list(twice))} more than once; each image needs one id of its own")
+
+
+def stop_on(problems: list[str], total: int) -> None:
+    """Raise ValueError where images cannot be used, naming the first problems and counting all."""
+    if problems:
+        shown = listed(list(dict.fromkeys(problems)), "\n  ")
+        raise ValueError(f"{len(problems)} of {total} images cannot be used:\n  {shown}")
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

@@ -127,7 +127,7 @@ class PngMasks:
         void = None if self._void_id is None else ids == self._void_id
         order = sorted(present)
         return make_annotations(
-            [ids == i for i in order], [classes[i] for i in order], order, shape=ids.shape, void=void
+            (ids == i for i in order), [classes[i] for i in order], order, shape=ids.shape, void=void
         )
 
 

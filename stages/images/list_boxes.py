@@ -40,7 +40,9 @@ def list_boxes(*, images: Path, ground_truth: Path, output: Path, settings: Chos
     origins: Counter[str] = Counter()
     with read(images, ImageRecord) as listed, read(ground_truth, GroundTruth) as annotations:
         classes = listed.header["classes"]
-        files = FILES[settings.kind](settings, split, classes) if settings.kind in FILES else None
+        # Boxes of tiles are those of the masks that were cut.
+        from_files = settings.kind in FILES and settings.tiling is None
+        files = FILES[settings.kind](settings, split, classes) if from_files else None
         header = {key: annotations.header[key] for key in ("classes", "category_ids")} | {"split": split}
         made_by = Provenance("list_boxes", settings, None, {"images": listed, "ground_truth": annotations})
         with create(output, AnnotatedBoxes, header=header, provenance=made_by) as writer:

@@ -10,18 +10,20 @@ from typing import TypeVar
 import numpy as np
 
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import TILES_KIND, ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, Writer, create
+from stages.core.images.loading import pixel_limit
 from stages.core.workflow import step
 from stages.images.centers import points_file
 from stages.images.coco import Coco
-from stages.images.dataset import DataSet, check_unique, listed
+from stages.images.dataset import DataSet, check_unique, listed, stop_on
 from stages.images.folder import Folder
 from stages.images.records import Records, Tags, examine, no_points
 from stages.images.sampling import classes_left_out, sample_of
 from stages.images.settings import ChosenImages, SampleSettings, ShapesSettings, Untagged
 from stages.images.shapes import Shapes
+from stages.images.tiling import Tiles
 from stages.images.voc import Voc
 
 log = logging.getLogger(__name__)
@@ -51,26 +53,38 @@ def list_images(
     and counts all; nothing is written then. Images without a tag are listed; the header and the log count those that
     show none of the classes and those that nobody looked at.
     """
-    data = DATA_SETS[settings.kind](settings, split)
-    check_unique(data.images, f"{settings.name}/{split}")
+    with pixel_limit(settings.max_pixels):
+        _list(output_images, output_ground_truth, output_points, settings, split, threads)
+
+
+def _list(images: Path, ground_truth: Path, points: Path, settings: ChosenImages, split: str, threads: int) -> None:
+    data = open_data_set(settings, split, threads)
     tags = read_all_tags(data, settings.untagged, threads)
-    if settings.sample is not None:
-        tags = _take_sample(data, tags, settings.sample)
     header = {"classes": data.classes, "category_ids": data.category_ids}
+    kind = settings.kind if settings.tiling is None else TILES_KIND
     untagged = {
         "negatives": sum(found.negative for found in tags.values()),
         "unknown": sum(not found.looked_at for found in tags.values()),
     }
-    about = {"name": settings.name, "kind": settings.kind, "split": split, "root": data.root} | untagged
+    about = {"name": settings.name, "kind": kind, "split": split, "root": data.root} | untagged
     seed = settings.block.seed if isinstance(settings.block, ShapesSettings) else None
     made_by = Provenance(step="list_images", settings=settings, seed=seed, inputs={})
     with (
-        create(output_images, ImageRecord, header=header | about, provenance=made_by) as images,
-        create(output_ground_truth, GroundTruth, header=header, provenance=made_by) as ground_truths,
-        create(output_points, Points, header=header, provenance=made_by) as points,
+        create(images, ImageRecord, header=header | about, provenance=made_by) as listing,
+        create(ground_truth, GroundTruth, header=header, provenance=made_by) as annotations,
+        create(points, Points, header=header, provenance=made_by) as labels,
     ):
-        counts = _write_all(data, tags, (images, ground_truths, points), verify=settings.verify, threads=threads)
+        counts = _write_all(data, tags, (listing, annotations, labels), verify=settings.verify, threads=threads)
     _report(data, tags, counts)
+
+
+def open_data_set(settings: ChosenImages, split: str, threads: int) -> DataSet:
+    """A split of the data set, or a sample of it, or the tiles of its images. Raises as the data sets do."""
+    data = DATA_SETS[settings.kind](settings, settings.whole(split))
+    check_unique(data.images, f"{settings.name}/{split}")
+    if settings.sample is not None:
+        _take_sample(data, read_all_tags(data, settings.untagged, threads), settings.sample)
+    return data if settings.tiling is None else Tiles(data, settings.tiling)
 
 
 def read_all_tags(data: DataSet, untagged: Untagged, threads: int) -> dict[str, Tags]:
@@ -91,12 +105,12 @@ def read_all_tags(data: DataSet, untagged: Untagged, threads: int) -> dict[str, 
             problems.append(result)
         else:
             found[image] = result
-    _stop_on(problems, len(data.images))
+    stop_on(problems, len(data.images))
     return found
 
 
-def _take_sample(data: DataSet, tags: dict[str, Tags], settings: SampleSettings) -> dict[str, Tags]:
-    """Leave a sample of its images in the data set; their tags."""
+def _take_sample(data: DataSet, tags: dict[str, Tags], settings: SampleSettings) -> None:
+    """Leave a sample of its images in the data set."""
     files = data.points
     pointed = [] if files is None else [image for image in data.images if points_file(files, image) is not None]
     data.images = sample_of(tags, settings, pointed=pointed)
@@ -104,7 +118,6 @@ def _take_sample(data: DataSet, tags: dict[str, Tags], settings: SampleSettings)
     left_out = classes_left_out(tags, data.images, data.classes)
     if left_out:
         log.warning("the sample has no image of %s; raise images.sample.count or trial", listed(left_out))
-    return {image: tags[image] for image in data.images}
 
 
 def _write_all(
@@ -124,13 +137,14 @@ def _write_all(
         if problems:
             continue
         image, ground_truth, points = result
-        counts["annotated"] += bool(ground_truth.annotated)
-        counts["instances"] += len(ground_truth.classes)
+        annotated = ground_truth()
+        counts["annotated"] += bool(annotated.annotated)
+        counts["instances"] += len(annotated.classes)
         counts["points"] += len(points.classes) if points is not None else 0
         counts["without points"] += points is None
-        for writer, record in zip(writers, (image, ground_truth, points or no_points(image.image)), strict=True):
+        for writer, record in zip(writers, (image, annotated, points or no_points(image.image)), strict=True):
             writer.append(record)
-    _stop_on(problems, len(tags))
+    stop_on(problems, len(tags))
     if data.points is not None and counts["without points"] == len(tags):
         raise FileNotFoundError(f"{data.points.folder} has no file <image>.txt of any image; set the right folder")
     data.conclude()
@@ -159,12 +173,6 @@ def _caught(function: Callable[[str], R]) -> Callable[[str], R | str]:
             return str(error)
 
     return call
-
-
-def _stop_on(problems: list[str], total: int) -> None:
-    if problems:
-        shown = listed(problems, "\n  ")
-        raise ValueError(f"{len(problems)} of {total} images cannot be used:\n  {shown}")
 
 
 def _report(data: DataSet, tags: dict[str, Tags], counts: dict[str, int]) -> None:

@@ -12,6 +12,7 @@ TagsFormat = Literal["auto", "table", "json", "list", "class_folders", "label_st
 Untagged = Literal["negative", "unknown"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, Field(min_length=1)]
+TILES = ".tiles"  # behind the name of a split: that of the tiles of its images
 
 
 class ShapesSettings(Section):
@@ -86,6 +87,30 @@ class VocSettings(Section):
         return "root" if self.root is None else None
 
 
+class TilingSettings(Section):
+    """How large images are cut into tiles: `<split>.tiles` is the split of the tiles of `<split>`."""
+
+    size: int | None = Field(ge=32, description="pixels; side of a tile; null: images are not cut")
+    overlap: int = Field(
+        ge=0, description="pixels; what neighbouring tiles share; objects that are smaller are seen whole"
+    )
+    min_share: float = Field(
+        gt=0,
+        le=1,
+        description="least share of an annotated object's pixels in a tile for it to be tagged with its class",
+    )
+
+    @model_validator(mode="after")
+    def _advances(self) -> Self:
+        if self.size is not None and self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} is not below size {self.size}; tiles must differ from each other")
+        return self
+
+
+# What listing whole images has in place of a tiling, so that a change of one does not rerun it.
+UNCUT = TilingSettings(size=None, overlap=0, min_share=1.0)
+
+
 class CocoSplit(Section):
     """Files of one split, relative to the data set's root."""
 
@@ -103,6 +128,7 @@ class CocoSettings(Section):
         min_length=1, description="files of each split; the categories of the training split are the classes of all"
     )
     crowd_tags: bool = Field(description="whether a crowd annotation tags its image (CIM: true)")
+    tiling: TilingSettings
 
     def needs(self) -> str | None:
         """The key that must be set before this block can be used."""
@@ -132,6 +158,7 @@ class FolderSettings(Section):
     )
     negative_folders: list[Name] = Field(description="class folders whose images show none of the classes")
     void_id: int | None = Field(ge=1, description="value in the PNG maps that means unlabelled; null: none")
+    tiling: TilingSettings
 
     def needs(self) -> str | None:
         """The key that must be set before this block can be used."""
@@ -163,7 +190,13 @@ class ChosenImages(Section):
     verify: Literal["full", "header"]
     reference: FilePath | None
     sample: SampleSettings | None
+    max_pixels: int
+    tiling: TilingSettings | None
     block: Block
+
+    def whole(self, name: str) -> str:
+        """The split whose images a split of tiles has; another split itself."""
+        return name if self.tiling is None else name.removesuffix(TILES)
 
     def split(self, name: str) -> int | str | CocoSplit | FolderSplit:
         """The block's entry for a split. Raises ValueError for a split that the config does not name."""
@@ -189,6 +222,9 @@ class ImagesSettings(Section):
         description="full: decode each image once before anything else; header: read its size only"
     )
     sample: SampleSettings | None = Field(description="a sample of each split, chosen by tags; null: all images")
+    max_pixels: int = Field(
+        ge=1, description="pixels; larger images are refused, as damaged headers and decompression bombs look so"
+    )
     shapes: ShapesSettings = Field(description="built in: scenes drawn from a seed, with exact masks")
     voc: VocSettings = Field(description="PASCAL VOC 2007 to 2012")
     coco: CocoSettings = Field(description="COCO, or any data set in its JSON format")
@@ -196,23 +232,45 @@ class ImagesSettings(Section):
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits of the chosen data set."""
-        return list(getattr(self, self.kind).splits)
+        """Names of the splits of the chosen data set, and of those of their tiles."""
+        return [*getattr(self, self.kind).splits, *self.tiled.values()]
+
+    @property
+    def tiled(self) -> dict[str, str]:
+        """The split of the tiles of each split; none where images are not cut."""
+        names = getattr(self, self.kind).splits if self.tiling is not None else ()
+        return {name: name + TILES for name in names}
+
+    @property
+    def tiling(self) -> TilingSettings | None:
+        """How the images of the chosen data set are cut; None: they are not."""
+        tiling = getattr(getattr(self, self.kind), "tiling", UNCUT)
+        return None if tiling.size is None else tiling
 
     def chosen(self, split: str | None = None, training: str | None = None) -> ChosenImages:
         """The settings that listing reads; with `split`, without what concerns other splits alone.
 
-        So a change of an unused block, or of another split's entry, reruns nothing. `training` is the split that gives
-        the classes of a COCO data set.
+        So a change of an unused block, of another split's entry, or of how whole images are cut reruns nothing.
+        `training` is the split that gives the classes of a COCO data set.
         """
         block = getattr(self, self.kind)
-        common = {key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify", "sample")}
-        files = self.coco.splits.get(training) if self.kind == "coco" and training is not None else None
-        chosen = ChosenImages(**common, reference=None if files is None else files.annotations, block=block)
+        gives_classes = self.kind == "coco" and training is not None
+        files = self.coco.splits.get(training.removesuffix(TILES)) if gives_classes else None
+        if hasattr(block, "tiling"):
+            block = block.model_copy(update={"tiling": UNCUT})
+        common = {
+            key: getattr(self, key) for key in ("name", "kind", "classes", "untagged", "verify", "sample", "max_pixels")
+        }
+        chosen = ChosenImages(
+            **common,
+            reference=None if files is None else files.annotations,
+            tiling=self.tiling if split in self.tiled.values() else None,
+            block=block,
+        )
         if split is None:
             return chosen
-        only = {split: chosen.split(split)}
-        return chosen.model_copy(update={"block": block.model_copy(update={"splits": only})})
+        whole = chosen.whole(split)
+        return chosen.model_copy(update={"block": block.model_copy(update={"splits": {whole: chosen.split(whole)}})})
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -226,4 +284,9 @@ class ImagesSettings(Section):
         missing = None if isinstance(block, ShapesSettings) else block.needs()
         if missing is not None:
             raise ValueError(f"{self.kind}.{missing} is null, but kind is {self.kind}: set it to the path of your data")
+        taken = [name for name in self.tiled.values() if name in block.splits]
+        if taken:
+            raise ValueError(
+                f"{self.kind}.splits has {taken[0]!r}, the tiles of {taken[0].removesuffix(TILES)!r}; rename it"
+            )
         return self

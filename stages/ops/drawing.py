@@ -8,6 +8,7 @@ import numpy as np
 
 from stages.ops.regions import Regions
 from stages.ops.resize import nearest
+from stages.ops.windows import Window, WindowedMask
 
 GOLDEN_TURN = 0.618034  # hues this far apart stay distinct however many there are
 FIRST_HUE = 0.58
@@ -48,6 +49,19 @@ def paint(rgb: np.ndarray, masks: np.ndarray, colours: np.ndarray, *, opacity: f
         painted[mask] += opacity * (colour - painted[mask])
         painted[outline(mask)] = colour
     return painted.round().astype(np.uint8)
+
+
+def paint_windowed(
+    rgb: np.ndarray, masks: Sequence[WindowedMask], colours: np.ndarray, *, opacity: float
+) -> np.ndarray:
+    """As `paint`, each mask within its window, so that large images take the memory of one; grey levels are rounded."""
+    painted = rgb.copy()
+    for mask, colour in zip(masks[::-1], colours[::-1], strict=True):
+        framed = Window(mask.y - 1, mask.x - 1, mask.pixels.shape[0] + 2, mask.pixels.shape[1] + 2)
+        kept = framed.common(Window(0, 0, *rgb.shape[:2]))
+        pixels = np.pad(mask.pixels, 1)[kept.seen_from(framed).slices]
+        painted[kept.slices] = paint(painted[kept.slices], pixels[None], colour[None], opacity=opacity)
+    return painted
 
 
 def hatch(rgb: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -107,6 +121,17 @@ def label(rgb: np.ndarray, masks: np.ndarray, texts: Sequence[str], *, size: flo
     for mask, text in reversed(list(zip(masks, texts, strict=True))):
         if mask.any():
             _write(labelled, text, thickest_point(mask), max(scale, 0.4))
+    return labelled
+
+
+def label_windowed(rgb: np.ndarray, masks: Sequence[WindowedMask], texts: Sequence[str], *, size: float) -> np.ndarray:
+    """As `label`, of masks within their windows."""
+    labelled = rgb.copy()
+    scale = size * max(rgb.shape[:2]) / 480
+    for mask, text in reversed(list(zip(masks, texts, strict=True))):
+        if mask.area:
+            y, x = thickest_point(mask.pixels)
+            _write(labelled, text, (mask.y + y, mask.x + x), max(scale, 0.4))
     return labelled
 
 

@@ -17,6 +17,7 @@ WORD_BITS = 64
 # generators, 2014).
 HASH_MULTIPLIER = 0xBF58476D1CE4E5B9 - (1 << 64)
 HASH_SHIFT = 29
+BAND = 1 << 22  # pixels of a large image that are worked on at a time: temporary arrays stay small
 
 
 def unique(codes: Array) -> tuple[Array, Array, Array]:
@@ -86,14 +87,40 @@ def bounds(parts: Array, count: int) -> Array:
         for row, values, end in ((0, xs, "amin"), (1, ys, "amin"), (2, xs + 1, "amax"), (3, ys + 1, "amax")):
             boxes[row].scatter_reduce_(0, index, values, end)
         return boxes.T.contiguous()
-    index = parts.reshape(-1)
-    ys, xs = (grid.reshape(-1) for grid in np.indices(parts.shape, dtype=np.int32))
     boxes = np.tile(np.array([[width], [height], [0], [0]], np.int32), (1, count))
-    np.minimum.at(boxes[0], index, xs)
-    np.minimum.at(boxes[1], index, ys)
-    np.maximum.at(boxes[2], index, xs + 1)
-    np.maximum.at(boxes[3], index, ys + 1)
+    for rows in bands(height, width):
+        index = parts[rows].reshape(-1)
+        ys, xs = (grid.reshape(-1) for grid in np.indices(parts[rows].shape, dtype=np.int32))
+        ys += rows.start
+        np.minimum.at(boxes[0], index, xs)
+        np.minimum.at(boxes[1], index, ys)
+        np.maximum.at(boxes[2], index, xs + 1)
+        np.maximum.at(boxes[3], index, ys + 1)
     return np.ascontiguousarray(boxes.T)
+
+
+def bands(height: int, width: int) -> list[slice]:
+    """Rows of an image that are worked on at a time, all of a small one at once."""
+    rows = max(1, BAND // width)
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+def renumbered(parts: Array, numbers: Array) -> Array:
+    """The part map (H, W) with the number `numbers[i]`, (A,) int32, in place of i."""
+    if is_tensor(parts):
+        return numbers[as_index(parts)]
+    new = np.empty(parts.shape, np.int32)
+    for rows in bands(*parts.shape):
+        new[rows] = numbers[parts[rows]]
+    return new
+
+
+def areas(parts: np.ndarray, count: int) -> np.ndarray:
+    """Pixels of each part (count,) int64 of a part map (H, W)."""
+    total = np.zeros(count, np.int64)
+    for rows in bands(*parts.shape):
+        total += np.bincount(parts[rows].reshape(-1), minlength=count)
+    return total
 
 
 def _words(matrix: Array) -> Array:

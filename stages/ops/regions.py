@@ -90,9 +90,10 @@ class Regions:
         _require_shape(atoms, 2, "atoms", "(height, width)")
         _require_image(atoms, "atoms")
         _require_within(atoms, atom_count, "atoms")
-        atoms = atoms.astype(np.int32)
+        # The same bytes: a large image has its atoms in memory once.
+        atoms = atoms.view(np.int32) if atoms.dtype == np.uint32 else atoms.astype(np.int32)
         membership = np.unpackbits(packed, axis=1, count=atom_count).view(bool)
-        return cls(atoms, membership, np.bincount(atoms.reshape(-1), minlength=atom_count))
+        return cls(atoms, membership, partition.areas(atoms, atom_count))
 
     @classmethod
     def empty(cls, height: int, width: int) -> Regions:
@@ -102,7 +103,11 @@ class Regions:
     def packed(self) -> tuple[np.ndarray, np.ndarray, int]:
         """NumPy arrays for storage: atoms (H, W) uint32, membership bits (N, ceil(A / 8)) uint8, atom count A."""
         regions = self.numpy()
-        return regions.atoms.astype(np.uint32), np.packbits(regions.membership, axis=1), len(regions.sizes)
+        return (
+            arrays.as_int32(regions.atoms).view(np.uint32),
+            np.packbits(regions.membership, axis=1),
+            len(regions.sizes),
+        )
 
     def __len__(self) -> int:
         return len(self.membership)
@@ -249,7 +254,7 @@ def _refined(left: Regions, right: Regions) -> tuple[Array, Array, Array, Array]
 def _merged(atoms: Array, membership: Array, sizes: Array) -> Regions:
     """Regions whose equal columns became one atom. Numbering by first column keeps that by first pixel."""
     group, first = partition.equal_columns(membership)
-    merged = arrays.as_int32(group)[as_index(atoms)]
+    merged = partition.renumbered(atoms, arrays.as_int32(group))
     return Regions(merged, arrays.columns(membership, first), arrays.total(sizes, group, len(first)))
 
 

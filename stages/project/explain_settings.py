@@ -141,6 +141,7 @@ def _read_by(project: Project, name: str) -> dict[str, Any]:
         "images": {key: value for key, value in whole["images"].items() if key not in unused},
         **{section: found for section, found in entries.items() if found},
         "runs": {name: {key: value for key, value in whole["runs"][name].items() if key in run}},
+        **({"tiles": whole["tiles"]} if project.images.tiling is not None else {}),
         **{section: whole[section] for section in AFTER_IT},
     }
 

@@ -17,7 +17,8 @@ def runs_that_make(project: ProjectBase, path: str) -> list[str]:
 
 def reports_of_runs(project: ProjectBase) -> list[str]:
     """Reports on what the runs make on the way, below the data set's results."""
-    splits = {"train": [project.splits.train], "evaluate": project.splits.evaluate, "all": project.all_splits}
+    evaluated, all_splits = project.predicted_splits, project.worked_splits
+    splits = {"train": [project.splits.train], "evaluate": evaluated, "all": all_splits}
     return [
         made.path.format(run=name, split=split).removesuffix(".h5") + ".report.json"
         for name, made in made_of(project)

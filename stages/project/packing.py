@@ -39,6 +39,8 @@ def pack_settings(
     }
     if "proposals" in sources:
         overlay["proposals"] = {used.proposals: _source(project, used.proposals)}
+    if project.images.tiling is not None:
+        overlay["tiles"] = project.tiles.model_dump(mode="json")
     return PackSettings(
         dataset=project.dataset,
         run=run,
@@ -64,7 +66,11 @@ def _run(run: RunBase, method: Method, part: str) -> dict[str, Any]:
 def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
     new = {"images": IMAGES, "tags": None, "masks": None, "points": None}
     listed = {**{name: None for name in sorted(splits) if name != SPLIT}, SPLIT: new}
-    return {"name": DATASET, "kind": "folder", "verify": project.images.verify, "folder": {"splits": listed}}
+    images = {"name": DATASET, "kind": "folder", "verify": project.images.verify, "folder": {"splits": listed}}
+    if project.images.tiling is not None:  # new images are cut as those were that the network was measured on
+        images["max_pixels"] = project.images.max_pixels
+        images["folder"]["tiling"] = project.images.tiling.model_dump(mode="json")
+    return images
 
 
 def _source(project: ProjectBase, name: str) -> dict[str, Any]:

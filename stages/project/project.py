@@ -16,7 +16,8 @@ from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
-from stages.images.settings import ImagesSettings
+from stages.images.settings import TILES, ImagesSettings
+from stages.images.settings import Name as SplitName
 from stages.inspection.settings import GallerySettings, SuspectPageSettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
@@ -27,13 +28,14 @@ from stages.project.semantic_sources import problems_of_sources
 from stages.project.trial import as_trial
 from stages.proposals.settings import ProposalSettings
 from stages.semantics.settings import SemanticsSettings
+from stages.tiles.settings import TilesSettings
 
 
 class Splits(Section):
     """Which splits of the data set do what."""
 
-    train: Name = Field(description="split whose images and tags are trained on")
-    evaluate: list[Name] = Field(min_length=1, description="splits that are predicted and measured")
+    train: SplitName = Field(description="split whose images and tags are trained on")
+    evaluate: list[SplitName] = Field(min_length=1, description="splits that are predicted and measured")
 
 
 class SuspectTagsSettings(Section):
@@ -60,6 +62,7 @@ class ProjectBase(Section):
     images: ImagesSettings
     proposals: Entries[Name, ProposalSettings] = Field(min_length=1, description="sources of proposals by name")
     classifier: Entries[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
+    tiles: TilesSettings
     semantics: Entries[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
     retrain: Name = Field(description="what is trained on top of the runs that do not say it themselves; none: nothing")
     evaluation: EvaluationSettings
@@ -92,6 +95,7 @@ class ProjectBase(Section):
             ]
         problems += self._broken_iterations()
         problems += problems_of_sources(self)
+        problems += self._untagged_tiles()
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
         problems += [
@@ -106,6 +110,18 @@ class ProjectBase(Section):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _untagged_tiles(self) -> list[str]:
+        """Tiles that are to be trained on, while nothing says which of them shows what."""
+        split = self.splits.train.removesuffix(TILES)
+        if self.images.kind != "folder" or self.splits.train != self.images.tiled.get(split):
+            return []
+        if self.images.folder.splits[split].masks is not None:
+            return []
+        return [
+            f"splits.train is {self.splits.train!r}, but images.folder.splits.{split}.masks is null: tags of"
+            f" whole images do not say which tiles show what; train on {split!r}, or give masks"
+        ]
 
     def _broken_iterations(self) -> list[str]:
         """Runs that iterate one that is not there, makes no masks of its own, or in the end themselves."""
@@ -160,6 +176,16 @@ class ProjectBase(Section):
         """Name of the stage that trains and predicts what is `measured` under this name."""
         name, _, part = measured.partition("/")
         return part if part in ON_TOP else self.runs[name].method
+
+    @property
+    def predicted_splits(self) -> list[str]:
+        """The splits that networks predict: those to evaluate, or their tiles where images are cut."""
+        return [self.images.tiled.get(split, split) for split in self.splits.evaluate]
+
+    @property
+    def worked_splits(self) -> list[str]:
+        """The training split and those that networks predict, each once."""
+        return list(dict.fromkeys([self.splits.train, *self.predicted_splits]))
 
     @property
     def all_splits(self) -> list[str]:

@@ -66,7 +66,7 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
             for split in names
             if split not in [*project.images.splits, TRAINING]
         ]
-        missing = [split for split in project.all_splits if source.kind == "png" and split not in source.folders]
+        missing = [split for split in project.worked_splits if source.kind == "png" and split not in source.folders]
         problems += [f"semantics.{name}.folders has no folder of split {split!r}; add one" for split in missing]
     return problems
 

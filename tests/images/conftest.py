@@ -18,6 +18,7 @@ from stages.core.artifacts.storage import read
 from stages.images.list_images import list_images
 from stages.images.settings import ImagesSettings
 
+UNCUT = {"size": None, "overlap": 16, "min_share": 0.25}
 SPLIT_FILES = {"images": None, "tags": None, "masks": None, "points": None}
 BLOCKS: dict[str, Any] = {
     "name": "trial",
@@ -26,6 +27,7 @@ BLOCKS: dict[str, Any] = {
     "untagged": "negative",
     "verify": "full",
     "sample": None,
+    "max_pixels": 89478485,
     "shapes": {
         "splits": {"train": 6, "val": 3},
         "seed": 0,
@@ -56,17 +58,19 @@ BLOCKS: dict[str, Any] = {
         "root": None,
         "splits": {"train": {"images": "train", "annotations": "train.json"}},
         "crowd_tags": True,
+        "tiling": dict(UNCUT),
     },
     "folder": {
         "splits": {"train": dict(SPLIT_FILES), "val": dict(SPLIT_FILES)},
         "tags_format": "auto",
         "negative_folders": ["good"],
         "void_id": None,
+        "tiling": dict(UNCUT),
     },
 }
 
 
-COMMON = ("classes", "untagged", "verify", "sample")
+COMMON = ("classes", "untagged", "verify", "sample", "max_pixels")
 
 
 def make_settings(kind: str, **keys: Any) -> ImagesSettings:

@@ -12,15 +12,19 @@ from stages.ops.drawing import (
     heatmap,
     hexadecimal,
     jpeg_uri,
+    label,
+    label_windowed,
     mark,
     number,
     outline,
     paint,
+    paint_windowed,
     palette,
     small_masks,
     thickest_point,
 )
 from stages.ops.regions import Regions
+from stages.ops.windows import windowed
 
 GREY = np.full((20, 30, 3), 100, np.uint8)
 
@@ -110,3 +114,18 @@ def test_uri_holds_the_image() -> None:
     uri = jpeg_uri(GREY, quality=90)
     data = np.frombuffer(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")), np.uint8)
     assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - GREY).max() <= 2
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (20, 30), (80, 120)])
+def test_masks_are_painted_within_their_windows_as_in_whole_images(shape):
+    generator = np.random.default_rng(0)
+    masks = np.zeros((4, 40, 60), bool)
+    masks[0, :12, 20:40] = masks[1, 8:30, :25] = masks[2, 25:, 30:] = masks[2, 3, 55] = True
+    regions = Regions.from_masks(masks)
+    rgb = generator.integers(0, 255, (*shape, 3)).astype(np.uint8)
+    small, texts = small_masks(regions, np.arange(4), *shape), ["a", "b", "c", "d"]
+    expected = label(paint(rgb, small, palette(4), opacity=0.5), small, texts, size=0.1)
+    windows = windowed(regions, *shape)
+    np.testing.assert_array_equal([mask.full(*shape) for mask in windows], small)
+    found = label_windowed(paint_windowed(rgb, windows, palette(4), opacity=0.5), windows, texts, size=0.1)
+    assert np.abs(found.astype(int) - expected).max() <= 1

@@ -90,7 +90,7 @@ def test_what_is_printed_is_what_the_run_uses(explained, presets):
         assert ("classifier" in values) == (run.cues is not None)
         if run.cues is not None:
             assert values["classifier"][run.cues] == project.classifier[run.cues].model_dump(mode="json")
-        expected = {"name", "kind", "classes", "untagged", "verify", "sample", project.images.kind}
+        expected = {"name", "kind", "classes", "untagged", "verify", "sample", "max_pixels", project.images.kind}
         assert set(values["images"]) == expected
         assert ("proposals" in values) == (run.proposals is not None)
         assert ("semantics" in values) == (run.semantics is not None)

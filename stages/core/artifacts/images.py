@@ -10,6 +10,7 @@ import numpy as np
 from stages.core.artifacts.records import Record, array, text
 from stages.core.artifacts.storage import Artifact
 
+TILES_KIND = "tiles"  # in the header of a list of tiles, whatever their images are of
 log = logging.getLogger(__name__)
 
 
@@ -20,6 +21,8 @@ class ImageRecord(Record):
     The header holds `name` of the data set, `kind`, `split`, `root` (folder of the images), `classes` (names, without
     background), `category_ids` (official ids, for export), `negatives` (number of images that are known to show none of
     the classes) and `unknown` (number of images of which nothing is known).
+
+    Of a list of tiles `kind` is "tiles", and the id of a tile is that of its image, followed by @<y>_<x>.
     """
 
     KIND: ClassVar[str] = "images"
@@ -34,6 +37,10 @@ class ImageRecord(Record):
     digest: str = text(about="SHA-256 of the encoded image, hexadecimal")
     tags: np.ndarray = array("bool", "classes", about="which classes the image is tagged with")
     looked_at: bool = array("bool", about="whether somebody looked: without a tag, the image shows none of the classes")
+    offset: np.ndarray | None = array(
+        "int32", 2, optional=True,
+        about="(y, x) in pixels, where the tile begins in the image that it is cut from; absent: whole images",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Raises ValueError as `Record`, and for an image that is tagged although nobody looked."""

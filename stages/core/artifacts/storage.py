@@ -131,9 +131,12 @@ class Writer(Generic[R]):
             _extend(group["values"], np.array(values, dtype=object))
             self._digest.update(json.dumps([field.name, values]).encode())
             return
-        flat = np.concatenate([np.asarray(value).reshape(-1) for value in values])
+        parts = [np.asarray(value).reshape(-1) for value in values]
+        # One large image is neither copied nor spelled out as bytes.
+        flat = np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
         _extend(group["values"], flat)
-        self._digest.update(field.name.encode() + flat.tobytes())
+        self._digest.update(field.name.encode())
+        self._digest.update(flat.data)
         if axes:
             sizes = np.array([value.size for value in values], np.int64)
             shapes = np.array([value.shape for value in values], np.int32)
@@ -222,6 +225,10 @@ class Artifact(Generic[R]):
             return values[start:end].reshape(self._shapes[name][i])
         value = values[i]
         return value.decode() if isinstance(value, bytes) else value
+
+    def has(self, name: str) -> bool:
+        """Whether the file has a field, which an optional one may lack."""
+        return name not in self._absent
 
     def column(self, name: str) -> np.ndarray:
         """All images' values of a field without axes, (images,)."""

@@ -1,9 +1,11 @@
 """Reads images of any usual kind as RGB, and normalises them for a network."""
 
+import contextlib
 import io
 import logging
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -43,6 +45,7 @@ def load_rgb(image: ImageRecord, root: str | Path) -> np.ndarray:
     Raises FileNotFoundError where the file is gone, ValueError where it has changed since it was listed or cannot be
     decoded; both name the file.
     """
+    allow_pixels(int(image.height) * int(image.width))  # listing has refused what is too large
     if not image.path:
         return _decoded(image.encoded.tobytes(), f"image {image.image!r}")[0]
     path = Path(root) / image.path
@@ -53,6 +56,23 @@ def load_rgb(image: ImageRecord, root: str | Path) -> np.ndarray:
             "or cut off; restore it, or list again with `snakemake --forcerun list_images`"
         )
     return _decoded(data, str(path))[0]
+
+
+@contextlib.contextmanager
+def pixel_limit(pixels: int) -> Iterator[None]:
+    """Refuse images of more pixels, in place of those that Pillow takes for decompression bombs."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def allow_pixels(pixels: int) -> None:
+    """Decode images of so many pixels from now on, in this process."""
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -156,7 +176,7 @@ def _too_large(name: str, found: str) -> ValueError:
     limit = Image.MAX_IMAGE_PIXELS
     return ValueError(
         f"{name} is larger than the {limit} pixels that are decoded ({found}): a damaged header, a decompression bomb, "
-        "or an image to cut into tiles or scale down first"
+        "or a large image: raise images.max_pixels for it, or scale down first"
     )
 
 
@@ -171,7 +191,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         raise ValueError(f"{name} has 32 bits per pixel (mode F, fractions); convert it to 8 or 16 bits per channel")
     if image.has_transparency_data:
         return _on_white(image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _sixteen_bits(grey: np.ndarray, name: str) -> np.ndarray:
