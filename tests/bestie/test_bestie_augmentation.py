@@ -103,7 +103,7 @@ def test_points_beyond_the_crop_are_known():
 
 def test_resizing_keeps_labels_whole():
     view = view_with_a_dot(40, 40, at=(20, 20))
-    large = resized(view, 80, 100)
+    large = resized(view, 80, 100, interpolation="area")
     assert set(np.unique(large.labels)) == {0, 2}
     assert (large.labels == 2).sum() == pytest.approx(9 * 2 * 2.5, abs=4)
     assert large.points.tolist() == [[40.0, 50.0]]

@@ -103,7 +103,8 @@ def _wrap(network: nn.Module, settings: BackboneSettings) -> Backbone:
     if isinstance(network, SEQUENTIAL):
         return Backbone(network, settings)
     families = sorted(family.__name__ for family in (*SEQUENTIAL, *TRANSFORMERS, HighResolutionNet))
-    raise ValueError(f"{settings.name} is a {type(network).__name__}; families that can be used: {families}")
+    limit = " of a fixed image size" if isinstance(network, TRANSFORMERS) else ""
+    raise ValueError(f"{settings.name} is a {type(network).__name__}{limit}; families that can be used: {families}")
 
 
 def _check_patches(network: nn.Module, settings: BackboneSettings) -> None:
