@@ -13,21 +13,10 @@ from stages.core.networks.levels import level_channels, levels
 from stages.core.networks.weights import save_weights
 from tests.core.test_core_backbones import settings
 
-SMALL = {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 112, "init_values": 1.0}  # blocks that count
+pytestmark = pytest.mark.usefixtures("small_transformers")
 DINOV2, DINOV3 = "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"
 PATCH = {DINOV2: 14, DINOV3: 16}
 BOTH = pytest.mark.parametrize("name", [pytest.param(DINOV2, id="patch 14"), pytest.param(DINOV3, id="patch 16")])
-
-
-@pytest.fixture(autouse=True)
-def small_transformers(monkeypatch):
-    """The networks by their real names, but narrow and shallow."""
-    create = timm.create_model
-
-    def small(name, **options):
-        return create(name, **(SMALL if name.startswith("vit_") else {}), **options)
-
-    monkeypatch.setattr(timm, "create_model", small)
 
 
 def backbone_of(name, **changes):
