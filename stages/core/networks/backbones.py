@@ -59,6 +59,8 @@ def build_backbone(settings: BackboneSettings, *, classifier: Path | None = None
         packed = settings.weights.startswith(PACKAGE)
         found = read_package(settings.weights, network=settings.name) if packed else read_weights(path)
         _load_backbone(found, backbone, settings.name, path)
+    if load:
+        _log_inputs(backbone, settings)
     return backbone.train()
 
 
@@ -92,6 +94,13 @@ def _make_network(settings: BackboneSettings, *, pretrained: bool) -> nn.Module:
     if vgg:
         _reduce_vgg_stride(network, settings)
     return network
+
+
+def _log_inputs(backbone: Backbone, settings: BackboneSettings) -> None:
+    of_timm = backbone.network.pretrained_cfg
+    mean, std = settings.mean or of_timm["mean"], settings.std or of_timm["std"]
+    how = of_timm["interpolation"]
+    log.info("images for %s have mean %s and deviation %s; timm resizes its by %s", settings.name, mean, std, how)
 
 
 def _wrap(network: nn.Module, settings: BackboneSettings) -> Backbone:

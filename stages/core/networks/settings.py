@@ -31,8 +31,12 @@ class BackboneSettings(Section):
     """Which network gives the features, how much of it is trained and what it starts from."""
 
     name: str = Field(min_length=1, description=NAME)
-    output_stride: Literal[8, 16, 32] = Field(description="pixels per feature; strides beyond it become dilation")
-    stage: int = Field(ge=0, description="last stage that is used, by timm's index of features")
+    output_stride: Literal[8, 16, 32] = Field(
+        description="pixels per feature; strides beyond it become dilation; transformers have their patch's, set 32"
+    )
+    stage: int = Field(
+        ge=0, description="last stage that is used, by timm's index of features; of a transformer its block"
+    )
     weights: str = Field(min_length=1, description=WEIGHTS)
     frozen_stages: int = Field(ge=0, description="first stages that are not trained, the stem included")
     norm: Literal["frozen", "train"] = Field(
