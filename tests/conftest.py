@@ -66,3 +66,19 @@ def killed_after(monkeypatch):
             yield
 
     return killed_after
+
+
+@pytest.fixture
+def small_transformers(monkeypatch):
+    """Vision transformers of timm by their real names, but 4 blocks of 32 channels, whose blocks count from the start."""
+    import timm
+
+    create, small = (
+        timm.create_model,
+        {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 112, "init_values": 1.0},
+    )
+
+    def create_small(name, **options):
+        return create(name, **(small if name.startswith("vit_") else {}), **options)
+
+    monkeypatch.setattr(timm, "create_model", create_small)

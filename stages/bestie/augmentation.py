@@ -11,8 +11,10 @@ from stages.core.images.loading import IMAGENET_MEAN
 from stages.ops import resize as resizing
 
 # Where a crop reaches beyond the image; the official code cuts.
+ROUNDED = np.round(255 * IMAGENET_MEAN).astype(np.uint8)
 MEAN_GREY = {
-    "area": np.round(255 * IMAGENET_MEAN).astype(np.uint8),
+    "area": ROUNDED,
+    "bicubic": ROUNDED,
     "opencv": (255 * IMAGENET_MEAN.astype(np.float64)).astype(np.uint8),
 }
 
@@ -68,8 +70,9 @@ def at_scale(view: View, scale: float, settings: BestieDataSettings) -> View:
     pixels, then by the factor.
     """
     height, width = scaled_size(*view.labels.shape, settings)
-    if settings.interpolation == "area":
-        return resized(view, max(1, int(height * scale)), max(1, int(width * scale)))
+    if settings.interpolation != "opencv":
+        size = max(1, int(height * scale)), max(1, int(width * scale))
+        return resized(view, *size, interpolation=settings.interpolation)
     sized = _resized_by_opencv(view, height, width, None)
     sized = sized._replace(points=np.floor(sized.points))
     return _resized_by_opencv(sized, max(1, round(height * scale)), max(1, round(width * scale)), scale)
@@ -101,11 +104,12 @@ def _turned(values: np.ndarray, degrees: float) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def resized(view: View, height: int, width: int) -> View:
-    """The view at another size: the image smoothly, maps by nearest pixel centers."""
+def resized(view: View, height: int, width: int, *, interpolation: str) -> View:
+    """The view at another size: the image smoothly (`resize_as`), maps by nearest pixel centers."""
     factors = np.array([height, width]) / view.labels.shape
     maps = (resizing.nearest(ids, height, width) for ids in (view.labels, view.instances))
-    return View(resizing.resize(view.rgb, height, width), *maps, view.points * factors.astype(np.float32))
+    rgb = resizing.resize_as(view.rgb, height, width, interpolation=interpolation)
+    return View(rgb, *maps, view.points * factors.astype(np.float32))
 
 
 def _resized_by_opencv(view: View, height: int, width: int, factor: float | None) -> View:

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from stages.bestie.decoders import Decoder, Head, initialise, set_momentum
 from stages.bestie.settings import BestieNetworkSettings, BestieTrainingSettings
-from stages.core.networks.backbones import HighResolutionBackbone, build_backbone
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.families import HighResolutionBackbone
 from stages.core.networks.levels import keep_finest_branch, level_channels, levels
 
 DIVISOR = 32  # of the sides of the input
@@ -82,7 +83,7 @@ class BestieNetwork(nn.Module):
             raise ValueError(
                 f"images have {height}x{width} pixels, expected multiples of {DIVISOR}; enlarge or pad them"
             )
-        features = list(levels(self.backbone, images, self.stages).values())
+        features = list(levels(self.backbone, self.backbone.whole(images), self.stages).values())
         if self.decoders:
             semantic, instance = (decoder(features) for decoder in self.decoders.values())
             inputs = (semantic, instance, instance)

@@ -174,9 +174,10 @@ class BestieDataSettings(Section):
     side_step: Count = Field(
         description="the other side becomes a multiple of this plus 1; 1: rounded (official code: 32)"
     )
-    interpolation: Literal["area", "opencv"] = Field(
-        description="area: image and maps are resampled once, by area averages and pixel centers; opencv: once to the"
-        " longer side and once to the scale, by two neighbours per axis and by corners (official code: opencv)"
+    interpolation: Literal["area", "bicubic", "opencv"] = Field(
+        description="area: image and maps are resampled once, by area averages and pixel centers; bicubic: so, but the"
+        " image by Pillow's bicubic (timm's for most networks); opencv: once to the longer side and once to the scale,"
+        " by two neighbours per axis and by corners (official code: opencv)"
     )
     scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
         min_length=1, description="factors on the size, of which one is drawn (official code: 0.7, 0.8, ..., 1.3)"
@@ -244,8 +245,9 @@ class MapSettings(Section):
     side_step: int = Field(
         ge=32, multiple_of=32, description="pixels; sides are enlarged to multiples of this (official code: 32)"
     )
-    interpolation: Literal["area", "pillow"] = Field(
-        description="area: area averages where both sides shrink; pillow: Pillow's bilinear (official code: pillow)"
+    interpolation: Literal["area", "pillow", "bicubic"] = Field(
+        description="area: area averages where both sides shrink; pillow: Pillow's bilinear; bicubic: Pillow's bicubic,"
+        " timm's for most networks (official code: pillow)"
     )
     rescale_offsets: bool = Field(description="offsets grow with the map; false: they stay (official code: false)")
     flip: bool = Field(

@@ -55,7 +55,7 @@ def scaled_image(rgb: np.ndarray, longer_side: int, *, flip: bool, settings: Cim
     seen = resizing.flip(rgb) if flip else rgb
     if settings.interpolation == "opencv":
         return normalise(resizing.opencv_bilinear(seen, *size, factor=longer_side / max(rgb.shape[:2])))[None]
-    return normalise(resizing.resize(seen, *size))[None]
+    return normalise(resizing.resize_as(seen, *size, interpolation=settings.interpolation))[None]
 
 
 def check_size(

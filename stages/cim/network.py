@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.cim.settings import CimNetworkSettings
-from stages.core.networks.backbones import Backbone
+from stages.core.networks.families import Backbone
 from stages.core.networks.roi_align import roi_align
 
 

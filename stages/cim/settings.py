@@ -37,9 +37,9 @@ class AgplSettings(Section):
 class CimInputSettings(Section):
     """How images and proposals' boxes are brought to the network; the same in training and prediction."""
 
-    interpolation: Literal["area", "opencv"] = Field(
-        description="area: area averages where the image shrinks; opencv: two neighbours per axis, by the factor, cut"
-        " to whole grey values (official code: opencv)"
+    interpolation: Literal["area", "bicubic", "opencv"] = Field(
+        description="area: area averages where the image shrinks; bicubic: Pillow's bicubic, timm's for most networks;"
+        " opencv: two neighbours per axis, by the factor, cut to whole grey values (official code: opencv)"
     )
     inclusive_clip: bool = Field(
         description="clip boxes to [0, W-1] x [0, H-1], though half-open (official code: true)"

@@ -12,7 +12,7 @@ from stages.classifier.settings import (
     ClassifierTrainingSettings,
     PeakHeadSettings,
 )
-from stages.core.networks.backbones import Backbone
+from stages.core.networks.families import Backbone
 from stages.ops.peaks import window_peaks
 
 
@@ -29,7 +29,7 @@ class Response(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """Normalised images (B, 3, H, W) to a `Response` at the backbone's stride."""
+    """Normalised images (B, 3, H, W) to a `Response` at the backbone's stride, whose maps cover the images."""
 
     def __init__(self, backbone: Backbone, *, class_count: int, settings: ClassifierTrainingSettings) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Response:
         """Response maps and scores."""
-        maps = self.head(self.backbone(images)).float()
+        maps = self.head(self.backbone(self.backbone.whole(images))).float()
         return Response(maps, self.head.scores(maps))
 
 

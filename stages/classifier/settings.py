@@ -12,8 +12,11 @@ from stages.core.workflow.method import is_checkpoint
 S = TypeVar("S", bound=Section)
 Strength = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=32, le=4096)]
-Interpolation = Literal["area", "pillow"]
-SQUASHED = "area: area averages where both sides shrink; pillow: Pillow's bilinear (official codes: pillow)"
+Interpolation = Literal["area", "pillow", "bicubic"]
+SQUASHED = (
+    "area: area averages where both sides shrink; pillow: Pillow's bilinear; bicubic: Pillow's bicubic, timm's for most"
+    " networks (official codes: pillow)"
+)
 
 
 class PeakHeadSettings(Section):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.networks.aspp import AtrousPyramidPooling
-from stages.core.networks.backbones import Backbone, build_backbone
+from stages.core.networks.backbones import build_backbone
+from stages.core.networks.families import Backbone, TransformerBackbone
 from stages.core.networks.roi_align import roi_align
 from stages.label_penet.boxes import BoxHeads, ProposalNetwork
 from stages.label_penet.settings import PenetLossSettings, PenetNetworkSettings
@@ -41,6 +42,13 @@ class Tails:
         self.settings, self.stride = settings, shared.stride
         self.shared_channels, self.channels = shared.channels, settings.tail_channels
         self.stage: nn.Sequential | None = None
+        if DIVISOR % shared.stride:
+            raise ValueError(
+                f"{settings.backbone.name} has stride {shared.stride}, but Label-PEnet pads images to multiples of"
+                f" {DIVISOR}; set a backbone whose stride divides it"
+            )
+        if settings.tail == "stage" and isinstance(shared, TransformerBackbone):
+            raise ValueError(f"the tail of a transformer such as {settings.backbone.name} is no stage; set convolution")
         if settings.tail == "stage":
             deeper = settings.backbone.model_copy(update={"stage": settings.backbone.stage + 1, "frozen_stages": 0})
             whole = build_backbone(deeper, classifier=classifier, load=load)

@@ -14,6 +14,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from stages.core.networks.backbones import build_backbone
+from stages.core.networks.families import TransformerBackbone
 from stages.core.networks.levels import level_channels, levels
 from stages.core.networks.weighted_rcnn import WeightedRoIHeads
 from stages.mask_rcnn.settings import (
@@ -48,6 +49,11 @@ class MaskRcnn(nn.Module):
         super().__init__()
         stages = settings.backbone.stages
         self.backbone = build_backbone(settings.backbone.plain, classifier=classifier, load=prediction is None)
+        if isinstance(self.backbone, TransformerBackbone):
+            raise ValueError(
+                f"backbone.name is {settings.backbone.name}, whose stages all have stride {self.backbone.stride}; a "
+                "feature pyramid needs a finer one with each stage: set a convolutional network such as convnext_tiny"
+            )
         self.stages = stages
         channels = settings.network.pyramid_channels
         widths = level_channels(self.backbone, stages)

@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from PIL import Image
 
+PILLOW = {"pillow": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
 
 def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize uint8 (H, W, 3): area averages where both sides shrink (no aliasing), else bilinear."""
@@ -15,14 +17,14 @@ def resize(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resize_as(rgb: np.ndarray, height: int, width: int, *, interpolation: str) -> np.ndarray:
-    """Resize uint8 (H, W, 3) as `resize` does ("area"), or as Pillow's BILINEAR does ("pillow").
+    """Resize uint8 (H, W, 3) as `resize` does ("area"), or as Pillow does: BILINEAR ("pillow") or BICUBIC ("bicubic").
 
-    Pillow's BILINEAR is a weighted mean of all pixels that a new one covers: the official codes of PRM and BESTIE
-    squash images so, through torchvision.
+    Pillow's are weighted means of all pixels that a new one covers. The official codes of PRM and BESTIE squash images
+    by BILINEAR, through torchvision; timm names BICUBIC for most of its weights.
     """
     if interpolation == "area":
         return resize(rgb, height, width)
-    return np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(rgb).resize((width, height), PILLOW[interpolation]))
 
 
 def opencv_bilinear(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.networks.aspp import AtrousPyramidPooling, convolution
-from stages.core.networks.backbones import Backbone, HighResolutionBackbone
+from stages.core.networks.families import Backbone, HighResolutionBackbone
 from stages.core.networks.levels import level_channels, levels
 from stages.semantics.settings import PyramidPoolingSettings
 

@@ -14,6 +14,7 @@ from stages.bestie.augmentation import (
     scaled_size,
 )
 from stages.bestie.settings import BestieDataSettings
+from stages.ops.resize import resize_as
 
 PLAIN = {
     "brightness": 0.0, "contrast": 0.0, "hue": 0.0, "longer_side": 64, "side_step": 1, "interpolation": "area", "scales": [1.0], "crop": 64,
@@ -103,10 +104,22 @@ def test_points_beyond_the_crop_are_known():
 
 def test_resizing_keeps_labels_whole():
     view = view_with_a_dot(40, 40, at=(20, 20))
-    large = resized(view, 80, 100)
+    large = resized(view, 80, 100, interpolation="area")
     assert set(np.unique(large.labels)) == {0, 2}
     assert (large.labels == 2).sum() == pytest.approx(9 * 2 * 2.5, abs=4)
     assert large.points.tolist() == [[40.0, 50.0]]
+
+
+def test_bicubic_is_for_the_image_alone():
+    view = view_with_a_dot(40, 40, at=(20, 20))
+    area, bicubic = (resized(view, 30, 50, interpolation=name) for name in ("area", "bicubic"))
+    assert np.array_equal(bicubic.rgb, resize_as(view.rgb, 30, 50, interpolation="bicubic"))
+    assert not np.array_equal(bicubic.rgb, area.rgb)
+    assert all(np.array_equal(one, other) for one, other in zip(area[1:], bicubic[1:], strict=True))
+    same = settings(longer_side=40, crop=64, interpolation="bicubic", scales=[0.5])
+    seen, _ = augmented(view, same, np.random.default_rng(0))
+    assert seen.rgb.shape == (64, 64, 3)
+    assert (seen.rgb == np.array([124, 116, 104])).all(2).sum() == 64 * 64 - 20 * 20  # mean grey around it
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
         "seed": 3,
         "backbone": {
             "name": "resnet10t", "stages": [1, 2], "weights": "none", "frozen_stages": 1, "norm": "frozen",
+            "mean": None, "std": None,
         },
         "network": {
             "kind": "panoptic_deeplab", "head_channels": [8, 8, 8], "decoder_channels": [8, 8],

@@ -26,7 +26,7 @@ OFFICIAL: dict[str, Any] = {
         "pseudo_labels": "agpl",
         "backbone": {
             "name": "mobilenetv2_035", "output_stride": 16, "stage": 2, "weights": "none", "frozen_stages": 1,
-            "norm": "frozen", "dilated_pool": "drop",
+            "norm": "frozen", "dilated_pool": "drop", "mean": None, "std": None,
         },
         "network": {
             "crop_size": 7, "sampling_ratio": 0, "reduced_channels": None, "fc_widths": [12, 8], "branches": 3,

@@ -7,9 +7,11 @@ from torchvision.ops import roi_align
 
 from stages.cim.inputs import RegionInputs, scaled_image
 from stages.cim.network import CimNetwork, MaskFuse
+from stages.core.images.loading import normalise
 from stages.core.networks import roi_align as roi_align_module
 from stages.core.networks.backbones import build_backbone
 from stages.ops.regions import Regions
+from stages.ops.resize import resize_as
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,15 @@ def test_official_resize_cuts_to_whole_grey_values(official):
     row = scaled_image(rgb, 4, flip=False, settings=official().train.inputs)[0, 0, 0]
     grey = (row * 0.229 + 0.485) * 255
     np.testing.assert_allclose(grey, [0, 24, 74, 99], atol=1e-3)  # 24.75 and 74.25 before the cut
+
+
+def test_an_image_is_resized_as_the_settings_name(official):
+    rgb = np.random.default_rng(0).integers(0, 256, (9, 15, 3), np.uint8)
+    settings = {name: official(train={"inputs": {"interpolation": name}}).train.inputs for name in ("area", "bicubic")}
+    seen = {name: scaled_image(rgb, 10, flip=False, settings=one)[0] for name, one in settings.items()}
+    for name, image in seen.items():
+        np.testing.assert_array_equal(image, normalise(resize_as(rgb, 6, 10, interpolation=name)))
+    assert not np.array_equal(*seen.values())
 
 
 def test_a_mirrored_image_is_the_image_mirrored(official):

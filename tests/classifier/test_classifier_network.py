@@ -8,7 +8,7 @@ from stages.core.networks.backbones import build_backbone
 
 BACKBONE = {
     "name": "resnet10t", "output_stride": 16, "stage": 3, "weights": "none", "frozen_stages": 0, "norm": "frozen",
-    "dilated_pool": "drop",
+    "dilated_pool": "drop", "mean": None, "std": None,
 }  # fmt: skip
 TRAINING = {
     "steps": 2, "accumulate": 1, "reduction": "mean", "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9,

@@ -26,7 +26,7 @@ TRAIN = {
     "head": {"kind": "cam"},
     "backbone": {
         "name": "resnet10t", "output_stride": 8, "stage": 2, "weights": "none", "frozen_stages": 0, "norm": "train",
-        "dilated_pool": "drop",
+        "dilated_pool": "drop", "mean": None, "std": None,
     },
     "augmentation": {
         "input_size": 48, "interpolation": "area", "flip": 0.5, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.0,

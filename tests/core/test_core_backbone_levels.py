@@ -11,7 +11,7 @@ from stages.core.networks.settings import PyramidBackboneSettings
 
 def backbone_of(name: str, stages: list[int], frozen_stages: int = 1):
     settings = PyramidBackboneSettings(
-        name=name, stages=stages, weights="none", frozen_stages=frozen_stages, norm="frozen"
+        name=name, stages=stages, weights="none", frozen_stages=frozen_stages, norm="frozen", mean=None, std=None
     )
     return build_backbone(settings.plain)
 

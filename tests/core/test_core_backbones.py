@@ -13,7 +13,7 @@ from stages.core.networks.weights import save_weights
 
 SETTINGS = {
     "name": "resnet10t", "output_stride": 16, "stage": 3, "weights": "none", "frozen_stages": 2, "norm": "frozen",
-    "dilated_pool": "drop",
+    "dilated_pool": "drop", "mean": None, "std": None,
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ TINY = {
         "network": {
             "backbone": {
                 "name": "resnet10t", "output_stride": 8, "stage": 2, "weights": "none", "frozen_stages": 3,
-                "norm": "frozen", "dilated_pool": "drop",
+                "norm": "frozen", "dilated_pool": "drop", "mean": None, "std": None,
             },
             "tail": "convolution", "tail_channels": 12, "box_features": "pool4", "bins": 3, "fc_widths": [16, 16], "dropout": 0.0,
             "anchor_sizes": [12, 24], "anchor_ratios": [1.0], "mask_bins": 4, "aspp_channels": 6, "aspp_rates": [1, 2],

@@ -19,7 +19,7 @@ LOSSES = {
 NETWORK = {
     "backbone": {
         "name": "resnet10t", "output_stride": 16, "stage": 2, "weights": "none", "frozen_stages": 3, "norm": "frozen",
-        "dilated_pool": "drop",
+        "dilated_pool": "drop", "mean": None, "std": None,
     },
     "tail": "convolution", "tail_channels": 8, "box_features": "pool4", "bins": 3, "fc_widths": [12, 10], "dropout": 0.0,
     "anchor_sizes": [16, 32], "anchor_ratios": [0.5, 1.0, 2.0], "mask_bins": 4, "aspp_channels": 6, "aspp_rates": [1, 2],

@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
         "loss_weights": "ones",
         "backbone": {
             "name": "resnet10t", "stages": [1, 2], "weights": "none", "frozen_stages": 1, "norm": "frozen",
+            "mean": None, "std": None,
         },
         "network": {
             "pyramid_channels": 8, "anchor_sizes": [[16], [32], [48]], "anchor_ratios": [0.5, 1.0, 2.0],

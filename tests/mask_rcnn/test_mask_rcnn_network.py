@@ -244,3 +244,9 @@ def test_a_mirrored_sample_is_the_mirror_image():
     assert scaled_target(record, (30, 40), flip=False, weighted=False)["weights"].tolist() == [1]
     views = [scaled_image(rgb, (30, 40), flip=flip) for flip in (False, True)]
     assert torch.equal(views[0].flip(-1), views[1])
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])
+def test_a_transformer_gives_no_pyramid(tiny, small_transformers, name):
+    with pytest.raises(ValueError, match=rf"{name}, whose stages all have stride 1\d; .* such as convnext_tiny"):
+        MaskRcnn(tiny(train={"backbone": {"name": name}}).train, class_count=3)

@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
         "seed": 3,
         "backbone": {
             "name": "resnet10t", "output_stride": 16, "stage": 2, "weights": "none", "frozen_stages": 1,
-            "norm": "frozen", "dilated_pool": "drop",
+            "norm": "frozen", "dilated_pool": "drop", "mean": None, "std": None,
         },
         "head": {
             "rates": [1, 2], "image_pooling": True, "channels": 8, "low_stage": 1, "low_channels": 4, "dropout": 0.1,

@@ -1,20 +1,25 @@
 """Feature extractors from timm: which stages are used, which are frozen, and what they start from."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
-import torch
 from timm.models.convnext import ConvNeXt
 from timm.models.efficientnet import EfficientNet
+from timm.models.eva import Eva
 from timm.models.hrnet import HighResolutionNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.regnet import RegNet
 from timm.models.resnet import ResNet
 from timm.models.vgg import VGG
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional
 
+from stages.core.networks.families import Backbone, HighResolutionBackbone, TransformerBackbone
+from stages.core.networks.inputs import check_inputs
+from stages.core.networks.packages import PACKAGE, package_file, read_package
 from stages.core.networks.settings import BackboneSettings
 from stages.core.networks.weights import read_weights
 
@@ -22,112 +27,9 @@ log = logging.getLogger(__name__)
 
 # Families whose modules run one after the other in the order in which they are listed.
 SEQUENTIAL = (ConvNeXt, EfficientNet, MobileNetV3, RegNet, ResNet, VGG)
-BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+TRANSFORMERS = (VisionTransformer, Eva)
+TRANSFORMER_MODULES = ("deit", "eva", "vision_transformer")  # of timm; their networks take images of any size
 PREFIX = "backbone.network."  # of a backbone's weights in the file of a classifier
-
-
-class Backbone(nn.Module):
-    """Images (B, 3, H, W), normalised as ImageNet's, to features (B, channels, H / stride, W / stride).
-
-    `forward(x) == rest(frozen_prefix(x))`; what `frozen_prefix` gives depends on no trained weight and may be stored.
-    The modules of the network run one after the other; those behind the last stage are removed.
-
-    Attributes:
-        network: timm's network, so that its weights have timm's names.
-        channels, stride: of the features; sizes are rounded as the family does (up, but for VGG and ConvNeXt).
-        can_split: whether the frozen part can run by itself; if not, `frozen_prefix` gives its input back.
-    """
-
-    can_split = True
-
-    def __init__(self, network: nn.Module, settings: BackboneSettings) -> None:
-        super().__init__()
-        info = network.feature_info
-        if settings.stage >= len(info):
-            raise ValueError(f"{settings.name} has stages 0 to {len(info) - 1}, asked for stage {settings.stage}")
-        taps = [stage["module"] for stage in info[: settings.stage + 1]]
-        units = _units(network, taps)
-        split = units.index(taps[settings.frozen_stages - 1]) + 1 if settings.frozen_stages else 0
-        self._register(network, settings, frozen=units[:split])
-        self.trained = units[split:]
-        self.channels, self.stride = info[settings.stage]["num_chs"], info[settings.stage]["reduction"]
-
-    def _register(self, network: nn.Module, settings: BackboneSettings, *, frozen: list[str]) -> None:
-        # Channels last in memory: nearly twice as fast on CPUs, faster in 16 bits on GPUs.
-        self.network, self.frozen = network.to(memory_format=torch.channels_last), frozen
-        self._freeze_norms = settings.norm == "frozen"
-        for name in frozen:
-            network.get_submodule(name).requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of the last stage."""
-        return self.rest(self.frozen_prefix(x))
-
-    def frozen_prefix(self, x: Tensor) -> Tensor:
-        """The part that is not trained, without gradient."""
-        with torch.no_grad():
-            return self._run(x, self.frozen)
-
-    def rest(self, features: Tensor) -> Tensor:
-        """The part that is trained, from what `frozen_prefix` gives."""
-        return self._run(features, self.trained)
-
-    def _run(self, x: Tensor, units: list[str]) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        for unit in units:
-            x = self.network.get_submodule(unit)(x)
-        return x
-
-    def train(self, mode: bool = True) -> "Backbone":
-        """Frozen stages, and all batch norms where the settings say so, stay in evaluation mode."""
-        super().train(mode)
-        for name in self.frozen:
-            self.network.get_submodule(name).eval()
-        if self._freeze_norms:
-            for module in self.network.modules():
-                if isinstance(module, BATCH_NORMS):
-                    module.eval()
-        return self
-
-
-class HighResolutionBackbone(Backbone):
-    """HRNet for classification: all branches fused to 2048 channels at stride 32, as in the official CIM.
-
-    Stages: 0 stem and layer1, 1 stage2, 2 stage3, 3 stage4 and the fusion; only the last can give the features. The
-    image is padded with zeros on the right and below to a multiple of 32.
-
-    Attributes:
-        finest_only: whether `backbone_levels.keep_finest_branch` left the finest branch alone; `forward` is then gone.
-    """
-
-    can_split = False
-    finest_only = False
-    STAGES = (
-        ("conv1", "bn1", "conv2", "bn2", "layer1"),
-        ("transition1", "stage2"),
-        ("transition2", "stage3"),
-        ("transition3", "stage4", "incre_modules", "downsamp_modules", "final_layer"),
-    )
-
-    def __init__(self, network: nn.Module, settings: BackboneSettings) -> None:
-        nn.Module.__init__(self)
-        if settings.stage != len(self.STAGES) - 1:
-            raise ValueError(
-                f"{settings.name} gives features of stage {len(self.STAGES) - 1} only, not {settings.stage}"
-            )
-        frozen = [name for stage in self.STAGES[: settings.frozen_stages] for name in stage]
-        self._register(network, settings, frozen=frozen)
-        self.channels, self.stride = network.num_features, 32
-
-    def frozen_prefix(self, x: Tensor) -> Tensor:
-        """The images as they are."""
-        return x
-
-    def rest(self, features: Tensor) -> Tensor:
-        """All of the network; frozen parts get no gradient because none of their parameters wants one."""
-        height, width = features.shape[-2:]
-        padded = functional.pad(features, (0, -width % 32, 0, -height % 32))
-        return self.network.forward_features(padded.contiguous(memory_format=torch.channels_last))
 
 
 def build_backbone(settings: BackboneSettings, *, classifier: Path | None = None, load: bool = True) -> Backbone:
@@ -154,7 +56,11 @@ def build_backbone(settings: BackboneSettings, *, classifier: Path | None = None
     else:
         path = starting_weights(settings, classifier=classifier)
         assert path is not None  # the other cases stand above
-        _load_backbone(path, backbone, settings.name)
+        packed = settings.weights.startswith(PACKAGE)
+        found = read_package(settings.weights, network=settings.name) if packed else read_weights(path)
+        _load_backbone(found, backbone, settings.name, path)
+    if load:
+        _log_inputs(backbone, settings)
     return backbone.train()
 
 
@@ -162,6 +68,8 @@ def starting_weights(settings: BackboneSettings, *, classifier: Path | None = No
     """The file that the backbone's weights come from; None where timm or noise gives them."""
     if settings.weights in ("timm", "none"):
         return None
+    if settings.weights.startswith(PACKAGE):
+        return package_file(settings.weights)
     return classifier if settings.weights == "classifier" else Path(settings.weights)
 
 
@@ -170,9 +78,12 @@ def _make_network(settings: BackboneSettings, *, pretrained: bool) -> nn.Module:
         like = timm.list_models(f"*{settings.name[:6]}*")[:5]
         raise ValueError(f"timm has no model {settings.name!r}; names like it: {like}")
     vgg = settings.name.startswith("vgg")
-    stride = {} if vgg or settings.output_stride == 32 else {"output_stride": settings.output_stride}
+    transformer = timm.models.is_model_in_modules(settings.name, TRANSFORMER_MODULES)
+    options: dict[str, Any] = {"dynamic_img_size": True} if transformer else {}
+    if not (vgg or transformer or settings.output_stride == 32):
+        options["output_stride"] = settings.output_stride
     try:
-        network = timm.create_model(settings.name, pretrained=pretrained, num_classes=0, **stride)
+        network = timm.create_model(settings.name, pretrained=pretrained, num_classes=0, **options)
     except (AssertionError, TypeError) as error:
         raise ValueError(f"{settings.name} cannot have output_stride {settings.output_stride}; set 32") from error
     except OSError as error:
@@ -185,30 +96,33 @@ def _make_network(settings: BackboneSettings, *, pretrained: bool) -> nn.Module:
     return network
 
 
+def _log_inputs(backbone: Backbone, settings: BackboneSettings) -> None:
+    of_timm = backbone.network.pretrained_cfg
+    mean, std = settings.mean or of_timm["mean"], settings.std or of_timm["std"]
+    how = of_timm["interpolation"]
+    log.info("images for %s have mean %s and deviation %s; timm resizes its by %s", settings.name, mean, std, how)
+
+
 def _wrap(network: nn.Module, settings: BackboneSettings) -> Backbone:
     if isinstance(network, HighResolutionNet):
         return HighResolutionBackbone(network, settings)
+    if isinstance(network, TRANSFORMERS) and network.dynamic_img_size:
+        _check_patches(network, settings)
+        return TransformerBackbone(network, settings)
     if isinstance(network, SEQUENTIAL):
         return Backbone(network, settings)
-    families = sorted(family.__name__ for family in (*SEQUENTIAL, HighResolutionNet))
-    raise ValueError(f"{settings.name} is a {type(network).__name__}; families that can be used: {families}")
+    families = sorted(family.__name__ for family in (*SEQUENTIAL, *TRANSFORMERS, HighResolutionNet))
+    limit = " of a fixed image size" if isinstance(network, TRANSFORMERS) else ""
+    raise ValueError(f"{settings.name} is a {type(network).__name__}{limit}; families that can be used: {families}")
 
 
-def _units(network: nn.Module, taps: list[str]) -> list[str]:
-    """Paths of the modules up to the last tap, in running order; removes those behind it.
-
-    A module with a tap inside is entered, any other is one unit.
-    """
-    units: list[str] = []
-    for name, child in list(network.named_children()):
-        if units and units[-1] == taps[-1]:
-            delattr(network, name)
-        elif any(tap.startswith(f"{name}.") for tap in taps):
-            inner = [tap.removeprefix(f"{name}.") for tap in taps if tap.startswith(f"{name}.")]
-            units += [f"{name}.{unit}" for unit in _units(child, inner)]
-        else:
-            units.append(name)
-    return units
+def _check_patches(network: nn.Module, settings: BackboneSettings) -> None:
+    patch = network.feature_info[0]["reduction"]
+    if settings.output_stride not in (patch, 32):
+        raise ValueError(
+            f"{settings.name} has a feature for each patch of {patch}x{patch} pixels, which no output_stride changes, "
+            f"but output_stride is {settings.output_stride}; set 32"
+        )
 
 
 def _reduce_vgg_stride(network: VGG, settings: BackboneSettings) -> None:
@@ -229,9 +143,10 @@ def _reduce_vgg_stride(network: VGG, settings: BackboneSettings) -> None:
         stage["reduction"] = min(stage["reduction"], settings.output_stride)
 
 
-def _load_backbone(path: Path, backbone: Backbone, name: str) -> None:
-    found = read_weights(path)
+def _load_backbone(found: Mapping[str, Tensor], backbone: Backbone, name: str, path: Path) -> None:
     inner = {key.removeprefix(PREFIX): tensor for key, tensor in found.items() if key.startswith(PREFIX)}
+    if inner:
+        check_inputs(found, backbone.inputs, path)
     found = inner or found
     own = backbone.network.state_dict()
     # Older files have no counters of batch norms; with frozen or running statistics they are not used.

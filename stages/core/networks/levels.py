@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stages.core.networks.backbones import Backbone, HighResolutionBackbone
+from stages.core.networks.families import Backbone, HighResolutionBackbone, TransformerBackbone
 
 
 def level_channels(backbone: Backbone, stages: Sequence[int]) -> list[int]:
@@ -23,7 +23,7 @@ def levels(backbone: Backbone, x: Tensor, stages: Sequence[int]) -> dict[str, Te
     """Features (B, channels, h, w) of each of the stages by their index as text, in the order of depth.
 
     Equal to what timm's `features_only` gives. Of HRNet: its four branches, each widened as for classification, or
-    after `keep_finest_branch` the first one as it is.
+    after `keep_finest_branch` the first one as it is. Of a transformer: its blocks', all of one size.
 
     Args:
         backbone: built up to the last of the stages.
@@ -32,10 +32,12 @@ def levels(backbone: Backbone, x: Tensor, stages: Sequence[int]) -> dict[str, Te
     """
     if isinstance(backbone, HighResolutionBackbone):
         return _branches(backbone, x, stages)
+    if isinstance(backbone, TransformerBackbone):
+        return dict(zip(map(str, stages), backbone.of_stages(x, stages), strict=True))
     wanted = {backbone.network.feature_info[stage]["module"]: str(stage) for stage in stages}
     found: dict[str, Tensor] = {}
     with torch.no_grad():
-        x = _collect(backbone, x, backbone.frozen, wanted, found)
+        x = _collect(backbone, backbone.inputs(x), backbone.frozen, wanted, found)
     _collect(backbone, x, backbone.trained, wanted, found)
     return found
 
@@ -68,7 +70,7 @@ def _collect(
 
 def _branches(backbone: HighResolutionBackbone, x: Tensor, stages: Sequence[int]) -> dict[str, Tensor]:
     network = backbone.network
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = backbone.inputs(x).contiguous(memory_format=torch.channels_last)
     for name in ("conv1", "bn1", "act1", "conv2", "bn2", "act2"):
         x = network.get_submodule(name)(x)
     branches = network.stages(x)
