@@ -75,7 +75,7 @@ def test_the_card_says_what_the_network_learned_from_and_how_good_it_is(argument
     card = arguments["output_card"].read_text()
     for expected in (
         "2 classes: cat, dog", "image tags; proposals of 'heg', which have seen: label-free", "train ab, predict cd",
-        "3\nimages, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 images",
+        "3 images, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 images",
         "| voc | mAP50 41.3 |", "| coco | AP - |", "| boxes, voc12 | AP50 31.5 |", "| none | CorLoc -, mIoU 60.5 |", "steps: 77", "snakemake segment", "## Limits",
     ):  # fmt: skip
         assert expected in card, expected
