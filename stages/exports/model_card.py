@@ -79,7 +79,8 @@ def _data(facts: Facts) -> str:
 ## Data
 
 Trained on split {markdown_text(settings.train_split)} of {markdown_text(settings.dataset)} (kind
-{facts.images["kind"]}): {len(tagged)} images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags. Fingerprints of the inputs:
+{facts.images["kind"]}): {len(tagged)} images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags.
+Fingerprints of the inputs:
 {inputs}.
 
 | class | images with the tag |
