@@ -36,8 +36,11 @@ class CocoExportSettings(Section):
 
 
 class YoloFormSettings(Section):
-    """What stands beside YOLO labels."""
+    """How masks stand in YOLO labels, and images beside them."""
 
+    parts: Literal["join", "split"] = Field(
+        description="join: a line an instance, bridges of a pixel between its parts; split: a line a part, exact"
+    )
     images: Literal["link", "copy"] = Field(
         description="link: symbolic links to the images; copy: images, to take to another machine"
     )
