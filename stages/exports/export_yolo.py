@@ -20,8 +20,8 @@ from stages.exports.tables import instances_table
 from stages.ops.components import label_components
 
 log = logging.getLogger(__name__)
-# Readers round a coordinate to whole pixels (supervision) or cut it off (ultralytics): here both give the pixel. Near the
-# center, so that points which ultralytics puts between two corners stay on the line, too.
+# Readers round a coordinate to whole pixels (supervision) or cut it off (ultralytics): here both give the pixel. Near
+# the center, so that points which ultralytics puts between two corners stay on the line, too.
 WITHIN = 0.49
 DECIMALS = 7  # with single precision an error under 0.01 pixels up to sides of 65535
 IMAGES, LABELS = "images", "labels"
