@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ def load(folder, key: str = "train", reader: str = "ultralytics"):
 
 def masks_of(label: str, height: int, width: int, to_pixels):
     classes, masks = [], []
-    with open(label, encoding="utf-8") as file:
+    with Path(label).open(encoding="utf-8") as file:
         for line in file.read().splitlines():
             kind, *shares = line.split()
             corners = np.array(shares, np.float32).reshape(-1, 2)
@@ -111,7 +112,9 @@ def test_a_folder_called_images_pairs_as_readers_pair_it(split, yolo_form):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("names", [["yes", "1"], ["a: b", "- #x"], ["line\nbreak", "\u202e\U0001f408 'x\""], ["null", "~"]])
+@pytest.mark.parametrize(
+    "names", [["yes", "1"], ["a: b", "- #x"], ["line\nbreak", "\u202e\U0001f408 'x\""], ["null", "~"]]
+)
 def test_any_name_of_a_class_comes_back(split, yolo_form, names):
     split.classes = names
     export_yolo(**split.write(), output=split.folder / "yolo", settings=yolo_form())
@@ -167,7 +170,9 @@ def test_what_other_programs_read_otherwise_is_written_upright_as_png(split, yol
     [
         pytest.param(lambda path: path.unlink(), FileNotFoundError, r"a\.png does not exist; restore it", id="gone"),
         pytest.param(lambda path: path.write_bytes(b""), ValueError, r"a\.png has 0 bytes, but had \d+", id="empty"),
-        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-9]), ValueError, "was changed or cut off", id="cut"),
+        pytest.param(
+            lambda path: path.write_bytes(path.read_bytes()[:-9]), ValueError, "was changed or cut off", id="cut"
+        ),
     ],
 )
 @pytest.mark.parametrize("images", ["link", "copy"])
