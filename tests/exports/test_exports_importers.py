@@ -6,6 +6,7 @@ They want other versions of NumPy and OpenCV than tagmask, so they live in an en
 
 import json
 import os
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -234,3 +235,24 @@ def test_datumaro_reads_the_xml_of_cvat(named, selection, importer):
     assert found["classes"] == named.classes
     assert found["scores"] == {image: scores for image, (_, _, scores) in named.predicted.items()}
     assert_exact(found, named)
+
+
+@pytest.fixture
+def exported(named, selection, yolo_form):
+    """Folder in which the exports lie where docs/exports.md says."""
+    place = named.folder / "results" / "shapes" / "cim" / "val" / "exports"
+    brush = LabelStudioExportSettings(selection=selection(), form={"image_prefix": "/data/local-files/?d="})
+    paths = named.write()
+    export_yolo(**paths, output=place / "yolo", settings=yolo_form())
+    export_label_studio(**paths, output=place / "label_studio", settings=brush)
+    export_cvat(**paths, output=place / "cvat", settings=selection())
+    (place / "cvat" / "images").symlink_to(named.root)
+    return named.folder
+
+
+@pytest.mark.parametrize("name", ["supervision", "label_studio_sdk", "datumaro"])
+def test_what_the_page_says_to_run_gives_every_mask(exported, importer, project_root, name):
+    blocks = re.findall(r"```python\n(.*?)```", (project_root / "docs" / "exports.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if name in block]
+    count = "found = sum(len(some) for some in masks.values() if some is not None)"
+    assert importer(f"import os\nos.chdir(sys.argv[1])\n{block}\n{count}", exported) == 4
