@@ -32,11 +32,12 @@ HEAD = """\
 
 
 class Line(NamedTuple):
-    """A line of a label: index of its instance, its text, and how many pixels outside the mask it shows."""
+    """A line of a label: index of its instance, its text, and how many pixels it shows more and fewer than the mask."""
 
     instance: int
     text: str
-    painted: int
+    added: int
+    left_out: int
 
 
 def export_yolo(*, images: Path, instances: Path, output: Path, settings: YoloExportSettings) -> None:
@@ -50,7 +51,7 @@ def export_yolo(*, images: Path, instances: Path, output: Path, settings: YoloEx
     together.
     """
     with read_predictions(images, instances, settings.selection) as predictions, whole_folder(output) as folder:
-        rewritten = joined = painted = 0
+        rewritten, differ = 0, np.zeros(3, np.int64)
         with instances_table(folder) as add:
             for found in step.progress(predictions, total=len(predictions), label="images exported"):
                 path, anew = _place(folder, found.image, predictions, copy=settings.form.images == "copy")
@@ -58,11 +59,10 @@ def export_yolo(*, images: Path, instances: Path, output: Path, settings: YoloEx
                 _write_label(folder / label_path(path), lines)
                 _add_rows(add, found, lines, predictions.header["classes"])
                 rewritten += anew
-                joined += sum(line.painted > 0 for line in lines)
-                painted += sum(line.painted for line in lines)
+                differ += sum((_difference(line) for line in lines), np.zeros(3, np.int64))
         _write_names(folder, predictions)
     log.info("%d images are written as PNG, which other programs would read otherwise than tagmask does", rewritten)
-    log.info("%d instances have parts apart, joined by bridges of %d pixels in all", joined, painted)
+    log.info("%d lines differ from masks in parts: bridges add %d pixels, parts of %d pixels are left out", *differ)
 
 
 def _place(folder: Path, image: ImageRecord, predictions: Predictions, *, copy: bool) -> tuple[PurePosixPath, bool]:
@@ -87,10 +87,16 @@ def _lines(found: Prediction, *, split: bool) -> list[Line]:
     for i, kind in enumerate(found.classes.tolist()):
         mask = found.regions.masks([i])[0]
         for part in _parts(mask) if split else [mask]:
-            corners, painted = outline(part)
+            corners, added, left_out = outline(part)
             shares = ((corners + WITHIN) / (width, height)).reshape(-1).tolist()
-            lines.append(Line(i, " ".join([str(kind), *(f"{share:.{DECIMALS}f}" for share in shares)]), painted))
+            text = " ".join([str(kind), *(f"{share:.{DECIMALS}f}" for share in shares)])
+            lines.append(Line(i, text, added, left_out))
     return lines
+
+
+def _difference(line: Line) -> np.ndarray:
+    """Whether it differs from its mask, pixels more, pixels fewer."""
+    return np.array([line.added + line.left_out > 0, line.added, line.left_out])
 
 
 def _parts(mask: np.ndarray) -> list[np.ndarray]:

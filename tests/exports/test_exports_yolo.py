@@ -85,7 +85,7 @@ def test_parts_apart_are_one_line_with_a_bridge_or_a_line_each(split, yolo_form,
     _, (joined,) = load(split.folder / "joined")[1]["a.png"]
     assert (joined & ~mask).sum() == 3
     assert (joined & mask).sum() / (joined | mask).sum() > 0.94
-    assert "1 instances have parts apart, joined by bridges of 3 pixels in all" in caplog.text
+    assert "1 lines differ from masks in parts: bridges add 3 pixels, parts of 0 pixels are left out" in caplog.text
     export_yolo(**split.write(), output=split.folder / "split", settings=yolo_form("split"))
     classes, masks = load(split.folder / "split")[1]["a.png"]
     assert classes == [1, 1]
