@@ -1,14 +1,16 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
 # make test    set up, run all tests, in as many processes as CORES
+# make test-importers  set up, have other programs read the exports (1.6 GB more, in .venv-importers)
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
 # make format  set up, format Python and Snakemake files, write what is made of code and constraints
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/installed
+IMPORTERS := .venv-importers
 SMK_FILES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: demo test check format
+.PHONY: demo test test-importers check format
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -16,6 +18,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(CORES)
+
+test-importers: $(INSTALLED) $(IMPORTERS)/installed
+	TAGMASK_IMPORTERS=$(CURDIR)/$(IMPORTERS)/bin/python $(BIN)/python -m pytest tests/exports/test_exports_importers.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -37,4 +42,9 @@ $(INSTALLED): constraints.txt requirements.txt
 	$(PYTHON) envs/check_machine.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt
+	touch $@
+
+$(IMPORTERS)/installed: envs/importers.txt
+	$(PYTHON) -m venv $(IMPORTERS)
+	$(IMPORTERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/importers.txt
 	touch $@

@@ -47,7 +47,11 @@ rule exports:
         exports_of(
             ["coco.json", "overlays", "ids"], project.measured, project.splits.evaluate
         ),
-        exports_of(["voc"], project.measured, project.splits.evaluate),
+        exports_of(
+            ["voc", "yolo", "label_studio", "cvat"],
+            project.measured,
+            project.splits.evaluate,
+        ),
         # Only data sets in COCO's format have official image ids, and of them not the tiles.
         exports_of(
             ["results.json"] if project.images.kind == "coco" else [],
@@ -61,7 +65,7 @@ rule exports:
         [
             f"results/{DATASET}/{run}/{labels}/exports/{project.splits.train}.{form}"
             for run, labels in LABELS
-            for form in ("coco.json", "voc")
+            for form in ("coco.json", "voc", "yolo", "label_studio", "cvat")
         ],
         expand(
             "results/{dataset}/{run}/model/weights.safetensors",
@@ -177,6 +181,136 @@ use rule export_voc as export_pseudo_voc with:
     params:
         settings=lambda wildcards: project.exports.pseudo_masks.canonical(),
         code=code_digest("stages.exports.export_voc"),
+
+
+rule export_yolo:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/yolo"),
+    log:
+        "results/{dataset}/logs/{run}/export_yolo.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_yolo.{split}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
+    params:
+        settings=lambda wildcards: project.exports.yolo_of("predictions").canonical(),
+        code=code_digest("stages.exports.export_yolo"),
+    shell:
+        "python -m stages.exports.export_yolo --images {input.images:q} --instances {input.instances:q}"
+        " --output {output:q} --settings {params.settings:q} --log {log:q}"
+
+
+use rule export_yolo as export_pseudo_yolo with:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{labels}/{split}.h5",
+    output:
+        directory("results/{dataset}/{run}/{labels}/exports/{split}.yolo"),
+    log:
+        "results/{dataset}/logs/{run}/export_pseudo_yolo.{labels}.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_pseudo_yolo.{labels}.{split}.tsv"
+    wildcard_constraints:
+        run=one_of([run for run, _ in LABELS]),
+        labels=one_of({labels for _, labels in LABELS}),
+    params:
+        settings=lambda wildcards: project.exports.yolo_of("pseudo_masks").canonical(),
+        code=code_digest("stages.exports.export_yolo"),
+
+
+rule export_label_studio:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/label_studio"),
+    log:
+        "results/{dataset}/logs/{run}/export_label_studio.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_label_studio.{split}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
+    params:
+        settings=lambda wildcards: project.exports.label_studio_of(
+            "predictions"
+        ).canonical(),
+        code=code_digest("stages.exports.export_label_studio"),
+    shell:
+        "python -m stages.exports.export_label_studio --images {input.images:q} --instances {input.instances:q}"
+        " --output {output:q} --settings {params.settings:q} --log {log:q}"
+
+
+use rule export_label_studio as export_pseudo_label_studio with:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{labels}/{split}.h5",
+    output:
+        directory("results/{dataset}/{run}/{labels}/exports/{split}.label_studio"),
+    log:
+        "results/{dataset}/logs/{run}/export_pseudo_label_studio.{labels}.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_pseudo_label_studio.{labels}.{split}.tsv"
+    wildcard_constraints:
+        run=one_of([run for run, _ in LABELS]),
+        labels=one_of({labels for _, labels in LABELS}),
+    params:
+        settings=lambda wildcards: project.exports.label_studio_of(
+            "pseudo_masks"
+        ).canonical(),
+        code=code_digest("stages.exports.export_label_studio"),
+
+
+rule export_cvat:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+    output:
+        directory("results/{dataset}/{run}/{split}/exports/cvat"),
+    log:
+        "results/{dataset}/logs/{run}/export_cvat.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_cvat.{split}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
+    params:
+        settings=lambda wildcards: project.exports.predictions.canonical(),
+        code=code_digest("stages.exports.export_cvat"),
+    shell:
+        "python -m stages.exports.export_cvat --images {input.images:q} --instances {input.instances:q}"
+        " --output {output:q} --settings {params.settings:q} --log {log:q}"
+
+
+use rule export_cvat as export_pseudo_cvat with:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        instances="results/{dataset}/{run}/{labels}/{split}.h5",
+    output:
+        directory("results/{dataset}/{run}/{labels}/exports/{split}.cvat"),
+    log:
+        "results/{dataset}/logs/{run}/export_pseudo_cvat.{labels}.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/export_pseudo_cvat.{labels}.{split}.tsv"
+    wildcard_constraints:
+        run=one_of([run for run, _ in LABELS]),
+        labels=one_of({labels for _, labels in LABELS}),
+    params:
+        settings=lambda wildcards: project.exports.pseudo_masks.canonical(),
+        code=code_digest("stages.exports.export_cvat"),
 
 
 rule export_ids:

@@ -1,18 +1,16 @@
 """Step: masks as one PNG of instance ids per image, with a list of what the ids are."""
 
-import csv
 import logging
 from pathlib import Path
 
 from stages.core.artifacts.folders import file_in, whole_folder
 from stages.core.workflow import step
 from stages.exports.maps import instance_map, write_number_png
-from stages.exports.names import decimal
 from stages.exports.predictions import read_predictions
 from stages.exports.settings import SelectionSettings
+from stages.exports.tables import instances_table
 
 log = logging.getLogger(__name__)
-COLUMNS = ("image", "instance", "class", "score")
 
 
 def export_ids(*, images: Path, instances: Path, output: Path, settings: SelectionSettings) -> None:
@@ -23,15 +21,13 @@ def export_ids(*, images: Path, instances: Path, output: Path, settings: Selecti
     """
     with read_predictions(images, instances, settings) as predictions, whole_folder(output) as folder:
         classes, hidden = predictions.header["classes"], 0
-        with (folder / "instances.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
+        with instances_table(folder) as add:
             for found in step.progress(predictions, total=len(predictions), label="images exported"):
                 image = found.image.image
                 numbers, visible = instance_map(found.regions)
                 write_number_png(file_in(folder, image, ".png"), numbers)
                 for number, i in enumerate(visible, start=1):
-                    table.writerow([image, number, classes[found.classes[i]], decimal(found.scores[i])])
+                    add(image, number, classes[found.classes[i]], found.scores[i])
                 hidden += len(found.scores) - len(visible)
     log.info("%d instances are hidden by better ones", hidden)
 

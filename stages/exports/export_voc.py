@@ -7,6 +7,7 @@ import numpy as np
 
 from stages.core.artifacts.folders import file_in, whole_folder
 from stages.core.workflow import step
+from stages.exports.escaping import labelmap_names
 from stages.exports.maps import instance_map, voc_palette, write_palette_png
 from stages.exports.predictions import Prediction, Predictions, read_predictions
 from stages.exports.settings import SelectionSettings
@@ -22,7 +23,8 @@ def export_voc(*, images: Path, instances: Path, output: Path, settings: Selecti
     classes: VOC's own numbers on VOC, else 1 to classes. labelmap.txt names the classes and colours (the form of
     CVAT's "Segmentation mask"), ImageSets/Segmentation/<split>.txt the images.
 
-    Raises ValueError for more than 254 classes, or that many instances in an image.
+    Raises ValueError for more than 254 classes, or that many instances in an image, and for names of classes that
+    labelmap.txt cannot tell apart.
     """
     palette = voc_palette()
     with read_predictions(images, instances, settings) as predictions, whole_folder(output) as folder:
@@ -59,7 +61,7 @@ def _write_maps(folder: Path, prediction: Prediction, values: np.ndarray, palett
 
 
 def _write_lists(folder: Path, predictions: Predictions, values: np.ndarray, palette: np.ndarray) -> None:
-    names = dict(zip(values.tolist(), predictions.header["classes"], strict=True))
+    names = dict(zip(values.tolist(), labelmap_names(predictions.header["classes"]), strict=True))
     lines = ["# label:color_rgb:parts:actions", f"background:{_colour(palette[0])}::"]
     lines += [f"{names[value]}:{_colour(palette[value])}::" for value in sorted(names)]
     (folder / "labelmap.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from stages.exports.escaping import markdown_code, markdown_text
 from stages.exports.settings import PackSettings
 
 PRESETS = ("voc", "cim", "sds", "coco")
@@ -52,31 +53,35 @@ def _head(facts: Facts) -> str:
     if facts.proposals is not None:
         source, seen = facts.proposals["source"], facts.proposals["supervision"]
         supervision.append(f"proposals of {source!r}, which have seen: {seen}")
+    code = ", ".join(f"{markdown_text(name)} {digest}" for name, digest in settings.code.items())
     needs = "proposals of the same source" if "proposals" in settings.overlay else "images alone"
     return f"""\
-# {settings.run} of {settings.dataset}
+# {markdown_text(settings.run)} of {markdown_text(settings.dataset)}
 
-Segments instances of {len(classes)} classes: {", ".join(classes)}.
+Segments instances of {len(classes)} classes: {", ".join(map(markdown_text, classes))}.
 
-* Method: {settings.method}.
-* Supervision: {"; ".join(supervision)}. At use it needs {needs}.
+* Method: {markdown_text(settings.method)}.
+* Supervision: {"; ".join(map(markdown_text, supervision))}. At use it needs {needs}.
 * Weights: weights.safetensors, SHA-256 {facts.digest}.
-* Code: {", ".join(f"{name} {digest}" for name, digest in settings.code.items())} (digests, see
+* Code: {code} (digests, see
   stages/core/workflow/digest.py).
 """
 
 
 def _data(facts: Facts) -> str:
-    tagged = facts.tags.any(axis=1)
+    settings, tagged = facts.settings, facts.tags.any(axis=1)
     counts = facts.tags.sum(axis=0).tolist()
-    rows = [f"| {name} | {count} |" for name, count in zip(facts.metadata["classes"], counts, strict=True)]
-    inputs = ", ".join(f"{name} {digest}" for name, digest in sorted(facts.metadata["inputs"].items()))
+    rows = [
+        f"| {markdown_text(name)} | {count} |" for name, count in zip(facts.metadata["classes"], counts, strict=True)
+    ]
+    inputs = ", ".join(f"{markdown_text(name)} {digest}" for name, digest in sorted(facts.metadata["inputs"].items()))
     return f"""\
 ## Data
 
-Trained on split {facts.settings.train_split} of {facts.settings.dataset} (kind {facts.images["kind"]}): {len(tagged)}
-images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags; {facts.images["negatives"]} show none of
-the classes. Fingerprints of the inputs: {inputs}.
+Trained on split {markdown_text(settings.train_split)} of {markdown_text(settings.dataset)} (kind
+{facts.images["kind"]}): {len(tagged)} images, {int(tagged.sum())} of them tagged, {int(facts.tags.sum())} tags;
+{facts.images["negatives"]} show none of the classes. Fingerprints of the inputs:
+{inputs}.
 
 | class | images with the tag |
 | --- | --- |
@@ -87,11 +92,11 @@ def _metrics(metrics: dict[str, dict[str, Any]]) -> str:
     lines = ["## Metrics", ""]
     for split, found in metrics.items():
         if not found["n_images"]:
-            lines += [f"Split {split}: not measured, no masks of it are known.", ""]
+            lines += [f"Split {markdown_text(split)}: not measured, no masks of it are known.", ""]
             continue
         lines += [
-            f"Split {split}: {found['n_instances']} annotated instances in {found['n_images']} images. In percent;",
-            "definitions of the presets and all numbers are in metrics.json.",
+            f"Split {markdown_text(split)}: {found['n_instances']} annotated instances in {found['n_images']} images.",
+            "In percent; definitions of the presets and all numbers are in metrics.json.",
             "",
             "| preset | metrics |",
             "| --- | --- |",
@@ -112,7 +117,8 @@ def _usage(facts: Facts) -> str:
     for source in facts.settings.overlay.get("proposals", {}).values():
         if "path" in source:
             proposals = f"""
-The proposals were imported ({source["kind"]}): set TAGMASK_PROPOSALS to those of the new images, made the same way.
+The proposals were imported ({markdown_text(source["kind"])}): set TAGMASK_PROPOSALS to those of the new images, made
+the same way.
 """
     return f"""\
 ## Use
@@ -147,6 +153,4 @@ def _settings(facts: Facts) -> str:
     return f"""\
 ## Settings of the training
 
-```yaml
-{text}```
-"""
+{markdown_code(text, "yaml")}"""

@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import Artifact
+from stages.exports.maps import LARGEST_BYTE, voc_palette
 
 OFFICIAL = "coco"  # kind of data set whose image ids are official ones
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
@@ -54,6 +55,12 @@ def categories(header: dict[str, Any]) -> list[dict[str, Any]]:
 def decimal(score: np.float32) -> float:
     """The shortest decimal that is this score in 32 bits."""
     return float(str(score))
+
+
+def class_colours(count: int) -> list[str]:
+    """A colour of each class, #rrggbb: VOC's, which begin again after 255 classes."""
+    palette = voc_palette()[1 + np.arange(count) % LARGEST_BYTE]
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.tolist()]
 
 
 def _common(folders: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -35,6 +35,37 @@ class CocoExportSettings(Section):
     form: CocoFormSettings
 
 
+class YoloFormSettings(Section):
+    """How masks stand in YOLO labels, and images beside them."""
+
+    parts: Literal["join", "split"] = Field(
+        description="join: a line an instance, bridges of a pixel between its parts; split: a line a part, exact"
+    )
+    images: Literal["link", "copy"] = Field(
+        description="link: symbolic links to the images; copy: images, to take to another machine"
+    )
+
+
+class YoloExportSettings(Section):
+    """What `export_yolo` reads."""
+
+    selection: SelectionSettings
+    form: YoloFormSettings
+
+
+class LabelStudioFormSettings(Section):
+    """How tasks of Label Studio name images."""
+
+    image_prefix: str = Field(description="what stands before the path of an image in its task, as in a URL")
+
+
+class LabelStudioExportSettings(Section):
+    """What `export_label_studio` reads."""
+
+    selection: SelectionSettings
+    form: LabelStudioFormSettings
+
+
 class OverlayFormSettings(Section):
     """How an overlay looks."""
 
@@ -68,17 +99,27 @@ class PackSettings(Section):
 class ExportsSettings(Section):
     """All exports."""
 
-    predictions: SelectionSettings = Field(description="instances that go to coco.json, voc, ids and overlays")
+    predictions: SelectionSettings = Field(description="instances that go to all forms but results.json")
     pseudo_masks: SelectionSettings = Field(
         description="the same of pseudo masks, which were chosen when they were made"
     )
     results: SelectionSettings = Field(description="the same of results.json")
     coco: CocoFormSettings = Field(description="form of coco.json")
+    yolo: YoloFormSettings = Field(description="form of yolo/")
+    label_studio: LabelStudioFormSettings = Field(description="form of label_studio/")
     overlays: OverlayFormSettings
 
     def coco_of(self, kind: Literal["predictions", "pseudo_masks"]) -> CocoExportSettings:
         """What `export_coco` reads for predictions or pseudo masks."""
         return CocoExportSettings(selection=getattr(self, kind), form=self.coco)
+
+    def yolo_of(self, kind: Literal["predictions", "pseudo_masks"]) -> YoloExportSettings:
+        """What `export_yolo` reads for predictions or pseudo masks."""
+        return YoloExportSettings(selection=getattr(self, kind), form=self.yolo)
+
+    def label_studio_of(self, kind: Literal["predictions", "pseudo_masks"]) -> LabelStudioExportSettings:
+        """What `export_label_studio` reads for predictions or pseudo masks."""
+        return LabelStudioExportSettings(selection=getattr(self, kind), form=self.label_studio)
 
     def overlays_of(self, kind: Literal["predictions", "pseudo_masks"]) -> OverlaySettings:
         """What `export_overlays` reads for predictions or pseudo masks."""

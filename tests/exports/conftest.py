@@ -13,7 +13,7 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
-from stages.exports.settings import CocoExportSettings, CocoFormSettings, SelectionSettings
+from stages.exports.settings import CocoExportSettings, CocoFormSettings, SelectionSettings, YoloExportSettings
 from stages.ops.regions import Regions
 
 SIZE = (24, 32)
@@ -31,6 +31,13 @@ def ring() -> np.ndarray:
     return rectangle(2, 20, 3, 25) & ~rectangle(6, 15, 8, 20) | rectangle(9, 11, 11, 14)
 
 
+def encoded(rgb: np.ndarray, kind: str, **options: Any) -> bytes:
+    """An image (H, W, 3) uint8 as a file of a kind that Pillow writes."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
 class Split:
     """Images in memory, and what is predicted for each: masks, classes, scores. A test changes what it needs."""
 
@@ -40,6 +47,8 @@ class Split:
         self.paths: dict[str, str] = {"a": "", "b": "", "sub/c": ""}
         self.tags: dict[str, list[int]] = {"a": [0], "b": [0, 1], "sub/c": []}
         self.sizes = dict.fromkeys(self.paths, SIZE)
+        self.classes = CLASSES
+        self.files: dict[str, bytes] = {}  # of images on disk that are no plain PNG
         self.predicted: dict[str, tuple[list[np.ndarray], list[int], list[float]]] = {
             "a": ([ring(), rectangle(0, 12, 0, 16), rectangle(5, 24, 10, 32)], [0, 1, 1], [0.9, 0.5, 0.1]),
             "b": ([rectangle(0, 24, 0, 32)], [1], [0.25]),
@@ -48,7 +57,7 @@ class Split:
 
     def write(self, **instances_header: Any) -> dict[str, Path]:
         """Write both artifacts; returns the arguments `images` and `instances` of every export."""
-        header = {"classes": CLASSES, "category_ids": self.category_ids}
+        header = {"classes": self.classes, "category_ids": self.category_ids}
         about = {"name": "toy", "kind": self.kind, "split": "val", "root": self.root}
         untagged = sum(not tags for tags in self.tags.values())
         images = [self._image(image) for image in self.paths]
@@ -69,14 +78,30 @@ class Split:
                 writer.append(record)
         return path
 
+    def on_disk(self, paths: dict[str, str]) -> Path:
+        """Give every image a file in a folder, which is returned; images are renamed to the keys."""
+        root = self.folder / "all images"
+        self.root = str(root)
+        for old, new in zip(list(self.paths), paths, strict=True):
+            for mapping in (self.tags, self.sizes, self.predicted):
+                mapping[new] = mapping.pop(old)
+        self.paths = paths
+        for image, path in paths.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(self.encoded(image))
+        return root
+
+    def encoded(self, image: str) -> bytes:
+        """The file of an image."""
+        return self.files.get(image) or encoded(np.full((*self.sizes[image], 3), 90, np.uint8), "PNG")
+
     def _image(self, image: str) -> ImageRecord:
-        buffer = io.BytesIO()
-        Image.fromarray(np.full((*self.sizes[image], 3), 90, np.uint8)).save(buffer, format="PNG")
-        path, encoded = self.paths[image], np.frombuffer(buffer.getvalue(), np.uint8)
+        data = np.frombuffer(self.encoded(image), np.uint8)
         height, width = self.sizes[image]
         return ImageRecord(
-            image=image, path=path, encoded=encoded[:0] if path else encoded, height=height, width=width,
-            file_size=encoded.size, digest="", tags=np.isin(np.arange(len(CLASSES)), self.tags[image]), looked_at=bool(self.tags[image]),
+            image=image, path=self.paths[image], encoded=data[:0] if self.paths[image] else data, height=height,
+            width=width, file_size=data.size, digest="", tags=np.isin(np.arange(len(self.classes)), self.tags[image]),
+            looked_at=bool(self.tags[image]),
         )  # fmt: skip
 
     def _instances(self, image: str) -> Instances:
@@ -112,5 +137,15 @@ def coco_form(selection: Callable[..., SelectionSettings]) -> Callable[..., Coco
     def make(segmentation: str = "rle", tolerance: float = 0.0, **changes: Any) -> CocoExportSettings:
         form = CocoFormSettings(segmentation=segmentation, polygon_tolerance=tolerance)
         return CocoExportSettings(selection=selection(**changes), form=form)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def yolo_form(selection: Callable[..., SelectionSettings]) -> Callable[..., YoloExportSettings]:
+    """Settings of `export_yolo` for all instances."""
+
+    def make(parts: str = "join", images: str = "link", **changes: Any) -> YoloExportSettings:
+        return YoloExportSettings(selection=selection(**changes), form={"parts": parts, "images": images})
 
     return make

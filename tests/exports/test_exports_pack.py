@@ -3,11 +3,13 @@
 import copy
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from markdown_it import MarkdownIt
 
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import Provenance, create
@@ -75,10 +77,30 @@ def test_the_card_says_what_the_network_learned_from_and_how_good_it_is(argument
     card = arguments["output_card"].read_text()
     for expected in (
         "2 classes: cat, dog", "image tags; proposals of 'heg', which have seen: label-free", "train ab, predict cd",
-        "3\nimages, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 images",
+        "3 images, 2 of them tagged, 3 tags", "| cat | 2 |", "| dog | 1 |", "5 annotated instances in 2 images",
         "| voc | mAP50 41.3 |", "| coco | AP - |", "| boxes, voc12 | AP50 31.5 |", "| none | CorLoc -, mIoU 60.5 |", "steps: 77", "snakemake segment", "## Limits",
     ):  # fmt: skip
         assert expected in card, expected
+
+
+HOSTILE = ["a|b <img src=x onerror=alert(1)>", "line\nbreak [x](javascript:y) ```"]
+
+
+def test_no_name_in_the_card_breaks_a_table_or_becomes_html(arguments, split):
+    split.classes = HOSTILE
+    settings = {"seed": 3, "prompt": "```\n<script>alert(1)</script>"}
+    save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "classes": HOSTILE, "settings": settings})
+    dataset = arguments["settings"].model_copy(update={"dataset": "<b>data</b>\n# set"})
+    pack_model(**arguments | {"images": split.write()["images"], "settings": dataset})
+    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(arguments["output_card"].read_text())
+    page = ElementTree.fromstring(f"<page>{html}</page>")
+    assert not {element.tag for element in page.iter()} & {"img", "script", "a", "b", "s"}
+    plain = [name.replace("\n", " ") for name in HOSTILE]
+    table = [[cell.text for cell in row] for row in page.find("table").iter("tr")]
+    assert table == [["class", "images with the tag"], [plain[0], "2"], [plain[1], "1"]]
+    assert page.findtext("h1") == "cim of <b>data</b> # set"
+    assert f"Segments instances of 2 classes: {', '.join(plain)}." in [text.text for text in page.iter("p")]
+    assert yaml.safe_load([block.text for block in page.iter("code")][-1]) == settings
 
 
 def test_without_known_masks_the_card_says_so(arguments):

@@ -63,6 +63,9 @@ def test_exports_read_no_annotations_and_nothing_is_made_from_them(graph_of):
     assert {job.rule for job in exporters} >= {
         "export_coco",
         "export_voc",
+        "export_yolo",
+        "export_label_studio",
+        "export_cvat",
         "export_ids",
         "export_overlays",
         "pack_model",

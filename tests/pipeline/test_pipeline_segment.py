@@ -52,7 +52,9 @@ def test_segment_names_masks_of_every_run_and_evaluate_split(graph_of):
 
 def test_exports_name_everything_and_results_where_ids_are_official(graph_of, tmp_path, monkeypatch):
     found = {job.rule for job in graph_of("{}", "exports")}
-    assert {"export_coco", "export_voc", "export_ids", "export_overlays", "pack_model", "export_pseudo_coco"} <= found
+    forms = {"coco", "voc", "yolo", "label_studio", "cvat"}
+    assert {f"export_{form}" for form in forms} | {f"export_pseudo_{form}" for form in forms} <= found
+    assert {"export_ids", "export_overlays", "pack_model"} <= found
     assert "export_results" not in found
     coco = f"images: {{kind: coco, name: coco, coco: {{root: {tmp_path}}}}}"
     assert "export_results" in {job.rule for job in graph_of(coco, "exports")}
