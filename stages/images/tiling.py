@@ -113,6 +113,10 @@ class Tiles:
         inside = ((points >= 0) & (points < (window.height, window.width))).all(axis=1)
         return points[inside].astype(np.int32), known[1][inside]
 
+    def conclude(self) -> None:
+        """As the data set of the whole images."""
+        self._data.conclude()
+
     def _labels_of(self, image: str) -> Labels | None:
         if self._data.points is not None:
             return read_points(self._data.points, image, *self._sizes[image])
