@@ -179,9 +179,6 @@ def _report(data: DataSet, tags: dict[str, Tags], counts: dict[str, int]) -> Non
     of_class = np.sum([found.classes for found in tags.values()], axis=0).tolist()
     frequent = sorted(zip(of_class, data.classes, strict=True), key=lambda pair: -pair[0])
     log.info("%d images, tagged %s", len(tags), listed([f"{name} {count}" for count, name in frequent]))
-    absent = [name for count, name in frequent if not count]
-    if 0 < len(absent) < len(frequent):
-        log.warning("no image is tagged with %s; such classes cannot be learned from this split", listed(absent))
     log.info("%(annotated)d with masks, %(instances)d instances, %(points)d points", counts)
     absent = [name for name, count in zip(data.classes, of_class, strict=True) if not count]
     if absent and any(found.looked_at for found in tags.values()):
