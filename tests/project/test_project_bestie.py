@@ -121,7 +121,7 @@ def documented(page):
     ("page", "presets", "count"),
     [
         pytest.param("README.md", [], 1, id="readme"),
-        pytest.param("docs/own_images.md", ["image_folder"], 3, id="own images"),
+        pytest.param("docs/own_images.md", ["image_folder"], 4, id="own images"),
         pytest.param("docs/new_images.md", [], 2, id="new images"),
         pytest.param("docs/voc_and_coco.md", ["voc2012", "voc2012_bestie"], 1, id="voc"),
     ],
