@@ -77,7 +77,7 @@ class Reword(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node):
-        if ast.unparse(node.func).endswith(("Error", "Image")):
+        if ast.unparse(node.func).endswith(("Error", "MissingImage")):
             self.reworded(node)
         for keyword in node.keywords:
             words = keyword.arg in ("description", "about")

@@ -11,7 +11,7 @@ NETWORKS = {"torch", "torchvision", "timm", "lightning_fabric"}
 HEAVY = NETWORKS | {"numba", "matplotlib", "pandas", "scipy", "skimage"}
 WITH_A_NETWORK = re.compile(
     r"stages\.\w+\.(train|pretrain|predict|convert|propagate|follow)_\w+|stages\.classifier\.find_cues"
-    r"|stages\.bestie\.refine_labels"
+    r"|stages\.classifier\.score_fold|stages\.bestie\.refine_labels"
 )
 LOOK = """
 import importlib, sys

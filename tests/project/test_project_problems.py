@@ -34,7 +34,7 @@ def said(overlay):
         ("runs: {cim: {methd: cim}}", "runs.cim.methd: unknown key; did you mean `method`?"),
         ("runs: {cim: {cim: {train: {minning: {}}}}}", "runs.cim.cim.train.minning: unknown key; did you mean `mining`?"),
         ("exports: {coco: {segmentation: polygon}}", "exports.coco.segmentation: Input should be 'rle' or 'polygons', found 'polygon'; did you mean `polygons`?"),
-        ("runs: {cim: {cues: cma}}", "runs.cim.cues is 'cma'; there are ['prm', 'cam', 'pam', 'points']; did you mean `cam`?"),
+        ("runs: {cim: {cues: cma}}", "runs.cim.cues is 'cma'; there are ['prm', 'cam', 'pam', 'points', 'points_or_prm', 'points_or_cam', 'points_or_pam']; did you mean `cam`?"),
         ("runs: {cim: {proposals: hegg}}", "runs.cim.proposals is 'hegg'; there are ['heg']; did you mean `heg`?"),
         ("runs: {a: {like: bestei, method: prm, cues: cam, proposals: heg}}", "runs.a.like is 'bestei'; there are ['bestie', 'cim', 'label_penet', 'prm']; did you mean `bestie`?"),
     ],

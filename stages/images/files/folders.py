@@ -111,7 +111,8 @@ def _report(root: Path, found: Found) -> None:
     known = {*unread, *broken}
     rest = [name for name in found.others if name not in known]
     if rest:
-        log.info("%d files in %s are no images and are left out%s: %s", len(rest), root, _sorts(rest), listed(rest))
+        sorts = _sorts(rest)
+        log.info("%d files in %s are no images and are left out%s: %s", len(rest), root, sorts, listed(rest))
 
 
 def _sorts(names: list[str]) -> str:
