@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 NO_PARENT = -1  # in the hierarchy of cv2.findContours: a ring around a part, not around a hole
 NEIGHBOURS = ((slice(None), slice(1, None)), (slice(1, None), slice(None)))  # to the right, below
@@ -79,6 +77,9 @@ def _worth(
     apart = part[ring[bridges[:, 0]]] != part[ring[bridges[:, 1]]]
     prices = np.where(apart, np.abs(points[bridges[:, 0]] - points[bridges[:, 1]]).max(axis=1) - 1, 0)
     ends = ring[bridges]
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import breadth_first_order
+
     tree = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(areas), len(areas)))
     order, before = breadth_first_order(tree, first, directed=False)
     bridge_of = {tuple(sorted(pair)): i for i, pair in enumerate(ends.tolist())}
@@ -125,6 +126,9 @@ def _spanning(joints: np.ndarray, points: np.ndarray, ring: np.ndarray) -> np.nd
     best = best[np.unique(ends[best], axis=0, return_index=True)[1]]
     count = int(ring[-1]) + 1
     # A weight of 0 would mean no edge.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     graph = coo_matrix((lengths[best] + 1, (ends[best, 0], ends[best, 1])), shape=(count, count)).tocsr()
     tree = minimum_spanning_tree(graph).tocoo()
     joint_of = {tuple(pair): i for pair, i in zip(ends[best].tolist(), best.tolist(), strict=True)}

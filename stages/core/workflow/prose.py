@@ -28,8 +28,8 @@ TEXTS = {"Field": "description", "array": "about", "text": "about", "progress": 
 LOG_LINES = {"debug", "info", "warning", "error", "exception"}
 # Functions that only look at what they are given.
 LOOKS = {
-    "clock", "count", "items", "join", "len", "listed", "min", "peak_megabytes", "perf_counter", "readable_name", "rstrip",
-    "shown", "strip", "sum", "tolist",
+    "clock", "count", "items", "join", "len", "listed", "min", "peak_megabytes", "perf_counter", "readable_name",
+    "rstrip", "shown", "strip", "sum", "tolist",
 }  # fmt: skip
 VALIDATORS = {"model_validator", "field_validator"}
 ALIASES = {"Annotated", "Literal"}
