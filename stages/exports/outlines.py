@@ -74,12 +74,12 @@ def _worth(
 
     `part` (rings,) is the part that each ring belongs to, `areas` (rings,) what each brings, in pixels.
     """
-    apart = part[ring[bridges[:, 0]]] != part[ring[bridges[:, 1]]]
-    prices = np.where(apart, np.abs(points[bridges[:, 0]] - points[bridges[:, 1]]).max(axis=1) - 1, 0)
-    ends = ring[bridges]
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import breadth_first_order
 
+    apart = part[ring[bridges[:, 0]]] != part[ring[bridges[:, 1]]]
+    prices = np.where(apart, np.abs(points[bridges[:, 0]] - points[bridges[:, 1]]).max(axis=1) - 1, 0)
+    ends = ring[bridges]
     tree = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(areas), len(areas)))
     order, before = breadth_first_order(tree, first, directed=False)
     bridge_of = {tuple(sorted(pair)): i for i, pair in enumerate(ends.tolist())}
@@ -120,15 +120,15 @@ def _bridges(points: np.ndarray, ring: np.ndarray, shape: tuple[int, ...]) -> np
 
 def _spanning(joints: np.ndarray, points: np.ndarray, ring: np.ndarray) -> np.ndarray:
     """Those of the joints (n, 2) between points of two rings that join all rings by the least length."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     lengths = np.linalg.norm(points[joints[:, 0]] - points[joints[:, 1]], axis=1)
     ends = np.sort(ring[joints], axis=1)
     best = np.lexsort((lengths, ends[:, 1], ends[:, 0]))
     best = best[np.unique(ends[best], axis=0, return_index=True)[1]]
     count = int(ring[-1]) + 1
     # A weight of 0 would mean no edge.
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import minimum_spanning_tree
-
     graph = coo_matrix((lengths[best] + 1, (ends[best, 0], ends[best, 1])), shape=(count, count)).tocsr()
     tree = minimum_spanning_tree(graph).tocoo()
     joint_of = {tuple(pair): i for pair, i in zip(ends[best].tolist(), best.tolist(), strict=True)}

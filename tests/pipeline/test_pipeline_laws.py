@@ -214,7 +214,7 @@ def test_annotations_come_to_runs_of_bestie_by_the_declared_ways_alone(graph_of_
     assert readers(ANNOTATED_MAPS) == {"take_annotations"}
     assert {
         job.rule for job in graph_of_bestie if any(re.fullmatch(r"results/shapes/\w+/points.h5", p) for p in job.inputs)
-    } == READS_POINTS
+    } == {"take_points"}
 
 
 def test_rules_of_semantics_name_annotated_maps_once(project_root):

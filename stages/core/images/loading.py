@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners that are kept in 16
 PNG = b"\x89PNG\r\n\x1a\n"
 # Pillow's decoders raise all of these on damaged files.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-BROKEN_EXIF = (*DAMAGED, KeyError, TypeError, OverflowError, ZeroDivisionError)  # and these where an EXIF block is
+# And these where an EXIF block is; of one that ends early Pillow warns, without a name of the image.
+BROKEN_EXIF = (*DAMAGED, KeyError, TypeError, OverflowError, ZeroDivisionError, UserWarning)
+warnings.filterwarnings("error", "Corrupt EXIF data")
 log = logging.getLogger(__name__)
 
 
@@ -151,7 +154,7 @@ def _opened(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
         image = Image.open(io.BytesIO(kept))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, str(error)) from error
-    except DAMAGED as error:
+    except (*DAMAGED, UserWarning) as error:
         raise _unreadable(name, error) from error
     # Between one and two times its limit Pillow only warns, which nobody would act upon.
     width, height = image.size
