@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tests.pipeline.conftest import ROOT, snakemake
 from PIL import Image
 
 from stages.core.artifacts.ground_truth import GroundTruth
@@ -28,6 +27,7 @@ from stages.images.list_images import list_images
 from stages.ops.regions import Regions
 from stages.project.project import load_files
 from stages.proposals.import_proposals import import_proposals
+from tests.pipeline.conftest import ROOT, snakemake
 
 SIZE = (48, 64)
 BOX = (6, 4, 20, 20)  # x, y, width, height of the square in every image
