@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.core.images.suffixes import suffixes
 from stages.images.dataset import check_inside
 from stages.images.files.folders import find_images
-from stages.images.files.names import Names, spelling, suffixes, without_suffix
+from stages.images.files.names import Names, spelling, without_suffix
 
 Save = Callable[..., None]
 PIXELS = np.full((4, 6, 3), 90, np.uint8)

@@ -3,9 +3,8 @@
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from functools import cache
 
-from PIL import Image
+from stages.core.images.suffixes import suffixes
 
 Parts = tuple[str, ...]
 
@@ -43,12 +42,7 @@ def stem(name: str) -> Parts:
     """The parts of a path, the last without the suffix of an image; other suffixes are part of the name."""
     *folders, last = parts(name) or ("",)
     head, dot, suffix = last.rpartition(".")
-    return (*folders, head) if head and dot + suffix.lower() in _suffixes() else (*folders, last)
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    return frozenset(Image.registered_extensions())
+    return (*folders, head) if head and dot + suffix.lower() in suffixes() else (*folders, last)
 
 
 def _match(

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from stages.core.images.suffixes import suffixes
 from stages.images.dataset import listed
-from stages.images.files.names import is_utf8, readable_name, suffixes
+from stages.images.files.names import is_utf8, readable_name
 
 log = logging.getLogger(__name__)
 # Images that Pillow does not read. Only the message depends on this list: such files are warned of.

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from stages.core.images.suffixes import suffixes
 from stages.images.dataset import listed
-from stages.images.files.names import path_ends, suffixes
+from stages.images.files.names import path_ends
 from stages.images.files.tables import Table
 from stages.images.tags.entries import Entry, Tags, merged
 

@@ -5,9 +5,10 @@ import os
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from stages.core.images.suffixes import suffixes
 from stages.images.dataset import check_inside, listed
 from stages.images.files.folders import Found
-from stages.images.files.names import Names, suffixes
+from stages.images.files.names import Names
 from stages.images.tags.entries import Entry, Tags
 
 log = logging.getLogger(__name__)
