@@ -3,8 +3,9 @@
     python -m benchmarks.class_folders instances_train2017.json train2017 people/train --class-name person
     python -m benchmarks.class_folders instances_val2017.json val2017 people/val --class-name person
 
-`<out>/images/<class>/` has the images with an object of the class, `<out>/images/good/` the others; `<out>/masks.json`
-has the annotated objects of the class, to measure with. Images are hard links where the file system has these, else copies.
+`<out>/images/<class>/` has the images with an object of the class, `<out>/images/good/` the others;
+`<out>/masks.json` has the annotated objects of the class, to measure with. Images are hard links where the file system
+has these, else copies.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Reading images: loading turns any usual file into RGB, and RGB into what networks expect; suffixes says which files are images."""
+"""Reading images: loading turns any usual file into RGB and into what networks expect, suffixes tells images by name."""
