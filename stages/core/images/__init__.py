@@ -1,1 +1,1 @@
-"""Reading images: loading turns any usual file into RGB and into what networks expect, suffixes tells images by name."""
+"""Reading images: loading turns files into RGB and into what networks expect; suffixes tells images by name."""
