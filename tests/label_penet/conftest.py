@@ -8,10 +8,16 @@ import pytest
 from PIL import Image
 
 from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.storage import Provenance, create
-from stages.label_penet.settings import LabelPenetSettings
+from stages.core.artifacts.storage import Provenance, create, read
+from stages.label_penet.calibration import Objects
+from stages.label_penet.predict_label_penet import predict_label_penet
+from stages.label_penet.pretrain_module import pretrain_module
+from stages.label_penet.propagate_labels import propagate_labels
+from stages.label_penet.settings import MODULES, LabelPenetSettings
+from stages.label_penet.train_label_penet import train_label_penet
 from stages.ops.regions import Regions
 
 CLASSES = ["red", "blue"]
@@ -135,3 +141,77 @@ class Toy:
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory):
     return Toy(tmp_path_factory.mktemp("label_penet"))
+
+
+@pytest.fixture(scope="session")
+def pretrain(toy):
+    def pretrain(settings, module, folder, *, proposals=None, labels=None):
+        if module == "classification" and proposals is None:
+            proposals = toy.proposals
+        output = folder / module / "weights.safetensors"
+        pretrain_module(
+            images=toy.images, proposals=proposals, labels=labels, backbone_weights=None, output_weights=output,
+            output_curves=output.with_name("curves.json"), output_plot=output.with_name("curves.png"),
+            settings=settings.train.of(module), device="cpu",
+        )  # fmt: skip
+        return output
+
+    return pretrain
+
+
+def propagate(toy, settings, module, weights, output):
+    propagate_labels(
+        images=toy.images, proposals=toy.proposals, weights=weights, output=output, settings=settings.labels.of(module),
+        run="toy", device="cpu",
+    )  # fmt: skip
+    return output
+
+
+@pytest.fixture(scope="session")
+def cascade(toy, tiny, pretrain):
+    """Weights of the four modules and the labels between them."""
+    settings, folder = tiny(), toy.folder / "cascade"
+    weights, labels = {}, {}
+    for i, module in enumerate(MODULES):
+        before = labels.get(MODULES[i - 1]) if i else None
+        weights[module] = pretrain(settings, module, folder, labels=before)
+        if module != MODULES[-1]:
+            labels[module] = propagate(toy, settings, module, weights[module], folder / f"{module}.h5")
+    return weights, labels
+
+
+@pytest.fixture(scope="session")
+def finetune(toy, cascade):
+    def finetune(settings, name="finetuned", modules=None):
+        output = toy.folder / name / "weights.safetensors"
+        train_label_penet(
+            images=toy.images, proposals=toy.proposals, modules=list(cascade[0].values()) if modules is None else modules,
+            output_weights=output, output_curves=output.with_name("curves.json"),
+            output_plot=output.with_name("curves.png"), output_snapshots=output.with_name("snapshots.safetensors"),
+            settings=settings.finetuning, device="cpu",
+        )  # fmt: skip
+        return output
+
+    return finetune
+
+
+@pytest.fixture(scope="session")
+def finetuned(finetune, tiny):
+    return finetune(tiny())
+
+
+def nothing(*args, **kwargs):
+    return Objects(
+        np.zeros((0, *args[0].shape[:2]), bool), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),
+        np.zeros(0, np.float32), np.zeros((0, *args[0].shape[:2]), np.float32), 0,
+    )  # fmt: skip
+
+
+def predict(toy, settings, module, weights, name):
+    output = toy.folder / f"{name}.h5"
+    predict_label_penet(
+        images=toy.images, proposals=toy.proposals if module == "classification" else None, weights=weights, output=output,
+        settings=settings.predict, module=module, run="toy", device="cpu",
+    )  # fmt: skip
+    with read(output, Instances) as instances:
+        return list(instances), instances.header
