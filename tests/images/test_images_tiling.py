@@ -269,3 +269,17 @@ def test_a_mask_in_its_window_is_the_mask() -> None:
         np.testing.assert_array_equal(small.full(HEIGHT, WIDTH), mask)
         window = Window(4, 100, 30, 50)
         np.testing.assert_array_equal(small.cut(window).full(30, 50), mask[4:34, 100:150])
+
+
+def test_the_tiles_of_a_sample_are_those_of_its_images(tmp_path: Path, photograph: np.ndarray, listing: Any) -> None:
+    """The sample is of whole images, so that all tiles of one are there to be merged."""
+    for name in "bcde":
+        Image.fromarray(photograph).save(tmp_path / "images" / f"{name}.png")
+    options = folder(tmp_path, tags="cat") | {"sample": {"count": 2, "seed": 1}}
+    (tmp_path / "tags.csv").write_text("image,tags\n" + "".join(f"{name},cat\n" for name in "abcde"))
+    with listing("folder", split="train", **options) as whole:
+        images = whole.images.ids
+    with listing("folder", split="train.tiles", **options) as cut:
+        found = cut.images.ids
+    assert len(images) == 2
+    assert [tile.split("@")[0] for tile in found] == [image for image in images for _ in range(6)]
