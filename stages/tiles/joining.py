@@ -4,6 +4,7 @@ Two tiles are compared where both see the same pixels. Tiles that only touch are
 pixels of the one beside the first of the other.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,17 @@ def shared(first: Window, second: Window) -> tuple[Window, Window] | None:
         left, right = common._replace(x=common.x - 1, width=1), common._replace(width=1)
         return (left, right) if first.x < second.x else (right, left)
     return None
+
+
+def bridged(first: Window, second: Window, others: Iterable[Window]) -> bool:
+    """Whether two tiles only touch, and another tile sees both sides of their seam, so that it knows what joins there.
+
+    Objects of one class that lie side by side would look like one along the seam alone.
+    """
+    seam = shared(first, second)
+    if seam is None or seam[0] == seam[1]:
+        return False
+    return any(all(window.common(side) == side for side in seam) for window in others)
 
 
 def _common_pixels(

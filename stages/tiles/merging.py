@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.ops.windows import WindowedMask
-from stages.tiles.joining import agreement
+from stages.tiles.joining import agreement, bridged
 from stages.tiles.pieces import Piece, TileInstances
 from stages.tiles.settings import TilesSettings
 
@@ -52,6 +52,8 @@ def merge(tiles: Iterable[TileInstances], settings: TilesSettings) -> Merged:
         pieces += tile.pieces
         parents += range(start, len(pieces))
         for at, other in recent:
+            if bridged(other.window, tile.window, [one.window for _, one in recent]):
+                continue
             said = agreement(other, tile, settings)
             for i, j in said.joined:
                 _unite(parents, at + i, start + j)

@@ -218,3 +218,13 @@ def test_tiles_are_compared_where_they_meet(second, expected):
     first = Window(0, 0, 10, 10)
     assert shared(first, second) == expected
     assert shared(second, first) == (expected if expected is None else expected[::-1])
+
+
+def test_a_seam_that_a_third_tile_sees_joins_nothing():
+    """With an overlap of half a tile every second one touches; objects on both sides of such a seam stay two."""
+    masks = np.zeros((2, *SIZE), bool)
+    masks[0, 5:15, 30:40] = True
+    masks[1, 5:15, 40:46] = True
+    merged = cut_and_merged(masks, [0, 0], [0.0, 0.0], size=40, overlap=20)
+    found = [mask.full(*SIZE) for mask in merged.masks]
+    assert as_set(found, merged.classes, merged.scores) == as_set(masks, [0, 0], [0.0, 0.0])
