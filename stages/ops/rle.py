@@ -12,7 +12,6 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from stages.ops.regions import Regions
-from stages.ops.windows import WindowedMask
 
 # COCO's text form: five bits and a continuation flag in each character, from "0" on, the last one carrying the sign;
 # from the fourth count on the difference to the count two before (rleToString in pycocotools' maskApi.c).
@@ -60,22 +59,6 @@ def decode(encodings: Sequence[Mapping[str, Any]], height: int, width: int) -> n
         values = np.arange(len(counts)) % 2 == 1
         masks[number] = np.repeat(values, counts).reshape(width, height).T
     return masks
-
-
-def decode_windowed(encoding: Mapping[str, Any], height: int, width: int) -> WindowedMask:
-    """The mask of one RLE within its tight window: no bitmap of the whole image is drawn. Errors as in `decode`."""
-    counts = _counts(0, encoding, height, width)
-    ends = np.cumsum(counts)
-    inside = np.flatnonzero((np.arange(len(counts)) % 2 == 1) & (counts > 0))
-    if not len(inside):
-        return WindowedMask.of(np.zeros((0, 0), bool))
-    first, last = inside[0], inside[-1]
-    left, right = (ends[first] - counts[first]) // height, (ends[last] - 1) // height + 1
-    runs = np.concatenate([counts[: last + 1], [right * height - ends[last]]])
-    runs[:first] = 0
-    runs[first - 1] = ends[first - 1] - left * height
-    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(right - left, height)
-    return WindowedMask.of(columns.T, 0, int(left))
 
 
 def encode_regions(regions: Regions, *, counted: np.ndarray | None = None) -> list[dict[str, Any]]:

@@ -64,14 +64,14 @@ def check_all_named(root: str, found: Found) -> None:
 
 def files_below(root: Path, *, without: Path | None = None) -> Iterator[str]:
     """Files in the tree of `root`, then those behind links to folders that are not in it; not those of `without`."""
-    seen = {_identity(without)} if without is not None and without.is_dir() and not without.samefile(root) else set()
+    seen = {identity(without)} if without is not None and without.is_dir() and not without.samefile(root) else set()
     waiting = [root]
     links: list[Path] = []
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)
-        if _identity(folder) in seen:
+        if identity(folder) in seen:
             continue
-        seen.add(_identity(folder))
+        seen.add(identity(folder))
         for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
             if not path.is_dir():
                 yield path.relative_to(root).as_posix()
@@ -89,7 +89,8 @@ def _list_of(found: Found, root: Path, name: str) -> list[str]:
     )
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def identity(folder: Path) -> tuple[int, int]:
+    """What tells a folder from others, by whatever path it is reached."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 

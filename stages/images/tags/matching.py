@@ -1,5 +1,6 @@
 """Finds the image files of the entries of tags."""
 
+import itertools
 import logging
 import os
 from functools import cached_property
@@ -7,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.core.images.suffixes import suffixes
 from stages.images.dataset import check_inside, listed
-from stages.images.files.folders import Found
+from stages.images.files.folders import Found, identity
 from stages.images.files.names import Names
 from stages.images.tags.entries import Entry, Tags
 
@@ -57,7 +58,7 @@ class _Links:
     def _folders(self) -> dict[tuple[int, int], str]:
         """Folder as it was searched, by its identity."""
         folders = {PurePosixPath(file).parent.as_posix() for file in self._names.files}
-        return {_identity(self._root / folder): folder for folder in sorted(folders, reverse=True)}
+        return {identity(self._root / folder): folder for folder in sorted(folders, reverse=True)}
 
     def find(self, name: str) -> list[str]:
         path = PurePosixPath(name.replace("\\", "/"))
@@ -65,13 +66,8 @@ class _Links:
         inside = not path.is_absolute() and ".." not in path.parts and path.parent != PurePosixPath()
         if not inside or not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir fails for names that are too long)
             return []
-        searched = self._folders.get(_identity(folder))
+        searched = self._folders.get(identity(folder))
         return [] if searched is None else self._names.find(f"{searched}/{path.name}")
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
 
 
 def _candidates(entry: Entry, names: Names, links: _Links, *, anywhere: bool) -> tuple[str, list[str]]:
@@ -79,10 +75,10 @@ def _candidates(entry: Entry, names: Names, links: _Links, *, anywhere: bool) ->
 
     With `anywhere` the names may lack the first folders: tools do not always know where the images lie.
     """
-    found = [(name, names.find(name) or links.find(name)) for name in entry.names]
-    if anywhere:
-        found += [(name, names.find_below(name)) for name in entry.names]
-    return next(((name, files) for name, files in found if files), (entry.names[0], []))
+    found = ((name, names.find(name) or links.find(name)) for name in entry.names)
+    below = ((name, names.find_below(name)) for name in entry.names if anywhere)
+    pairs = itertools.chain(found, below)
+    return next(((name, files) for name, files in pairs if files), (entry.names[0], []))
 
 
 def _not_found(tags: Tags, missing: list[Entry], root: Path, found: Found, names: Names) -> str:
