@@ -17,9 +17,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from stages.project import graph, semantic_sources
+from stages.project import graph, sources
 from stages.project.methods import METHODS
-from stages.project.packing import pack_settings
+from stages.project.packing import brings_maps, maps_to_pack, pack_settings
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
 from stages.core.workflow.digest import code_digest

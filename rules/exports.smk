@@ -34,6 +34,17 @@ def proposals_of_packed_run(wildcards):
     return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{run.proposals}.h5"
 
 
+def maps_of_packed_run(wildcards):
+    """The weights of the network whose maps rank the proposals of a packed run."""
+    source = maps_to_pack(project, wildcards.run)
+    if project.semantics[source].kind == "weights":
+        return project.semantics[source].weights
+    return f"results/{wildcards.dataset}/semantics/{source}/weights.safetensors"
+
+
+PACKED_WITH_MAPS = [name for name in project.packed if brings_maps(project, name)]
+
+
 rule segment:
     input:
         exports_of(
@@ -382,7 +393,7 @@ rule pack_model:
     benchmark:
         "results/{dataset}/benchmarks/{run}/pack_model.tsv"
     wildcard_constraints:
-        run=one_of(project.packed),
+        run=one_of([name for name in project.packed if name not in PACKED_WITH_MAPS]),
     conda:
         software
     threads: 1
@@ -391,9 +402,40 @@ rule pack_model:
         runtime=minutes(30),
     params:
         settings=packing,
+        maps=[],
         code=code_digest("stages.exports.pack_model"),
     shell:
         "python -m stages.exports.pack_model --weights {input.weights:q} --images {input.images:q}"
         " --proposals {input.proposals:q} --metrics {input.metrics:q} --output-weights {output.weights:q}"
         " --output-card {output.card:q} --output-metrics {output.metrics:q} --output-segment {output.segment:q}"
-        " --settings {params.settings:q} --log {log:q}"
+        " {params.maps:q} --settings {params.settings:q} --log {log:q}"
+
+
+use rule pack_model as pack_model_with_maps with:
+    input:
+        weights=rules.pack_model.input.weights,
+        images=rules.pack_model.input.images,
+        proposals=proposals_of_packed_run,
+        metrics=rules.pack_model.input.metrics,
+        semantics=maps_of_packed_run,
+    output:
+        weights="results/{dataset}/{run}/model/weights.safetensors",
+        card="results/{dataset}/{run}/model/README.md",
+        metrics="results/{dataset}/{run}/model/metrics.json",
+        segment="results/{dataset}/{run}/model/segment.yaml",
+        semantics="results/{dataset}/{run}/model/semantics.safetensors",
+    log:
+        "results/{dataset}/logs/{run}/pack_model_with_maps.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/pack_model_with_maps.tsv"
+    wildcard_constraints:
+        run=one_of(PACKED_WITH_MAPS),
+    params:
+        settings=packing,
+        maps=lambda wildcards, input, output: [
+            "--semantics",
+            input.semantics,
+            "--output-semantics",
+            output.semantics,
+        ],
+        code=code_digest("stages.exports.pack_model"),

@@ -2,9 +2,7 @@
 
 
 def sources_in_use():
-    return sorted(
-        {run.proposals for run in project.runs.values() if run.uses("proposals")}
-    )
+    return sources.proposals_in_use(project)
 
 
 def sources_of_kind(*kinds):
@@ -105,6 +103,8 @@ rule merge_proposals:
         "results/{dataset}/logs/merge_proposals.{split}.{source}.log",
     benchmark:
         "results/{dataset}/benchmarks/merge_proposals.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=sources_of_kind("heg", "mat", "coco_json"),
     conda:
         software
     threads: 1
@@ -115,3 +115,37 @@ rule merge_proposals:
         code=code_digest("stages.proposals.merge_proposals"),
     shell:
         "python -m stages.proposals.merge_proposals --images {input.images:q} --shards {input.shards:q} --output {output:q} --log {log:q}"
+
+
+rule rank_proposals:
+    input:
+        images="results/{dataset}/{split}/images.h5",
+        proposals=lambda wildcards: "results/{dataset}/{split}/proposals/".format(
+            **wildcards
+        )
+        + f"{project.proposals[wildcards.source].proposals}.h5",
+        semantics=lambda wildcards: "results/{dataset}/{split}/semantics/".format(
+            **wildcards
+        )
+        + f"{project.proposals[wildcards.source].semantics}.h5",
+    output:
+        "results/{dataset}/{split}/proposals/{source}.h5",
+    log:
+        "results/{dataset}/logs/rank_proposals.{split}.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/rank_proposals.{split}.{source}.tsv"
+    wildcard_constraints:
+        source=sources_of_kind("ranked"),
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
+    params:
+        settings=source_settings,
+        code=code_digest("stages.proposals.rank_proposals"),
+    shell:
+        "python -m stages.proposals.rank_proposals --images {input.images:q} --proposals {input.proposals:q}"
+        " --semantics {input.semantics:q} --output {output:q} --source {wildcards.source:q}"
+        " --settings {params.settings:q} --log {log:q}"

@@ -3,12 +3,22 @@
 
 
 def semantics_in_use():
-    return semantic_sources.semantics_in_use(project)
+    return sources.semantics_in_use(project)
 
 
 def semantics_of_kind(*kinds):
     """Pattern of the names of the sources of these kinds; matches nothing where there are none."""
     return one_of([name for name, it in project.semantics.items() if it.kind in kinds])
+
+
+def agreeing(wanted):
+    """Pattern of the names of the networks whose labels are, or are not, those of an agreement."""
+    networks = {
+        name: it for name, it in project.semantics.items() if it.kind == "network"
+    }
+    return one_of(
+        [name for name, it in networks.items() if (it.agreement is not None) == wanted]
+    )
 
 
 def semantics_trained_here():
@@ -31,8 +41,27 @@ def cues_of_source(split):
 
 def backbone_of_source(wildcards):
     """The classifier's weights where the network's backbone starts from them, else nothing."""
+    backbone = project.semantics[wildcards.source].train.backbone
+    classifier = sources.cues_of_semantics(project, wildcards.source)
+    return classifier_to_start_from(wildcards, backbone, classifier)
+
+
+def weights_of_source(wildcards):
+    """The weights that the source brings, or those that the graph makes."""
     source = project.semantics[wildcards.source]
-    return classifier_to_start_from(wildcards, source.train.backbone, source.cues)
+    if source.kind == "weights":
+        return source.weights
+    return f"results/{wildcards.dataset}/semantics/{wildcards.source}/weights.safetensors"
+
+
+def maps_to_agree_with(wildcards):
+    before = project.semantics[wildcards.source].agreement.semantics
+    return f"results/{wildcards.dataset}/{project.splits.train}/semantics/{before}.h5"
+
+
+def instances_to_agree_with(wildcards):
+    run = project.semantics[wildcards.source].agreement.run
+    return f"results/{wildcards.dataset}/{run}/{project.splits.train}/instances.h5"
 
 
 def semantics_of_run(wildcards):
@@ -67,7 +96,7 @@ rule label_pixels:
     benchmark:
         "results/{dataset}/benchmarks/label_pixels.{source}.tsv"
     wildcard_constraints:
-        source=semantics_of_kind("network"),
+        source=agreeing(False),
     conda:
         software
     threads: 1
@@ -75,7 +104,7 @@ rule label_pixels:
         mem_mb=memory(2000),
         runtime=minutes(30, per_1000_images=60),
     params:
-        settings=lambda wildcards: semantic_sources.labelling(
+        settings=lambda wildcards: sources.labelling(
             project, wildcards.source
         ).canonical(),
         code=code_digest("stages.semantics.label_pixels"),
@@ -97,6 +126,37 @@ use rule label_pixels as label_split with:
         "results/{dataset}/benchmarks/label_split.{split}.{source}.tsv"
     wildcard_constraints:
         source=semantics_of_kind("cues"),
+
+
+# Labels where two views of the training split agree.
+rule label_agreement:
+    input:
+        images=f"results/{{dataset}}/{project.splits.train}/images.h5",
+        semantics=maps_to_agree_with,
+        instances=instances_to_agree_with,
+    output:
+        "results/{dataset}/semantics/{source}/labels.h5",
+    log:
+        "results/{dataset}/logs/label_agreement.{source}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/label_agreement.{source}.tsv"
+    wildcard_constraints:
+        source=agreeing(True),
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30, per_1000_images=20),
+    params:
+        settings=lambda wildcards: project.semantics[
+            wildcards.source
+        ].agreement.canonical(),
+        code=code_digest("stages.semantics.label_agreement"),
+    shell:
+        "python -m stages.semantics.label_agreement --images {input.images:q} --semantics {input.semantics:q}"
+        " --instances {input.instances:q} --output {output:q} --source {wildcards.source:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 rule train_semantics:
@@ -135,7 +195,7 @@ rule train_semantics:
 rule predict_semantics:
     input:
         images="results/{dataset}/{split}/images.h5",
-        weights="results/{dataset}/semantics/{source}/weights.safetensors",
+        weights=weights_of_source,
     output:
         "results/{dataset}/{split}/semantics/{source}.h5",
     log:
@@ -143,7 +203,7 @@ rule predict_semantics:
     benchmark:
         "results/{dataset}/benchmarks/predict_semantics.{split}.{source}.tsv"
     wildcard_constraints:
-        source=semantics_of_kind("network"),
+        source=semantics_of_kind("network", "weights"),
     conda:
         software
     threads: project.threads
@@ -152,7 +212,7 @@ rule predict_semantics:
         mem_mb=memory(8000),
         runtime=minutes(30, per_1000_images=120),
     params:
-        settings=lambda wildcards: semantic_sources.map_prediction(
+        settings=lambda wildcards: sources.map_prediction(
             project, wildcards.source
         ).canonical(),
         code=code_digest("stages.semantics.predict_semantics"),
@@ -180,7 +240,7 @@ rule import_semantics:
         mem_mb=memory(2000),
         runtime=minutes(30, per_1000_images=20),
     params:
-        settings=lambda wildcards: semantic_sources.imported_maps(
+        settings=lambda wildcards: sources.imported_maps(
             project, wildcards.source, wildcards.split
         ).canonical(),
         code=code_digest("stages.semantics.import_semantics"),

@@ -8,7 +8,6 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
-TAGS = "image tags"
 SECTIONS = {
     "transfer_semantics": "bestie.transfer",
     "iterate_instances": "bestie.iteration",
@@ -45,13 +44,6 @@ def map_of(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord], i: int) 
 def is_negative(images: Artifact[ImageRecord], i: int) -> bool:
     """Whether image i is known to show none of the classes."""
     return bool(images.field(i, "looked_at") and not images.field(i, "tags").any())
-
-
-def joint_supervision(*given: str) -> str:
-    """What people have given for things that are used together: tags alone, or what each says beyond them, once."""
-    more = dict.fromkeys(kind for supervision in given for kind in supervision.split(" and "))
-    more.pop(TAGS, None)
-    return " and ".join(more) or TAGS
 
 
 def check_points(cues: Artifact[Cues], images: Artifact[ImageRecord]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.bestie.decoding import InstanceMap, decode, decode_at_points
-from stages.bestie.inputs import TAGS, check_classes, check_points, joint_supervision
+from stages.bestie.inputs import check_classes, check_points
 from stages.bestie.maps import Maps, load_network, maps_of, small_maps, with_crf
 from stages.bestie.settings import BestiePredictionSettings
 from stages.bestie.targets import Points
@@ -17,6 +17,7 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.supervision import TAGS, joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import weights_digest
 from stages.core.workflow import step

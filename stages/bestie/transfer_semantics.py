@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.bestie.inputs import check_classes, joint_supervision, map_of
+from stages.bestie.inputs import check_classes, map_of
 from stages.bestie.settings import TransferSettings
 from stages.bestie.transfer import transfer
 from stages.core.artifacts.cues import Cues
@@ -14,6 +14,7 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.workflow import step
 from stages.ops.components import measure_components
 

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from stages.cim.columns import without_background
-from stages.cim.decoding import by_rank, choose_instances
+from stages.cim.decoding import by_rank, choose_instances, voted, with_prior
 from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
@@ -51,16 +52,18 @@ def predict_cim(
             "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "cim",
-            "supervision": metadata["supervision"],
+            "supervision": joint_supervision(metadata["supervision"], ranked_by(candidates)),
             "weights": weights_digest(weights),
         }
         provenance = Provenance("predict_cim", settings, None, {"images": listing, "proposals": candidates})
         counts = []
         with create(output, Instances, header=header, provenance=provenance) as instances:
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
-                regions = candidates.find(image).regions
-                check_size(listing, candidates, image, regions.shape)
-                record = predictor.instances(listing[i], regions, root=listing.header["root"])
+                found = candidates.find(image)
+                check_size(listing, candidates, image, found.regions.shape)
+                record = predictor.instances(
+                    listing[i], found.regions, class_scores=found.class_scores, root=listing.header["root"]
+                )
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
@@ -73,21 +76,28 @@ class Predictor:
         self.network, self.trained, self.settings = network.eval(), trained, settings
         self.device = network.heads.weight.device
 
-    def instances(self, image: ImageRecord, regions: Regions, *, root: str) -> Instances:
-        """The instances of one image among its proposals."""
+    def instances(
+        self, image: ImageRecord, regions: Regions, *, root: str, class_scores: np.ndarray | None = None
+    ) -> Instances:
+        """The instances of one image among its proposals, whose source may score them for each class, (N, C)."""
         if self.settings.max_proposals is not None:
-            regions = regions.select(slice(self.settings.max_proposals))
+            best = slice(self.settings.max_proposals)
+            regions, class_scores = regions.select(best), None if class_scores is None else class_scores[best]
         tags = image.tags if self.settings.use_tags else None
         candidates = RegionInputs.of(regions, crop_size=self.trained.network.crop_size, settings=self.trained.inputs)
         scores = np.zeros((0, len(image.tags)), np.float32)
         if len(regions):
-            scores = by_rank(self.scores(load_rgb(image, root), candidates), scale=self.settings.rank_scale)
+            scores = with_prior(
+                self.scores(load_rgb(image, root), candidates), class_scores, share=self.settings.prior_share
+            )
+            scores = by_rank(scores, scale=self.settings.rank_scale)
         chosen, classes = choose_instances(regions, scores, boxes=candidates.boxes, tags=tags, settings=self.settings)
+        masks = voted(regions, scores, chosen, classes, overlap=self.settings.vote_overlap)
         return Instances(
             image=image.image,
             classes=classes.astype(np.int32),
             scores=scores[chosen, classes],
-            **packed_fields(regions.select(chosen)),
+            **packed_fields(masks),
         )
 
     @torch.no_grad()

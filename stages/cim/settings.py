@@ -180,6 +180,10 @@ class CimPredictionSettings(Section):
         description="pixels; longer sides, scores of all are averaged (paper: 480, 576, 688, 864, 1200)"
     )
     flip: bool = Field(description="average with the mirrored image's scores at each length")
+    prior_share: Share = Field(
+        description="share of the proposals' own class scores (kind ranked) in the weighted geometric mean with the"
+        " network's; 0: off (paper: 0)"
+    )
     rank_scale: float | None = Field(
         gt=0, description="scores times exp(-rank / this), rank 0 the source's best proposal; null: off (paper: null)"
     )
@@ -193,6 +197,10 @@ class CimPredictionSettings(Section):
     nms_inclusive: bool = Field(
         description="count box sides as x1 - x0 + 1; the boxes are the network's, see train.inputs; masks ignore it"
         " (official code: true)"
+    )
+    vote_overlap: Share | None = Field(
+        description="an instance's mask is where most of the proposals that overlap it by this mask IoU agree, each"
+        " weighing as much as its score; null: its own proposal (paper: null)"
     )
     top_k: int = Field(
         ge=1, description="instances kept per image; all that tie with the last one stay, too (official code: 100)"

@@ -9,8 +9,9 @@ from stages.cim.settings import CimTrainingSettings
 from stages.cim.task import CimTask
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import ImageRecord, log_training_images
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.storage import Artifact, read
+from stages.core.artifacts.supervision import TAGS, joint_supervision
 from stages.core.networks.backbones import build_backbone, starting_weights
 from stages.core.training.loop import TrainingOutputs
 from stages.core.training.run import run_training
@@ -55,7 +56,9 @@ def train_cim(
             module="stages.cim.train_cim",
             inputs=inputs,
             weights={"backbone": starting_weights(settings.backbone, classifier=backbone_weights)},
-            supervision="image tags" if labels is None else labels.header["supervision"],
+            supervision=joint_supervision(
+                TAGS if labels is None else labels.header["supervision"], ranked_by(candidates)
+            ),
             outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
         )

@@ -14,6 +14,7 @@ from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.painting import painted
 from stages.core.artifacts.records import Record
 from stages.core.artifacts.semantic_maps import MAX_CLASSES
 from stages.core.artifacts.storage import Artifact, read
@@ -33,7 +34,6 @@ from stages.evaluation.curves import plot_precision_recall
 from stages.evaluation.matching import Rule, counts_as_positive
 from stages.evaluation.other_parts import Part, boxes_part, corloc_part, semantic_part
 from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth
-from stages.evaluation.painting import painted
 from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.settings import InstanceMetricsSettings, MaskMetricsSettings
 from stages.evaluation.wording import percent, shown, treatment, treatment_beside_masks

@@ -33,11 +33,14 @@ def pack_model(
     output_metrics: Path,
     output_segment: Path,
     settings: PackSettings,
+    semantics: Path | None = None,
+    output_semantics: Path | None = None,
 ) -> None:
     """Copy the weights; write the model card, the metrics of all splits, and the overlay that segments new images.
 
     `images` and `proposals` are those of the training split, `metrics` the files of `settings.splits` in their order.
-    A run that chooses among no proposals has none. The four outputs stand in one folder.
+    A run that chooses among no proposals has none. `semantics` are the weights of the network whose maps rank them,
+    copied to `output_semantics`; None: nothing of that kind does. The outputs stand in one folder.
 
     Raises ValueError for weights of another step than the run's or of other classes than the images, and for metrics
     of another run.
@@ -55,8 +58,11 @@ def pack_model(
         )
     measured = {split: _measured(path, split, settings) for split, path in zip(settings.splits, metrics, strict=True)}
     overlay = {**settings.overlay, "images": {**settings.overlay["images"], "classes": metadata["classes"]}}
-    with whole_file(output_weights) as unfinished:
-        shutil.copyfile(weights, unfinished)
+    copies = [(weights, output_weights), (semantics, output_semantics)]
+    for source, target in copies:
+        if source is not None and target is not None:
+            with whole_file(target) as unfinished:
+                shutil.copyfile(source, unfinished)
     write_json(output_metrics, measured)
     write_text(output_segment, HEAD + yaml.safe_dump(overlay, sort_keys=False, allow_unicode=True))
     write_text(output_card, model_card(facts, measured))

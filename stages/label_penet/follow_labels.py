@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.images import ImageRecord
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import weights_digest
 from stages.core.training.snapshots import load_snapshot
@@ -60,7 +61,7 @@ def follow_labels(
             "classes": classes,
             "run": run,
             "module": settings.module,
-            "supervision": metadata["supervision"],
+            "supervision": joint_supervision(metadata["supervision"], ranked_by(candidates)),
             "updates": list(networks),
             "weights": weights_digest(weights),
         }

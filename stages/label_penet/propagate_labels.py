@@ -8,9 +8,10 @@ import numpy as np
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.module_labels import ModuleLabels
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.label_penet.calibration import Objects
@@ -46,7 +47,7 @@ def propagate_labels(
             "classes": classes,
             "run": run,
             "module": settings.module,
-            "supervision": metadata["supervision"],
+            "supervision": joint_supervision(metadata["supervision"], ranked_by(candidates)),
         }
         made_by = Provenance("propagate_labels", settings, None, {"images": listing, "proposals": candidates})
         counts: Counter[str] = Counter()

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from stages.core.artifacts.images import ImageRecord, log_training_images
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import load_tensors, read_trained, read_weights
 from stages.core.training.loop import TrainingOutputs
@@ -52,7 +52,7 @@ def train_label_penet(
             module="stages.label_penet.train_label_penet",
             inputs={"images": listing, "proposals": candidates},
             weights=dict(zip(MODULES, modules, strict=True)),
-            supervision="image tags",
+            supervision=ranked_by(candidates),
             outputs=TrainingOutputs(output_weights, output_curves, output_plot, snapshots=output_snapshots),
             device=device,
             snapshots=settings.snapshots,

@@ -8,9 +8,10 @@ import numpy as np
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.workflow import step
 from stages.prm.retrieval import retrieve_instances
 from stages.prm.settings import PrmSettings
@@ -34,7 +35,7 @@ def retrieve_prm(*, images: Path, proposals: Path, cues: Path, output: Path, set
             "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "prm",
-            "supervision": seen.header["supervision"],
+            "supervision": joint_supervision(seen.header["supervision"], ranked_by(candidates)),
         }
         inputs = {"images": listing, "proposals": candidates, "cues": seen}
         counts = []

@@ -1,5 +1,5 @@
 """The root, on top of all stages: the configuration as a whole, and the list of methods.
 
 project checks all sections, run is one run, overlays lays presets on each other; graph says which files a run takes and
-makes, semantic_sources and packing likewise for theirs; methods is the one list of methods.
+makes, sources and packing likewise for theirs; methods is the one list of methods.
 """

@@ -2,7 +2,7 @@
 
 from stages.core.workflow.method import Made
 from stages.project.project import ProjectBase
-from stages.project.semantic_sources import classifiers_of_semantics
+from stages.project.sources import classifiers_of_semantics, cues_of_semantics, semantics_of_proposals
 
 
 def made_of(project: ProjectBase) -> list[tuple[str, Made]]:
@@ -52,12 +52,15 @@ def shown_of_run(project: ProjectBase, run: str, split: str) -> list[str]:
     """
     settings = project.runs[run]
     upstream = []
+    maps = [settings.semantics] if settings.uses("semantics") else []
     if settings.uses("proposals"):
         upstream.append(f"{split}/proposals/{settings.proposals}.h5")
-    if settings.uses("semantics"):
-        upstream.append(f"{split}/semantics/{settings.semantics}.h5")
-        before = getattr(project.semantics[settings.semantics], "cues", settings.cues)
-        upstream += [] if before == settings.cues else [f"{split}/cues/{before}.h5"]
+        maps = [semantics_of_proposals(project, settings.proposals), *maps]
+    for source in dict.fromkeys(name for name in maps if name is not None):
+        upstream.append(f"{split}/semantics/{source}.h5")
+        before = cues_of_semantics(project, source)
+        upstream += [] if before in (settings.cues, None) else [f"{split}/cues/{before}.h5"]
+    upstream = list(dict.fromkeys(upstream))
     if settings.cues is not None:
         upstream.append(f"{split}/cues/{settings.cues}.h5")
     made = [

@@ -8,10 +8,12 @@ from stages.exports.settings import PackSettings
 from stages.project.methods import METHODS
 from stages.project.project import ProjectBase
 from stages.project.run import NETWORK, NOTHING, RunBase
+from stages.project.sources import semantics_of_proposals
 
 SPLIT = "new"
 DATASET = "new_images"
 WEIGHTS = "${TAGMASK_MODEL}/weights.safetensors"
+MAPS = "${TAGMASK_MODEL}/semantics.safetensors"  # of the network whose maps rank the proposals
 IMAGES = "${TAGMASK_IMAGES}"
 PROPOSALS = "${TAGMASK_PROPOSALS}"
 
@@ -38,7 +40,7 @@ def pack_settings(
         "images": _images(project, splits),
     }
     if "proposals" in sources:
-        overlay["proposals"] = {used.proposals: _source(project, used.proposals)}
+        overlay |= _sources(project, run, used.proposals)
     if project.images.tiling is not None:
         overlay["tiles"] = project.tiles.model_dump(mode="json")
     return PackSettings(
@@ -71,6 +73,46 @@ def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
         images["max_pixels"] = project.images.max_pixels
         images["folder"]["tiling"] = project.images.tiling.model_dump(mode="json")
     return images
+
+
+def brings_maps(project: ProjectBase, run: str) -> bool:
+    """Whether semantic maps rank the proposals among which a packed run chooses."""
+    used, method = project.runs[run.partition("/")[0]], METHODS[project.stage_of(run)]
+    chooses = not method.on_top and "proposals" in method.predicts_from
+    return chooses and semantics_of_proposals(project, used.proposals) is not None
+
+
+def maps_to_pack(project: ProjectBase, run: str) -> str | None:
+    """Name of the source of maps whose network a packed run brings, since it ranks its proposals; None: there is none.
+
+    Raises ValueError where maps of another kind rank them, which no network makes of new images.
+    """
+    if not brings_maps(project, run):
+        return None
+    used = project.runs[run.partition("/")[0]]
+    source = semantics_of_proposals(project, used.proposals)
+    if source is not None and not hasattr(project.semantics[source], "predict"):
+        raise ValueError(
+            f"run {run!r} chooses among proposals {used.proposals!r}, which semantics.{source} ranks; that is of kind"
+            f" {project.semantics[source].kind}, and has no network that a packed model could bring"
+        )
+    return source
+
+
+def _sources(project: ProjectBase, run: str, proposals: str) -> dict[str, Any]:
+    """The source of proposals, and what it stands on: another source, and the network whose maps rank it."""
+    maps = maps_to_pack(project, run)
+    if maps is None:
+        return {"proposals": {proposals: _source(project, proposals)}}
+    ranked = project.proposals[proposals]
+    predict = {**project.semantics[maps].predict.model_dump(mode="json"), "tagged_on": []}  # new images have no tags
+    return {
+        "proposals": {
+            ranked.proposals: _source(project, ranked.proposals),
+            proposals: ranked.model_dump(mode="json"),
+        },
+        "semantics": {maps: {"kind": "weights", "weights": MAPS, "predict": predict}},
+    }
 
 
 def _source(project: ProjectBase, name: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
 from stages.project.problems import readable, unknown_key
 from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
-from stages.project.semantic_sources import problems_of_sources
+from stages.project.sources import problems_of_sources
 from stages.project.trial import as_trial
 from stages.proposals.settings import ProposalSettings
 from stages.semantics.settings import SemanticsSettings

@@ -84,4 +84,22 @@ class CocoJsonSettings(ImportSettings):
     kind: Literal["coco_json"] = Field(description="import of COCO run-length masks, as SAM and CutLER write them")
 
 
-ProposalSettings = Annotated[HegSettings | MatSettings | CocoJsonSettings, Field(discriminator="kind")]
+class RankedSettings(Section):
+    """Another source's proposals, ranked anew by how well they fit a semantic map; stages/proposals/fit.py.
+
+    Which of many overlapping regions is the whole thing and nothing but it is what a network over proposals knows
+    least; a segmentation network that has learnt from the same tags knows it better.
+    """
+
+    kind: Literal["ranked"] = Field(description="another source's proposals, ranked anew by a semantic map")
+    proposals: str = Field(min_length=1, description="name of the source whose proposals are ranked")
+    semantics: str = Field(min_length=1, description="name of the source of semantic maps that they are to fit")
+    count: Count
+    rank_scale: float | None = Field(
+        gt=0, description="the source's own rank counts as exp(-rank / this), 0 its best; null: it does not count"
+    )
+    power: float = Field(ge=0, le=16, description="power of the IoU with the best component of a class; 0: off")
+    min_area: int = Field(ge=1, description="pixels; smaller components of a map do not count")
+
+
+ProposalSettings = Annotated[HegSettings | MatSettings | CocoJsonSettings | RankedSettings, Field(discriminator="kind")]

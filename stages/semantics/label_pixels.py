@@ -12,7 +12,7 @@ from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.semantics.labels import pixel_labels
-from stages.semantics.maps import check_class_count, listed
+from stages.semantics.maps import check_class_count, report_labels
 from stages.semantics.settings import LabelPixelsSettings
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def label_pixels(*, images: Path, cues: Path, output: Path, settings: LabelPixel
                     undecided.append(image.image)
     if negatives:
         log.info("%d images show none of the classes and are background", negatives)
-    _report(shares, undecided)
+    report_labels(shares, undecided)
 
 
 def labels_of(image: ImageRecord, cues: Cues, root: str, settings: LabelPixelsSettings, tagged: bool) -> np.ndarray:
@@ -77,14 +77,6 @@ def _check(images: Artifact[ImageRecord], cues: Artifact[Cues]) -> None:
         )
     if len(cues) and not cues.field(0, "responses").size:
         raise ValueError(f"{cues.path} has no response maps (head {cues.header['head']!r}); give a classifier's cues")
-
-
-def _report(shares: list[list[float]], undecided: list[str]) -> None:
-    if shares:
-        background, uncertain = (100 * np.mean(shares, axis=0)).tolist()
-        log.info("%.1f %% of the pixels are background, %.1f %% uncertain", background, uncertain)
-    if undecided:
-        log.warning("%d of %d images are uncertain everywhere: %s", len(undecided), len(shares), listed(undecided))
 
 
 if __name__ == "__main__":

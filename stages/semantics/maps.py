@@ -1,12 +1,16 @@
 """What the steps ask of semantic maps: as many classes as fit, of the right images and classes."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.semantic_maps import MAX_CLASSES, SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
+log = logging.getLogger(__name__)
 SHOWN = 5  # images that a message names
 
 
@@ -30,6 +34,15 @@ def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> N
             f"{maps.path} lacks {len(missing)} of the {len(images)} images of {images.path}: {listed(missing)}; "
             "remake the maps from this list of images"
         )
+
+
+def report_labels(shares: list[list[float]], undecided: list[str]) -> None:
+    """Log how much is labelled: of each image the shares of background and uncertain pixels; images without a label."""
+    if shares:
+        background, uncertain = (100 * np.mean(shares, axis=0)).tolist()
+        log.info("%.1f %% of the pixels are background, %.1f %% uncertain", background, uncertain)
+    if undecided:
+        log.warning("%d of %d images are uncertain everywhere: %s", len(undecided), len(shares), listed(undecided))
 
 
 def listed(names: Sequence[str]) -> str:

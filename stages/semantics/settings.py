@@ -111,15 +111,51 @@ class SegmentationPredictionSettings(Section):
     crf: CrfSettings = Field(description="on the probabilities; 5 points of mIoU on the shapes")
 
 
-class NetworkSource(Section):
-    """A segmentation network trained on labels of pixels that come from a classifier's response maps."""
+class AgreementSettings(Section):
+    """Labels where another source of maps and a run's instances agree; a network trained on them is a second round.
 
-    kind: Literal["network"] = Field(
-        description="a segmentation network, trained on labels of pixels from a classifier's response maps"
+    No paper has it. A network over pixels and one over regions err in different places, so that what both say is right
+    more often than what either says.
+    """
+
+    semantics: str = Field(min_length=1, description="name of the source whose maps of the training split are compared")
+    run: str = Field(min_length=1, description="name of the run whose instances on that split they are compared with")
+    score_share: Share = Field(
+        description="instances count whose score is at least this share of the best of their class in the image"
     )
-    cues: str = Field(min_length=1, description="name of the classifier whose response maps become labels")
-    labels: LabelSettings = Field(description="which pixels of the training split are learnt from (IRNet, CVPR 2019)")
+
+
+class NetworkSource(Section):
+    """A segmentation network trained on labels of pixels: of a classifier's response maps, or of an agreement."""
+
+    kind: Literal["network"] = Field(description="a segmentation network, trained on labels of pixels")
+    cues: str = Field(
+        min_length=1,
+        description="name of the classifier whose response maps become labels, and whose weights the network may start"
+        " from",
+    )
+    labels: LabelSettings | None = Field(
+        description="which pixels of the training split are learnt from (IRNet, CVPR 2019); null: those of `agreement`"
+    )
+    agreement: AgreementSettings | None = Field(
+        description="in place of labels: pixels on which another source and a run's instances agree; null: off"
+    )
     train: SegmentationTrainingSettings
+    predict: SegmentationPredictionSettings
+
+    @model_validator(mode="after")
+    def _one_kind_of_labels(self) -> Self:
+        if (self.labels is None) == (self.agreement is None):
+            given = "both are null" if self.labels is None else "both are set"
+            raise ValueError(f"labels and agreement: {given}; set one, and null for the other")
+        return self
+
+
+class WeightsSource(Section):
+    """A segmentation network that was trained before, such as the one that comes with a packed model."""
+
+    kind: Literal["weights"] = Field(description="a segmentation network that was trained before")
+    weights: str = Field(min_length=1, description="safetensors file that train_semantics wrote")
     predict: SegmentationPredictionSettings
 
 
@@ -165,7 +201,9 @@ class OracleSource(Section):
     )
 
 
-SemanticsSettings = Annotated[NetworkSource | CuesSource | PngSource | OracleSource, Field(discriminator="kind")]
+SemanticsSettings = Annotated[
+    NetworkSource | WeightsSource | CuesSource | PngSource | OracleSource, Field(discriminator="kind")
+]
 
 
 class LabelPixelsSettings(Section):

@@ -7,7 +7,7 @@ import yaml
 
 from stages.project.overlays import merged
 from stages.project.project import ConfigError, load_files, load_project
-from stages.project.semantic_sources import semantics_in_use
+from stages.project.sources import semantics_in_use
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import yaml
 from stages.project.defaults import with_defaults
 from stages.project.overlays import merged, with_likes
 from stages.project.project import ConfigError, load_files, load_project
-from stages.project.semantic_sources import (
+from stages.project.sources import (
     classifiers_of_semantics,
     imported_maps,
     labelling,

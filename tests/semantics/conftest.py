@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
     "labels": {
         "fg_threshold": 0.3, "bg_threshold": 0.05, "gt_prob": 0.7, "longer_side": None, "crf": CRF,
     },
+    "agreement": None,
     "train": {
         "seed": 3,
         "backbone": {
@@ -103,7 +104,9 @@ def cues_record(name: str, responses: np.ndarray, scores: Any) -> Cues:
 
 def write(path: Path, kind: type, records: list[Any], /, **header: Any) -> Path:
     provenance = Provenance(step="test", settings=None, seed=None, inputs={})
-    with create(path, kind, header={"classes": CLASSES, **HEADERS[kind], **header}, provenance=provenance) as writer:
+    with create(
+        path, kind, header={"classes": CLASSES, **HEADERS.get(kind, {}), **header}, provenance=provenance
+    ) as writer:
         for record in records:
             writer.append(record)
     return path

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.painting import painted
+from stages.core.artifacts.painting import painted
 
 LOW, HIGH = (0, 6, 0, 6), (0, 6, 4, 10)
 

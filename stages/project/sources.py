@@ -1,0 +1,170 @@
+"""Sources of proposals and of semantic maps: which are in use, what their steps read, and what cannot be."""
+
+from typing import TYPE_CHECKING, Any
+
+from stages.core.config.spelling import did_you_mean
+from stages.semantics.settings import (
+    TRAINING,
+    LabelPixelsSettings,
+    PngImportSettings,
+    SegmentationPredictionSettings,
+    SemanticsSettings,
+)
+
+if TYPE_CHECKING:
+    from stages.project.project import ProjectBase
+
+
+Node = tuple[str, str]  # section of the configuration, name of an entry
+
+
+def proposals_in_use(project: "ProjectBase") -> list[str]:
+    """Names of the sources of proposals that some run, or a source in use, stands on."""
+    return _in_use(project, "proposals")
+
+
+def semantics_in_use(project: "ProjectBase") -> list[str]:
+    """Names of the sources of semantic maps that some run, or a source in use, stands on."""
+    return _in_use(project, "semantics")
+
+
+def semantics_of_proposals(project: "ProjectBase", source: str | None) -> str | None:
+    """Name of the source of maps that ranks these proposals; None where nothing of that kind does."""
+    settings = project.proposals.get(source)
+    return settings.semantics if settings is not None and settings.kind == "ranked" else None
+
+
+def cues_of_semantics(project: "ProjectBase", source: str) -> str | None:
+    """Name of the classifier whose response maps or weights a source stands on; None where there is none."""
+    return getattr(project.semantics.get(source), "cues", None)
+
+
+def classifiers_of_semantics(project: "ProjectBase") -> list[str]:
+    """Names of the classifiers that the sources in use stand on."""
+    found = {cues_of_semantics(project, name) for name in semantics_in_use(project)}
+    return sorted(name for name in found if name is not None)
+
+
+def _in_use(project: "ProjectBase", section: str) -> list[str]:
+    found: set[Node] = set()
+    waiting = [node for name in project.runs for node in _stands_on(project, ("runs", name))]
+    while waiting:
+        node = waiting.pop()
+        if node not in found and node[1] in getattr(project, node[0]):
+            found.add(node)
+            waiting += _stands_on(project, node)
+    return sorted(name for kind, name in found if kind == section)
+
+
+def _stands_on(project: "ProjectBase", node: Node) -> list[Node]:
+    """The entries that one names and that must be made before it; they need not be there."""
+    section, name = node
+    entry = getattr(project, section)[name]
+    if section == "runs":
+        taken = [(key, getattr(entry, key)) for key in ("proposals", "semantics") if entry.uses(key)]
+        return taken + ([("runs", entry.iterates)] if entry.iterates is not None else [])
+    if section == "proposals" and entry.kind == "ranked":
+        return [("proposals", entry.proposals), ("semantics", entry.semantics)]
+    agreement = getattr(entry, "agreement", None)
+    if agreement is not None:
+        return [("semantics", agreement.semantics), ("runs", agreement.run)]
+    return []
+
+
+def labelling(project: "ProjectBase", source: str) -> LabelPixelsSettings:
+    """What `label_pixels` reads for a source: labels of a network's training split are of its tagged classes."""
+    settings = project.semantics[source]
+    tagged_on = [TRAINING] if settings.kind == "network" else settings.tagged_on
+    return LabelPixelsSettings(labels=settings.labels, tagged_on=_named(project, tagged_on))
+
+
+def map_prediction(project: "ProjectBase", source: str) -> SegmentationPredictionSettings:
+    """What `predict_semantics` reads for a source, its splits by their names."""
+    settings = project.semantics[source].predict
+    return settings.model_copy(update={"tagged_on": _named(project, settings.tagged_on)})
+
+
+def imported_maps(project: "ProjectBase", source: str, split: str) -> PngImportSettings:
+    """What `import_semantics` reads for a source and a split. Raises ValueError where it has no folder of it."""
+    settings = project.semantics[source]
+    if split not in settings.folders:
+        raise ValueError(f"semantics.{source}.folders has no folder of split {split!r}; add one")
+    values = {"folder": settings.folders[split], **settings.model_dump(include={"class_values", "supervision"})}
+    return PngImportSettings(**values)
+
+
+def problems_of_sources(project: "ProjectBase") -> list[str]:
+    """Entries and splits that the sources name and that are not there, and loops, one sentence each."""
+    problems = [
+        f"semantics.{name}.cues is {source.cues!r}; there are {list(project.classifier)}"
+        f"{did_you_mean(source.cues, project.classifier)}"
+        for name, source in project.semantics.items()
+        if hasattr(source, "cues") and source.cues not in project.classifier
+    ]
+    problems += _names_of_none(project) or _loops(project)
+    for name in semantics_in_use(project):
+        source = project.semantics[name]
+        problems += [
+            f"semantics.{name}.{key} names split {split!r}, which images.{project.images.kind}.splits does not have "
+            f"({project.images.splits})"
+            for key, names in _splits_named_by(source).items()
+            for split in names
+            if split not in [*project.images.splits, TRAINING]
+        ]
+        missing = [split for split in project.worked_splits if source.kind == "png" and split not in source.folders]
+        problems += [f"semantics.{name}.folders has no folder of split {split!r}; add one" for split in missing]
+    return problems
+
+
+def _names_of_none(project: "ProjectBase") -> list[str]:
+    """Sources that name an entry that is not there, or a run that makes no masks."""
+    problems = []
+    for section in ("proposals", "semantics"):
+        for name in getattr(project, section):
+            for kind, other in _stands_on(project, (section, name)):
+                there = [one for one, run in project.runs.items() if run.predicts] if kind == "runs" else None
+                there = list(getattr(project, kind)) if there is None else there
+                if other not in there:
+                    key = {"runs": "agreement.run", "semantics": "semantics", "proposals": "proposals"}[kind]
+                    key = "agreement.semantics" if (section, kind) == ("semantics", "semantics") else key
+                    near = did_you_mean(other, there)
+                    problems.append(f"{section}.{name}.{key} is {other!r}; there are {there}{near}")
+                elif (section, kind) == ("proposals", "proposals") and project.proposals[other].kind == "ranked":
+                    before = project.proposals[other].proposals
+                    problems.append(f"proposals.{name}.proposals is {other!r}, which is ranked itself; set {before!r}")
+    return problems
+
+
+def _loops(project: "ProjectBase") -> list[str]:
+    """Sources that in the end stand on themselves, each loop once; loops of runs alone are the runs' own problem."""
+    problems, done = [], set()
+
+    def follow(node: Node, chain: list[Node]) -> None:
+        if node in chain:
+            loop = chain[chain.index(node) :]
+            if any(section != "runs" for section, _ in loop):
+                shown = " -> ".join(f"{section}.{name}" for section, name in [*loop, node])
+                problems.append(f"{node[0]}.{node[1]} leads back to itself: {shown}; let one of them stand on another")
+            return
+        if node in done or node[1] not in getattr(project, node[0]):
+            return
+        for before in _stands_on(project, node):
+            follow(before, [*chain, node])
+        done.add(node)
+
+    for section in ("runs", "proposals", "semantics"):
+        for name in getattr(project, section):
+            follow((section, name), [])
+    return problems
+
+
+def _named(project: "ProjectBase", splits: list[str]) -> list[str]:
+    """The splits, `training` being the one that is trained on."""
+    return list(dict.fromkeys(project.splits.train if split == TRAINING else split for split in splits))
+
+
+def _splits_named_by(source: SemanticsSettings) -> dict[str, Any]:
+    """Splits that a source names, by key."""
+    if hasattr(source, "predict"):
+        return {"predict.tagged_on": source.predict.tagged_on}
+    return {key: list(getattr(source, key)) for key in ("tagged_on", "folders") if hasattr(source, key)}
