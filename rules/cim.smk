@@ -118,6 +118,7 @@ rule predict_cim:
     input:
         images="results/{dataset}/{split}/images.h5",
         proposals=proposals_of_run,
+        semantics=maps_of_proposals,
         weights=weights_of(
             "network", "results/{dataset}/{run}/network/weights.safetensors"
         ),
@@ -141,5 +142,6 @@ rule predict_cim:
         code=code_digest("stages.cim.predict_cim"),
     shell:
         "python -m stages.cim.predict_cim --images {input.images:q} --proposals {input.proposals:q} --weights {input.weights:q}"
+        " --semantics {input.semantics:q}"
         " --output {output:q} --run {wildcards.run:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

@@ -65,25 +65,3 @@ def choose_instances(
     if len(order) > settings.top_k:
         order = order[values[order] >= values[order[settings.top_k - 1]]]
     return proposals[order], classes[order]
-
-
-def voted(
-    regions: Regions, scores: np.ndarray, proposals: np.ndarray, classes: np.ndarray, *, overlap: float | None
-) -> Regions:
-    """Masks of the K instances that were chosen as `proposals` (K,) of `classes` (K,): a vote of what overlaps them.
-
-        m_i(q) = sum_n w_{i,n} R_n(q) / sum_n w_{i,n},    w_{i,n} = s_{n,c_i} [ IoU(R_n, R_i) >= overlap ]
-        M_i    = { q : m_i(q) > 0.5 }
-
-    q are pixels, R_n the proposals, `scores` s (N, C) all that suppression saw, 0 or more. Where no pixel has the
-    majority, and without `overlap`, the mask is the proposal R_i.
-    Differs from the paper: which of many proposals of nearly the same score is the best is chance; their common part is
-    not. On the algebra's atoms, so exact.
-    """
-    chosen = regions.select(proposals, compact=False)
-    if overlap is None or not len(proposals):
-        return chosen.select(slice(None))
-    weights = np.where(chosen.iou(regions) >= np.float32(overlap), scores[:, classes].T, 0)
-    support = regions.mean_support(weights.astype(np.float64), 0.5)
-    membership = np.where(support.membership.any(1)[:, None], support.membership, chosen.membership)
-    return Regions(regions.atoms, membership, regions.sizes).select(slice(None))

@@ -24,6 +24,7 @@ METHOD = Method(
     settings=CimSettings,
     takes=("proposals", "cues"),
     predicts_from=("proposals",),
+    reads_maps=lambda settings: settings.predict.reads_maps,
     backbone=lambda settings: settings.train.backbone,
     problems=_problems,
     makes=_makes,

@@ -9,22 +9,23 @@ import torch
 from torch import Tensor
 
 from stages.cim.columns import without_background
-from stages.cim.decoding import by_rank, choose_instances, voted, with_prior
+from stages.cim.decoding import by_rank, choose_instances, with_prior
 from stages.cim.inputs import RegionInputs, check_size, scaled_image
+from stages.cim.masks import refined, voted, votes
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
-from stages.ops.regions import Regions
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,20 @@ def predict_cim(
     settings: CimPredictionSettings,
     run: str,
     device: str,
+    semantics: Path | None = None,
 ) -> None:
     """Score each image's proposals and keep the best as instances; an image without proposals has none.
 
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
-    Raises ValueError where the weights are not of `train_cim` or of other classes.
+    `semantics` are the maps that have ranked the proposals, needed where `map_weight` is above 0.
+    Raises ValueError where the weights are not of `train_cim` or of other classes, or maps are missing or of others.
     """
-    with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates:
+    with (
+        read(images, ImageRecord) as listing,
+        read(proposals, Proposals) as candidates,
+        read_optional(semantics, SemanticMaps) as maps,
+    ):
+        _check_maps(maps, listing, settings)
         network, trained, metadata = load_network(weights, listing, device=device)
         predictor = Predictor(network, trained=trained, settings=settings)
         header = {
@@ -55,18 +63,40 @@ def predict_cim(
             "supervision": joint_supervision(metadata["supervision"], ranked_by(candidates)),
             "weights": weights_digest(weights),
         }
-        provenance = Provenance("predict_cim", settings, None, {"images": listing, "proposals": candidates})
+        inputs = {"images": listing, "proposals": candidates} | ({} if maps is None else {"semantics": maps})
+        provenance = Provenance("predict_cim", settings, None, inputs)
         counts = []
         with create(output, Instances, header=header, provenance=provenance) as instances:
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
                 found = candidates.find(image)
                 check_size(listing, candidates, image, found.regions.shape)
-                record = predictor.instances(
-                    listing[i], found.regions, class_scores=found.class_scores, root=listing.header["root"]
-                )
+                labels = None if maps is None else _map_of(maps, image, found.regions.shape)
+                record = predictor.instances(listing[i], found, labels=labels, root=listing.header["root"])
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
+
+
+def _check_maps(
+    maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], settings: CimPredictionSettings
+) -> None:
+    if maps is None and settings.reads_maps:
+        raise ValueError(f"map_weight is {settings.map_weight}, but no semantic maps are given; set 0, or give them")
+    if maps is not None and maps.header["classes"] != images.header["classes"]:
+        raise ValueError(
+            f"{maps.path} holds classes {maps.header['classes']}, {images.path} holds {images.header['classes']};"
+            " remake the maps"
+        )
+
+
+def _map_of(maps: Artifact[SemanticMaps], image: str, shape: tuple[int, int]) -> np.ndarray:
+    labels = maps.find(image).labels
+    if labels.shape != shape:
+        raise ValueError(
+            f"{maps.path}: {image!r} has a map of {labels.shape} (height, width), its proposals are of {shape}; remake"
+            " both from one list of images"
+        )
+    return labels
 
 
 class Predictor:
@@ -77,22 +107,24 @@ class Predictor:
         self.device = network.heads.weight.device
 
     def instances(
-        self, image: ImageRecord, regions: Regions, *, root: str, class_scores: np.ndarray | None = None
+        self, image: ImageRecord, proposals: Proposals, *, root: str, labels: np.ndarray | None = None
     ) -> Instances:
-        """The instances of one image among its proposals, whose source may score them for each class, (N, C)."""
+        """The instances of one image among its proposals; `labels` (H, W) is its semantic map, where one is read."""
+        regions, class_scores = proposals.regions, proposals.class_scores
         if self.settings.max_proposals is not None:
             best = slice(self.settings.max_proposals)
             regions, class_scores = regions.select(best), None if class_scores is None else class_scores[best]
         tags = image.tags if self.settings.use_tags else None
         candidates = RegionInputs.of(regions, crop_size=self.trained.network.crop_size, settings=self.trained.inputs)
-        scores = np.zeros((0, len(image.tags)), np.float32)
+        rgb, scores = load_rgb(image, root), np.zeros((0, len(image.tags)), np.float32)
         if len(regions):
-            scores = with_prior(
-                self.scores(load_rgb(image, root), candidates), class_scores, share=self.settings.prior_share
-            )
+            scores = with_prior(self.scores(rgb, candidates), class_scores, share=self.settings.prior_share)
             scores = by_rank(scores, scale=self.settings.rank_scale)
         chosen, classes = choose_instances(regions, scores, boxes=candidates.boxes, tags=tags, settings=self.settings)
-        masks = voted(regions, scores, chosen, classes, overlap=self.settings.vote_overlap)
+        shares = votes(regions, scores, chosen, classes, overlap=self.settings.vote_overlap)
+        masks = refined(
+            rgb, voted(regions, shares, chosen), regions, shares, classes, labels=labels, settings=self.settings
+        )
         return Instances(
             image=image.image,
             classes=classes.astype(np.int32),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.core.config.crf import CrfSettings
 from stages.core.config.section import Section
 from stages.core.networks.settings import BackboneSettings
 from stages.core.training.settings import TrainingSettings
@@ -202,6 +203,12 @@ class CimPredictionSettings(Section):
         description="an instance's mask is where most of the proposals that overlap it by this mask IoU agree, each"
         " weighing as much as its score; null: its own proposal (paper: null)"
     )
+    crf: CrfSettings = Field(description="on the masks of the best instances; 0 iterations: off (paper: off)")
+    crf_instances: int = Field(ge=1, description="best instances of an image whose masks the CRF refines")
+    map_weight: Weight = Field(
+        description="log-odds that the semantic map behind ranked proposals adds to a pixel of the instance's class and"
+        " takes off elsewhere, before the CRF; 0: the map is not read (paper: 0)"
+    )
     top_k: int = Field(
         ge=1, description="instances kept per image; all that tie with the last one stay, too (official code: 100)"
     )
@@ -210,6 +217,11 @@ class CimPredictionSettings(Section):
     )
     proposal_chunk: int = Field(ge=1, description="proposals that pass the network's head at once; bounds memory")
     use_tags: bool = Field(description="keep only classes that the image is tagged with; false: a test")
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether prediction needs the semantic maps that have ranked the proposals."""
+        return self.map_weight > 0 and self.crf.iterations > 0
 
 
 class CimSettings(Section):

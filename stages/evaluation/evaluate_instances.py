@@ -1,11 +1,9 @@
 """Step `evaluate_instances`: predicted against annotated instances, by all presets at once."""
 
-import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +13,8 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.painting import painted
-from stages.core.artifacts.records import Record
 from stages.core.artifacts.semantic_maps import MAX_CLASSES
-from stages.core.artifacts.storage import Artifact, read
+from stages.core.artifacts.storage import Artifact, read, read_optional
 from stages.core.workflow import step
 from stages.evaluation.average_precision import AveragePrecision, average_precision, preset
 from stages.evaluation.best_overlap import (
@@ -39,7 +36,6 @@ from stages.evaluation.settings import InstanceMetricsSettings, MaskMetricsSetti
 from stages.evaluation.wording import percent, shown, treatment, treatment_beside_masks
 
 log = logging.getLogger(__name__)
-R = TypeVar("R", bound=Record)
 THRESHOLD_PRESETS = ("voc", "cim", "sds")  # reported at the settings' thresholds; `coco` has its own
 
 
@@ -85,8 +81,8 @@ def evaluate_instances(
         read(images, ImageRecord) as listing,
         read(ground_truth, GroundTruth) as annotations,
         read(boxes, AnnotatedBoxes) as annotated_boxes,
-        _opened(training_instances, Instances) as trained_on,
-        _opened(training_boxes, AnnotatedBoxes) as boxes_trained_on,
+        read_optional(training_instances, Instances) as trained_on,
+        read_optional(training_boxes, AnnotatedBoxes) as boxes_trained_on,
     ):
         classes = check_same_classes(found, annotations)
         check_same_classes(listing, annotations)
@@ -122,16 +118,6 @@ def evaluate_instances(
     title = f"{about['run']} on {about['dataset']} {about['split']}, supervision: {about['supervision']}"
     plot_precision_recall(output_plot, results=results, classes=classes, settings=masks, title=title)
     _report(metrics)
-
-
-@contextlib.contextmanager
-def _opened(path: Path | None, record: type[R]) -> Iterator[Artifact[R] | None]:
-    """An artifact, or None where there is no path."""
-    if path is None:
-        yield None
-        return
-    with read(path, record) as artifact:
-        yield artifact
 
 
 def _joined(mappings: list[dict[str, Any]]) -> dict[str, Any]:

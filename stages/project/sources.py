@@ -102,6 +102,14 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
         if hasattr(source, "cues") and source.cues not in project.classifier
     ]
     problems += _names_of_none(project) or _loops(project)
+    problems += [
+        f"runs.{name} reads semantic maps in prediction, but nothing ranks its proposals {run.proposals!r}; take a"
+        " source of kind ranked, or set map_weight: 0"
+        for name, run in project.runs.items()
+        if run.predicts
+        and run.described.reads_maps(run.settings)
+        and semantics_of_proposals(project, run.proposals) is None
+    ]
     for name in semantics_in_use(project):
         source = project.semantics[name]
         problems += [

@@ -17,6 +17,10 @@ from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
 from stages.ops.regions import Regions
 
+CRF = {
+    "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 20.0, "colour_srgb": 5.0,
+    "colour_compat": 10.0,
+}  # fmt: skip
 OFFICIAL: dict[str, Any] = {
     "agpl": {
         "votes": "equal", "response_share": 0.3, "response_power": 2.0, "support_threshold": 0.7, "iou_threshold": 0.5,
@@ -56,7 +60,8 @@ OFFICIAL: dict[str, Any] = {
         },
     },
     "predict": {
-        "longer_sides": [48, 64], "flip": True, "rank_scale": None, "vote_overlap": None, "prior_share": 0.0, "score_threshold": 1e-5, "nms": "boxes", "nms_threshold": 0.3,
+        "longer_sides": [48, 64], "flip": True, "rank_scale": None, "vote_overlap": None,
+        "prior_share": 0.0, "crf": CRF, "crf_instances": 5, "map_weight": 0.0, "score_threshold": 1e-5, "nms": "boxes", "nms_threshold": 0.3,
         "nms_inclusive": True, "top_k": 100, "max_proposals": None, "proposal_chunk": 5, "use_tags": False,
     },
 }  # fmt: skip

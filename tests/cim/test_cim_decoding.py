@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.cim.decoding import by_rank, choose_instances, voted, with_prior
+from stages.cim.decoding import by_rank, choose_instances, with_prior
 from stages.ops.regions import Regions
 
 
@@ -105,55 +105,6 @@ def test_rank_of_the_source_decides_between_alike_proposals(official):
     assert by_rank(scores, scale=2.0)[:, 0] == pytest.approx([0.8, 0.9 * np.exp(-0.5)])
     assert by_rank(scores, scale=2.0).dtype == np.float32
     assert by_rank(np.zeros((0, 3), np.float32), scale=2.0).shape == (0, 3)
-
-
-def plain_vote(masks, scores, proposals, classes, overlap):
-    """Pixel by pixel: the weighted share of the proposals that overlap the chosen one; without a majority, itself."""
-    voted = []
-    for proposal, label in zip(proposals, classes, strict=True):
-        total, weight = np.zeros(masks.shape[1:]), 0.0
-        for mask, score in zip(masks, scores[:, label].astype(np.float64), strict=True):
-            both, either = (mask & masks[proposal]).sum(), (mask | masks[proposal]).sum()
-            if np.float32(both / either) >= np.float32(overlap):
-                total, weight = total + score * mask, weight + score
-        mask = total / weight > 0.5
-        voted.append(mask if mask.any() else masks[proposal])
-    return np.stack(voted)
-
-
-@pytest.mark.parametrize("seed", range(15))
-def test_voted_masks_are_those_of_a_plain_loop(masks_of, seed):
-    rng = np.random.default_rng(seed)
-    masks = masks_of(rng, int(rng.integers(1, 20)))
-    scores = rng.random((len(masks), 3)).astype(np.float32)
-    proposals, classes = rng.integers(len(masks), size=8), rng.integers(3, size=8)
-    found = voted(Regions.from_masks(masks), scores, proposals, classes, overlap=0.3)
-    assert (found.masks() == plain_vote(masks, scores, proposals, classes, 0.3)).all()
-
-
-def test_a_vote_takes_what_most_proposals_share():
-    # Three alike to within a column or two: the majority is the middle one's span, whatever is chosen.
-    regions = bars((0, 10), (0, 9), (0, 8), (20, 30))
-    scores = np.full((4, 1), 0.5, np.float32)
-    assert voted(regions, scores, np.array([0]), np.array([0]), overlap=0.5).masks()[0, 0].nonzero()[0].max() == 8
-    alone = voted(regions, scores, np.array([0]), np.array([0]), overlap=None)
-    assert alone.masks()[0, 0].nonzero()[0].max() == 9
-
-
-def test_where_no_pixel_has_the_majority_the_proposal_stays():
-    regions = bars((0, 10), (5, 15))
-    scores = np.array([[0.2], [0.2]], np.float32)
-    halves = voted(regions, scores, np.array([0]), np.array([0]), overlap=0.3).masks()
-    assert halves[0, 0].nonzero()[0].tolist() == list(range(5, 10))  # the common part
-    scores = np.array([[0.0], [0.2]], np.float32)
-    apart = voted(bars((0, 10), (20, 30)), scores, np.array([0]), np.array([0]), overlap=0.3).masks()
-    assert apart[0, 0].nonzero()[0].tolist() == list(range(10))
-
-
-def test_nothing_chosen_gives_no_mask():
-    empty = np.zeros(0, np.int64)
-    found = voted(bars((0, 10)), np.ones((1, 1), np.float32), empty, empty, overlap=0.5)
-    assert found.masks().shape == (0, 2, 30)
 
 
 def test_the_prior_is_a_weighted_geometric_mean():

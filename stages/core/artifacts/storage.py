@@ -272,3 +272,13 @@ def read(path: Path, record: type[R]) -> Iterator[Artifact[R]]:
                 f"{path} has schema {schema} of kind {kind!r}, expected {record.SCHEMA}; remove it and run again"
             )
         yield Artifact(path, file, record)
+
+
+@contextlib.contextmanager
+def read_optional(path: Path | None, record: type[R]) -> Iterator[Artifact[R] | None]:
+    """As `read`, or None where there is no path."""
+    if path is None:
+        yield None
+        return
+    with read(path, record) as artifact:
+        yield artifact
