@@ -14,6 +14,7 @@ SPLIT = "new"
 DATASET = "new_images"
 WEIGHTS = "${TAGMASK_MODEL}/weights.safetensors"
 MAPS = "${TAGMASK_MODEL}/semantics.safetensors"  # of the network whose maps rank the proposals
+MAPS_NAME = "maps_of_the_model"  # source of these maps; a name that no configuration is likely to have
 IMAGES = "${TAGMASK_IMAGES}"
 PROPOSALS = "${TAGMASK_PROPOSALS}"
 
@@ -109,9 +110,9 @@ def _sources(project: ProjectBase, run: str, proposals: str) -> dict[str, Any]:
     return {
         "proposals": {
             ranked.proposals: _source(project, ranked.proposals),
-            proposals: ranked.model_dump(mode="json"),
+            proposals: {**ranked.model_dump(mode="json"), "semantics": MAPS_NAME},
         },
-        "semantics": {maps: {"kind": "weights", "weights": MAPS, "predict": predict}},
+        "semantics": {MAPS_NAME: {"kind": "weights", "weights": MAPS, "predict": predict}},
     }
 
 

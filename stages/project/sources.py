@@ -1,5 +1,6 @@
 """Sources of proposals and of semantic maps: which are in use, what their steps read, and what cannot be."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from stages.core.config.spelling import did_you_mean
@@ -102,6 +103,12 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
         if hasattr(source, "cues") and source.cues not in project.classifier
     ]
     problems += _names_of_none(project) or _loops(project)
+    problems += [
+        f"semantics.{name}.weights is {source.weights!r}: Snakemake reads braces as wildcards; rename the file or"
+        " its folder"
+        for name, source in project.semantics.items()
+        if source.kind == "weights" and re.search(r"[{}]", source.weights)
+    ]
     problems += [
         f"runs.{name} reads semantic maps in prediction, but nothing ranks its proposals {run.proposals!r}; take a"
         " source of kind ranked, or set map_weight: 0"

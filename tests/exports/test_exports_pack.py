@@ -18,6 +18,7 @@ from stages.exports.pack_model import pack_model
 from stages.project.overlays import merged
 from stages.project.packing import pack_settings
 from stages.project.project import load_project
+from stages.project.sources import proposals_in_use, semantics_in_use
 from tests.exports.conftest import CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +157,31 @@ def test_imported_proposals_of_new_images_are_asked_for(arguments, monkeypatch):
     arguments["settings"] = settings_of(changed)
     monkeypatch.setenv("TAGMASK_PROPOSALS", "/theirs")
     assert elsewhere(arguments, monkeypatch).proposals["cob"].path == "/theirs"
+
+
+RANKED = "runs: {cim: {proposals: fits, cim: {predict: {prior_share: 0.5, map_weight: 1.0, crf: {iterations: 2}}}}}"
+
+
+def test_ranked_proposals_bring_the_network_of_their_maps(arguments, monkeypatch, tmp_path):
+    maps = tmp_path / "maps.safetensors"
+    maps.write_bytes(b"weights of the maps")
+    arguments |= {"semantics": maps, "output_semantics": tmp_path / "model" / "semantics.safetensors"}
+    arguments["settings"] = settings_of(configuration(RANKED))
+    project = elsewhere(arguments, monkeypatch)
+    assert arguments["output_semantics"].read_bytes() == maps.read_bytes()
+    fits = project.proposals["fits"]
+    assert (fits.kind, fits.proposals) == ("ranked", "heg")
+    source = project.semantics[fits.semantics]
+    assert (source.kind, source.weights) == ("weights", "/model/semantics.safetensors")
+    assert source.predict.tagged_on == []  # new images have no tags
+    assert (semantics_in_use(project), proposals_in_use(project)) == ([fits.semantics], ["fits", "heg"])
+    assert project.runs["cim"].cim.predict.map_weight == 1.0
+
+
+def test_maps_without_a_network_cannot_be_packed():
+    overlay = "{proposals: {fits: {semantics: annotated}}, " + RANKED + "}"
+    with pytest.raises(ValueError, match=r"semantics.annotated ranks; that is of kind oracle, and has no network"):
+        settings_of(configuration(overlay))
 
 
 def test_a_mask_rcnn_is_packed_without_proposals(arguments, monkeypatch):

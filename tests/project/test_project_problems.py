@@ -35,7 +35,7 @@ def said(overlay):
         ("runs: {cim: {cim: {train: {minning: {}}}}}", "runs.cim.cim.train.minning: unknown key; did you mean `mining`?"),
         ("exports: {coco: {segmentation: polygon}}", "exports.coco.segmentation: Input should be 'rle' or 'polygons', found 'polygon'; did you mean `polygons`?"),
         ("runs: {cim: {cues: cma}}", "runs.cim.cues is 'cma'; there are ['prm', 'cam', 'pam', 'points', 'points_or_prm', 'points_or_cam', 'points_or_pam']; did you mean `cam`?"),
-        ("runs: {cim: {proposals: hegg}}", "runs.cim.proposals is 'hegg'; there are ['heg']; did you mean `heg`?"),
+        ("runs: {cim: {proposals: hegg}}", "runs.cim.proposals is 'hegg'; there are ['heg', 'fits']; did you mean `heg`?"),
         ("runs: {a: {like: bestei, method: prm, cues: cam, proposals: heg}}", "runs.a.like is 'bestei'; there are ['bestie', 'cim', 'label_penet', 'prm']; did you mean `bestie`?"),
     ],
 )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Sources that stand on sources: which are in use, what they name, loops, and what the gallery shows of them."""
+
+import pytest
+
+from stages.project.graph import classifiers_in_use, shown_of_run
+from stages.project.project import ConfigError
+from stages.project.sources import classifiers_of_semantics, proposals_in_use, semantics_in_use
+from tests.project.test_project_project import load
+
+ROUNDS = """
+runs:
+  first: {method: cim, proposals: fits, cues: cam}
+  cim: {proposals: fits_agreed}
+  bestie: null
+  prm: null
+  label_penet: null
+proposals: {fits_agreed: {like: fits, semantics: agreed}}
+semantics:
+  agreed: {like: cam, labels: null, agreement: {semantics: cam, run: first, score_share: 0.3}}
+"""
+
+
+def with_changes(old, new):
+    assert old in ROUNDS
+    return ROUNDS.replace(old, new)
+
+
+def test_all_that_a_run_stands_on_is_in_use():
+    project = load(ROUNDS)
+    assert proposals_in_use(project) == ["fits", "fits_agreed", "heg"]
+    assert semantics_in_use(project) == ["agreed", "cam"]
+    assert classifiers_of_semantics(project) == ["cam"]
+    assert "cam" in classifiers_in_use(project)
+
+
+def test_what_no_run_stands_on_is_not_in_use():
+    project = load(
+        with_changes("fits_agreed}\n  bestie", "heg}\n  bestie").replace("proposals: fits,", "proposals: heg,")
+    )
+    assert (proposals_in_use(project), semantics_in_use(project)) == (["heg"], [])
+
+
+def test_a_gallery_shows_the_maps_behind_ranked_proposals():
+    shown = shown_of_run(load(ROUNDS), "cim", "val")
+    assert shown[:2] == ["val/proposals/fits_agreed.h5", "val/semantics/agreed.h5"]
+    assert len(set(shown)) == len(shown)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        pytest.param("proposals: {fits: {proposals: hag}}", r"proposals.fits.proposals is 'hag'; there are .*did you mean `heg`", id="proposals"),
+        pytest.param("proposals: {fits: {semantics: cma}}", r"proposals.fits.semantics is 'cma'; there are", id="maps"),
+        pytest.param("proposals: {more: {like: fits, proposals: fits}}", r"proposals.more.proposals is 'fits', which is ranked itself; set 'heg'", id="ranked twice"),
+        pytest.param(with_changes("run: first", "run: fist"), r"semantics.agreed.agreement.run is 'fist'; there are .*'first'", id="run"),
+        pytest.param(with_changes("{semantics: cam, run", "{semantics: cma, run"), r"semantics.agreed.agreement.semantics is 'cma'", id="maps of an agreement"),
+        pytest.param(with_changes("run: first", "run: cim"), r"leads back to itself: .*proposals.fits_agreed", id="loop over a run"),
+        pytest.param(with_changes("{semantics: cam, run", "{semantics: agreed, run"), r"semantics.agreed leads back to itself: semantics.agreed -> semantics.agreed", id="loop of one"),
+        pytest.param("semantics: {cam: {agreement: {semantics: cam, run: cim, score_share: 0.3}}}", r"semantics.cam: .*both are set", id="labels twice"),
+        pytest.param("semantics: {cam: {labels: null}}", r"semantics.cam: .*both are null", id="no labels"),
+        pytest.param("semantics: {theirs: {kind: weights, weights: 'a{b}', predict: {longer_side: null, scales: [1.0], flip: true, tagged_on: [], crf: {}}}}", r"semantics.theirs.weights is 'a{b}': Snakemake reads braces", id="braces"),
+        pytest.param("runs: {cim: {cim: {predict: {map_weight: 1.0, crf: {iterations: 2}}}}}", r"runs.cim reads semantic maps in prediction, but nothing ranks its proposals 'heg'", id="maps of nothing"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_named(overlay, message):
+    with pytest.raises(ConfigError, match=message):
+        load(overlay)
+
+
+def test_maps_are_not_read_without_a_crf_or_a_weight():
+    for predict in ("{map_weight: 1.0, crf: {iterations: 0}}", "{map_weight: 0.0, crf: {iterations: 2}}"):
+        load(f"runs: {{cim: {{cim: {{predict: {predict}}}}}}}")
