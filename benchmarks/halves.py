@@ -1,6 +1,6 @@
 """Metrics of all runs on the images that settings were chosen on, on the others, and on all.
 
-    .venv/bin/python -m benchmarks.halves results/voc_animals --split val --chosen-on benchmarks/voc_animals_chosen_on.txt
+    python -m benchmarks.halves results/voc_animals --split val --chosen-on benchmarks/voc_animals_chosen_on.txt
 
 Prints a Markdown table of mAP by the preset voc, in percent. Void counts as background, difficult instances count.
 """
