@@ -1,0 +1,86 @@
+"""Proposals ranked by semantic maps, and a second round of maps: the graph, a real run at toy size, a packed model."""
+
+import shutil
+
+import pytest
+
+from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.proposals import Proposals, ranked_by
+from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
+from stages.core.artifacts.storage import read
+from tests.pipeline.conftest import ROOT, planned, snakemake
+from tests.pipeline.test_pipeline_segment import toy_images
+
+ROUNDS = ROOT / "tests" / "pipeline" / "toy_rounds.yaml"
+FILES = ["--configfile", "toy.yaml", "toy_rounds.yaml"]
+MODEL = "results/toy/fitting/model/README.md"
+SECOND = "results/toy/second/val/metrics.json"
+
+
+@pytest.fixture(scope="module")
+def rounds(project):
+    """The toy run with both rounds done, and a packed model of the first."""
+    shutil.copy(ROUNDS, project / ROUNDS.name)
+    done = snakemake(project, "-c2", SECOND, MODEL, *FILES, source=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project / "results" / "toy"
+
+
+def test_each_round_stands_on_the_one_before(project, rounds):
+    jobs = {job.outputs[0]: job for job in planned(project, SECOND, "-F", *FILES, source=project)}
+    ranked = jobs["results/toy/val/proposals/fits_agreed.h5"]
+    assert ranked.rule == "rank_proposals"
+    assert {"results/toy/val/proposals/heg.h5", "results/toy/val/semantics/agreed.h5"} <= set(ranked.inputs)
+    labels = jobs["results/toy/semantics/agreed/labels.h5"]
+    assert labels.rule == "label_agreement"
+    assert {"results/toy/train/semantics/cam.h5", "results/toy/fitting/train/instances.h5"} <= set(labels.inputs)
+    predicted = jobs["results/toy/fitting/train/instances.h5"]
+    assert {"results/toy/train/proposals/fits.h5", "results/toy/train/semantics/cam.h5"} <= set(predicted.inputs)
+
+
+def test_both_rounds_run(rounds):
+    with (
+        read(rounds / "semantics" / "agreed" / "labels.h5", SemanticMaps) as labels,
+        read(rounds / "train" / "semantics" / "cam.h5", SemanticMaps) as maps,
+    ):
+        assert labels.header["source"] == "agreed"
+        for record in labels:
+            kept = record.labels != UNCERTAIN
+            assert (record.labels[kept] == maps.find(record.image).labels[kept]).all()
+    with read(rounds / "val" / "proposals" / "fits_agreed.h5", Proposals) as ranked:
+        assert (ranked.header["source"], ranked_by(ranked)) == ("fits_agreed", "image tags")
+        assert all(1 <= len(record.scores) <= 20 for record in ranked)
+    with read(rounds / "fitting" / "val" / "instances.h5", Instances) as found:
+        assert found.header["supervision"] == "image tags"
+        assert sum(len(record.scores) for record in found)
+
+
+def test_what_lies_behind_ranked_proposals_reruns_them(project, rounds):
+    (project / "overlay.yaml").write_text("semantics: {cam: {predict: {scales: [0.5]}}}")
+    files = ["--configfile", "toy.yaml", "toy_rounds.yaml", "overlay.yaml"]
+    again = {job.rule for job in planned(project, SECOND, *files, source=project)}
+    assert {"predict_semantics", "rank_proposals", "train_cim", "predict_cim", "label_agreement"} <= again
+    (project / "overlay.yaml").write_text("proposals: {fits_agreed: {power: 2.0}}")
+    again = {job.rule for job in planned(project, SECOND, *files, source=project)}
+    assert again == {"rank_proposals", "retrieve_prm", "evaluate_instances"}
+    (project / "overlay.yaml").unlink()
+
+
+def test_a_packed_model_brings_the_network_that_ranks_its_proposals(rounds, tmp_path, monkeypatch):
+    model, images, work = tmp_path / "model", tmp_path / "images", tmp_path / "work"
+    shutil.copytree(rounds / "fitting" / "model", model)
+    assert (model / "semantics.safetensors").read_bytes() == (
+        rounds / "semantics" / "cam" / "weights.safetensors"
+    ).read_bytes()
+    toy_images(images)
+    work.mkdir()
+    monkeypatch.setenv("TAGMASK_MODEL", str(model))
+    monkeypatch.setenv("TAGMASK_IMAGES", str(images))
+    (work / "toy.yaml").write_text("{shards: 1, exports: {predictions: {score_threshold: 0.0, top_k: 5}}}")
+    done = snakemake(work, "segment", "-c2", "--configfile", str(model / "segment.yaml"), str(work / "toy.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = work / "results" / "new_images"
+    assert (results / "fitting" / "new" / "exports" / "coco.json").is_file()
+    assert not list(results.rglob("network"))  # nothing was trained
+    with read(results / "new" / "proposals" / "fits.h5", Proposals) as ranked:
+        assert ranked.header["classes"]
