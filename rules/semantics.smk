@@ -51,7 +51,9 @@ def weights_of_source(wildcards):
     source = project.semantics[wildcards.source]
     if source.kind == "weights":
         return source.weights
-    return f"results/{wildcards.dataset}/semantics/{wildcards.source}/weights.safetensors"
+    return (
+        f"results/{wildcards.dataset}/semantics/{wildcards.source}/weights.safetensors"
+    )
 
 
 def maps_to_agree_with(wildcards):
