@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SECOND = "results/toy/second/val/metrics.json"  # stands on both rounds of maps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,3 +79,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = snakemake(folder, "-c2", "--configfile", "toy.yaml", source=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def rounds(project: Path) -> Path:
+    """Results of the toy run with two rounds of maps: the target SECOND, and a packed model whose proposals are ranked."""
+    shutil.copy(ROOT / "tests" / "pipeline" / "toy_rounds.yaml", project)
+    model = "results/toy/fitting/model/README.md"
+    done = snakemake(project, "-c2", SECOND, model, "--configfile", "toy.yaml", "toy_rounds.yaml", source=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project / "results" / "toy"

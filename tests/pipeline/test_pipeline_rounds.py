@@ -1,29 +1,12 @@
-"""Proposals ranked by semantic maps, and a second round of maps: the graph, a real run at toy size, a packed model."""
-
-import shutil
-
-import pytest
+"""Proposals ranked by semantic maps, and a second round of maps: the graph, and a real run at toy size."""
 
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import read
-from tests.pipeline.conftest import ROOT, planned, snakemake
-from tests.pipeline.test_pipeline_segment import toy_images
+from tests.pipeline.conftest import SECOND, planned
 
-ROUNDS = ROOT / "tests" / "pipeline" / "toy_rounds.yaml"
 FILES = ["--configfile", "toy.yaml", "toy_rounds.yaml"]
-MODEL = "results/toy/fitting/model/README.md"
-SECOND = "results/toy/second/val/metrics.json"
-
-
-@pytest.fixture(scope="module")
-def rounds(project):
-    """The toy run with both rounds done, and a packed model of the first."""
-    shutil.copy(ROUNDS, project / ROUNDS.name)
-    done = snakemake(project, "-c2", SECOND, MODEL, *FILES, source=project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project / "results" / "toy"
 
 
 def test_each_round_stands_on_the_one_before(project, rounds):
@@ -64,23 +47,3 @@ def test_what_lies_behind_ranked_proposals_reruns_them(project, rounds):
     again = {job.rule for job in planned(project, SECOND, *files, source=project)}
     assert again == {"rank_proposals", "retrieve_prm", "evaluate_instances"}
     (project / "overlay.yaml").unlink()
-
-
-def test_a_packed_model_brings_the_network_that_ranks_its_proposals(rounds, tmp_path, monkeypatch):
-    model, images, work = tmp_path / "model", tmp_path / "images", tmp_path / "work"
-    shutil.copytree(rounds / "fitting" / "model", model)
-    assert (model / "semantics.safetensors").read_bytes() == (
-        rounds / "semantics" / "cam" / "weights.safetensors"
-    ).read_bytes()
-    toy_images(images)
-    work.mkdir()
-    monkeypatch.setenv("TAGMASK_MODEL", str(model))
-    monkeypatch.setenv("TAGMASK_IMAGES", str(images))
-    (work / "toy.yaml").write_text("{shards: 1, exports: {predictions: {score_threshold: 0.0, top_k: 5}}}")
-    done = snakemake(work, "segment", "-c2", "--configfile", str(model / "segment.yaml"), str(work / "toy.yaml"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = work / "results" / "new_images"
-    assert (results / "fitting" / "new" / "exports" / "coco.json").is_file()
-    assert not list(results.rglob("network"))  # nothing was trained
-    with read(results / "new" / "proposals" / "fits.h5", Proposals) as ranked:
-        assert ranked.header["classes"]

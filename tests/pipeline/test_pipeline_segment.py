@@ -211,12 +211,12 @@ def toy_images(folder: Path) -> None:
         (folder / name).write_bytes(scenes.embedded(image))
 
 
-def test_a_packed_model_segments_a_folder_of_new_images_in_a_fresh_clone(project, tmp_path, monkeypatch):
-    """The whole way: pack the toy run, then only its folder, new images and the project as it is shipped."""
-    done = snakemake(project, "-c2", "results/toy/cim/model/README.md", "--configfile", "toy.yaml", source=project)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_packed_model_segments_a_folder_of_new_images_in_a_fresh_clone(rounds, tmp_path, monkeypatch):
+    """The whole way, with the network that ranks the proposals: a folder, new images, and the project as it is shipped."""
     model, images, work = tmp_path / "model", tmp_path / "images", tmp_path / "work"
-    shutil.move(project / "results" / "toy" / "cim" / "model", model)
+    shutil.copytree(rounds / "fitting" / "model", model)
+    maps = rounds / "semantics" / "cam" / "weights.safetensors"
+    assert (model / "semantics.safetensors").read_bytes() == maps.read_bytes()
     toy_images(images)
     work.mkdir()
     monkeypatch.setenv("TAGMASK_MODEL", str(model))
@@ -226,7 +226,8 @@ def test_a_packed_model_segments_a_folder_of_new_images_in_a_fresh_clone(project
     overlays = ["--configfile", str(model / "segment.yaml"), str(work / "toy.yaml")]
     done = snakemake(work, "segment", "-c2", *overlays)
     assert done.returncode == 0, done.stdout + done.stderr
-    exports = work / "results" / "new_images" / "cim" / "new" / "exports"
+    assert not list((work / "results").rglob("network"))  # nothing was trained
+    exports = work / "results" / "new_images" / "fitting" / "new" / "exports"
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(exports / "coco.json"))
     assert {entry["file_name"] for entry in coco.imgs.values()} == {"one.png", "two.png", "more/three.png"}
@@ -239,6 +240,6 @@ def test_a_packed_model_segments_a_folder_of_new_images_in_a_fresh_clone(project
             assert overlay.size == (80, 64)
         assert masks.ground_truth(image, 64, 80) is not None
     # The same network on the same kind of images: what is predicted has the classes that were learned.
-    with h5py.File(project / "results" / "toy" / "cim" / "val" / "instances.h5") as trained:
+    with h5py.File(rounds / "fitting" / "val" / "instances.h5") as trained:
         assert all(name in trained.attrs["header"] for name in names)
     assert np.all([entry["area"] > 0 for entry in coco.anns.values()])
