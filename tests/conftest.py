@@ -16,22 +16,33 @@ settings.register_profile("tagmask", deadline=None, suppress_health_check=[Healt
 settings.load_profile("tagmask")
 
 ROOT = Path(__file__).parents[1]
-OWN_GRAPH = ("test_pipeline_label_penet.py", "test_pipeline_new_method.py")  # of tests/pipeline
+PIPELINE = ROOT / "tests" / "pipeline"
+TOY_RUN = (
+    "test_pipeline_reruns.py",
+    "test_pipeline_rounds.py",
+    "test_pipeline_segment.py",
+)  # share one run of the graph
 
 
 class ByFolder(LoadScopeScheduling):
     """One process runs all tests of a folder, as they share what is made once for all of them (`make test`).
 
-    Files of tests/pipeline that run a graph of their own may go to another process.
+    Files of tests/pipeline share a run or have one of their own. They are the longest, so that they come first.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.split("::")[0])
-        return file.stem if file.name in OWN_GRAPH else str(file.parent)
+        own = file.parent.name == PIPELINE.name and file.name not in TOY_RUN
+        return file.stem if own else str(file.parent)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:
+    config.option.loadscopereorder = False  # folders of many tests first; many are not long
     return ByFolder(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (item.path.parent != PIPELINE, item.path.name not in TOY_RUN))
 
 
 @pytest.fixture(scope="session")
