@@ -1,6 +1,7 @@
 """The task, a tiny training from artifacts to artifacts, and prediction."""
 
 import contextlib
+import dataclasses
 import logging
 
 import numpy as np
@@ -18,11 +19,13 @@ from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.networks.backbones import build_backbone
 from stages.core.networks.weights import read_metadata, read_weights, save_weights
 from stages.core.training.memory import Memory
 from stages.ops.regions import Regions
+from tests.cim.conftest import SIZE, write_artifact
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +51,10 @@ def train(toy, labels, tmp_path):
 
 @pytest.fixture
 def predict(toy, tmp_path):
-    def predict(weights, settings, *, name="instances"):
+    def predict(weights, settings, *, name="instances", **inputs):
         output = tmp_path / f"{name}.h5"
-        predict_cim(
-            images=toy.images, proposals=toy.proposals, weights=weights, output=output, settings=settings.predict,
-            run="tiny", device="cpu",
-        )  # fmt: skip
+        inputs = {"images": toy.images, "proposals": toy.proposals} | inputs
+        predict_cim(**inputs, weights=weights, output=output, settings=settings.predict, run="tiny", device="cpu")
         with read(output, Instances) as instances:
             return list(instances), instances.header
 
@@ -286,6 +287,45 @@ def test_prediction_choices(train, predict, official, toy):
         assert {mask.tobytes() for mask in best[i].regions.masks()} <= {toy.masks[i][0].tobytes()}
     few, _ = predict(weights, official(predict={"top_k": 2}))
     assert max(len(record.scores) for record in few) == 2
+
+
+@pytest.fixture
+def ranked(toy, tmp_path):
+    """The proposals with class scores that like the last one best, as semantic maps of annotations might."""
+    records = []
+    for i, count in enumerate(toy.counts):
+        class_scores = np.repeat(np.linspace(0.1, 1, count, dtype=np.float32)[:, None], 3, axis=1)
+        records.append(dataclasses.replace(toy._proposals(i), class_scores=class_scores))
+    return write_artifact(
+        tmp_path / "ranked.h5", Proposals, records, source="fits", supervision="label-free", ranked_by="masks"
+    )
+
+
+def test_class_scores_of_ranked_proposals_count_and_what_ranked_them_is_named(train, predict, official, toy, ranked):
+    weights = train(official(train={"training": {"steps": 1}}))
+    found, header = predict(weights, official(predict={"prior_share": 1.0}), proposals=ranked)
+    assert header["supervision"] == "masks"
+    assert (found[0].regions.masks()[0] == toy.masks[0][-1]).all()
+    np.testing.assert_allclose(found[0].scores[0], 1)
+    assert predict(weights, official(), proposals=ranked)[1]["supervision"] == "masks"  # their order alone tells
+    with pytest.raises(ValueError, match="the proposals' source scores no classes"):
+        predict(weights, official(predict={"prior_share": 0.5}))
+
+
+def test_maps_that_prediction_reads_must_be_there_and_fit(train, predict, official, toy, tmp_path):
+    weights = train(official(train={"training": {"steps": 1}}))
+    reading = official(predict={"map_weight": 2.0, "crf": {"iterations": 1}})
+    with pytest.raises(ValueError, match="map_weight is 2.0, but no semantic maps are given"):
+        predict(weights, reading)
+    for name, header, shape, message in (
+        ("classes", {"classes": ["cow", "dog", "hen"]}, SIZE, "remake the maps"),
+        ("size", {}, (3, 4), r"has a map of \(3, 4\) \(height, width\), its proposals are of"),
+    ):
+        records = [SemanticMaps(image=image, labels=np.zeros(shape, np.uint8)) for image in toy.ids]
+        given = {"source": "cam", "supervision": "image tags"} | header
+        maps = write_artifact(tmp_path / f"{name}.h5", SemanticMaps, records, **given)
+        with pytest.raises(ValueError, match=message):
+            predict(weights, reading, semantics=maps)
 
 
 @pytest.fixture
