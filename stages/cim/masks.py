@@ -23,13 +23,12 @@ def votes(
     Differs from the paper: which of many proposals of nearly the same score is the best is chance; their common part is
     not.
     """
-    own = np.eye(len(regions))[proposals]  # (K, N)
-    weights = own
-    if overlap is not None and len(proposals):
-        alike = regions.select(proposals, compact=False).iou(regions) >= np.float32(overlap)
-        weights = np.where(alike, scores[:, classes].T.astype(np.float64), 0.0)
-        weights = np.where(weights.any(1)[:, None], weights, own)
-    return weights @ regions.membership / weights.sum(1)[:, None]
+    own = regions.membership[proposals].astype(np.float64)  # (K, A)
+    if overlap is None or not len(proposals):
+        return own
+    alike = regions.select(proposals, compact=False).iou(regions) >= np.float32(overlap)
+    weights = np.where(alike, scores[:, classes].T.astype(np.float64), 0.0)  # (K, N)
+    return np.where(weights.any(1)[:, None], regions.support(weights), own)
 
 
 def voted(regions: Regions, shares: np.ndarray, proposals: np.ndarray) -> Regions:

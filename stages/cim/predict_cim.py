@@ -69,8 +69,8 @@ def predict_cim(
         with create(output, Instances, header=header, provenance=provenance) as instances:
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
                 found = candidates.find(image)
-                check_size(listing, candidates, image, found.regions.shape)
-                labels = None if maps is None else _map_of(maps, image, found.regions.shape)
+                check_size(listing, candidates, image, found.atoms.shape)
+                labels = None if maps is None else _map_of(maps, image, found.atoms.shape)
                 record = predictor.instances(listing[i], found, labels=labels, root=listing.header["root"])
                 instances.append(record)
                 counts.append(len(record.scores))

@@ -190,10 +190,14 @@ class Regions:
         Returns:
             P regions on the same atoms, so their `iou` with this image's regions is one more product.
         """
+        return Regions(self.atoms, self.support(votes) > threshold, self.sizes)
+
+    def support(self, votes: Array) -> Array:
+        """Mean of some regions' masks on each atom, (P, A) float64; `votes` as in `mean_support`, without any 0."""
         convert = arrays.as_float32 if arrays.is_bool(votes) else arrays.as_float64  # counts are exact in either
         won = arrays.as_float64(overlaps.product(convert(votes), convert(self.membership)))
         cast = arrays.as_float64(votes).sum(1)[:, None]
-        return Regions(self.atoms, won / arrays.where(cast > 0, cast, 1.0) > threshold, self.sizes)
+        return won / arrays.where(cast > 0, cast, 1.0)
 
     def select(self, index: Array | Sequence[int] | slice, *, compact: bool = True) -> Regions:
         """Some regions (boolean, integers with repeats, slice); `compact` merges the atoms that none of them cuts."""

@@ -19,13 +19,13 @@ def agreed_labels(labels: np.ndarray, instances: Instances, *, tags: np.ndarray,
     different places, so what both say is right more often than what either says.
     Raises ValueError where the instances have another size than the map.
     """
-    if instances.regions.shape != labels.shape:
+    if instances.atoms.shape != labels.shape:
         raise ValueError(
-            f"image {instances.image!r}: masks are {instances.regions.shape} (height, width), the semantic map is"
+            f"image {instances.image!r}: masks are {instances.atoms.shape} (height, width), the semantic map is"
             f" {labels.shape}; remake both from one list of images"
         )
     drawn = painted(_strong(instances, tags, score_share), score_threshold=0)
-    return np.where(labels == drawn, labels, np.uint8(UNCERTAIN)).astype(np.uint8)
+    return np.where(labels == drawn, labels, np.uint8(UNCERTAIN))
 
 
 def _strong(instances: Instances, tags: np.ndarray, score_share: float) -> Instances:

@@ -51,8 +51,9 @@ def merge(tiles: Iterable[TileInstances], settings: TilesSettings) -> Merged:
         recent = [(at, one) for at, one in recent if one.window.y + one.window.height >= tile.window.y]
         pieces += tile.pieces
         parents += range(start, len(pieces))
+        seen = [one.window for _, one in recent]
         for at, other in recent:
-            if bridged(other.window, tile.window, [one.window for _, one in recent]):
+            if bridged(other.window, tile.window, seen):
                 continue
             said = agreement(other, tile, settings)
             for i, j in said.joined:
