@@ -19,7 +19,7 @@ sys.path.insert(0, workflow.basedir)
 
 from stages.project import graph, sources
 from stages.project.methods import METHODS
-from stages.project.packing import brings_maps, maps_to_pack, pack_settings
+from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
 from stages.core.workflow.digest import code_digest

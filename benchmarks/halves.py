@@ -51,16 +51,16 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--chosen-on", type=Path, required=True, help="text file with the ids of the images")
     options = parser.parse_args()
-    listed = options.chosen_on.read_text(encoding="utf-8").split()
+    listed = dict.fromkeys(options.chosen_on.read_text(encoding="utf-8").split())
     print("| run, mAP25/50/75 | chosen on | others | all |", "| --- | --- | --- | --- |", sep="\n")
     for run in runs_in(options.results, options.split):
         overlaps, class_count = overlaps_of(options.results, run, options.split)
-        missing = sorted(set(listed) - set(overlaps))
+        missing = sorted(listed.keys() - overlaps.keys())
         if missing:
             raise SystemExit(
                 f"{options.chosen_on} names {len(missing)} images that are not in the split: {missing[:3]}"
             )
-        others = [one for image, one in overlaps.items() if image not in set(listed)]
+        others = [one for image, one in overlaps.items() if image not in listed]
         parts = [[overlaps[image] for image in listed], others, list(overlaps.values())]
         print(f"| `{run}` |", " | ".join(numbers(part, class_count) for part in parts), "|")
 

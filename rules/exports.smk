@@ -36,13 +36,10 @@ def proposals_of_packed_run(wildcards):
 
 def maps_of_packed_run(wildcards):
     """The weights of the network whose maps rank the proposals of a packed run."""
-    source = maps_to_pack(project, wildcards.run)
-    if project.semantics[source].kind == "weights":
-        return project.semantics[source].weights
-    return f"results/{wildcards.dataset}/semantics/{source}/weights.safetensors"
+    return weights_of_semantics(wildcards.dataset, maps_to_pack(project, wildcards.run))
 
 
-PACKED_WITH_MAPS = [name for name in project.packed if brings_maps(project, name)]
+PACKED_WITH_MAPS = [name for name in project.packed if ranking_maps(project, name)]
 
 
 rule segment:

@@ -24,6 +24,16 @@ def training_proposals_of_run(wildcards):
     return f"results/{wildcards.dataset}/{project.splits.train}/proposals/{source}.h5"
 
 
+def named_by_source(section):
+    """The proposals, or the maps, that a ranked source names, as an input function."""
+
+    def path(wildcards):
+        name = getattr(project.proposals[wildcards.source], section)
+        return f"results/{wildcards.dataset}/{wildcards.split}/{section}/{name}.h5"
+
+    return path
+
+
 def maps_of_proposals(wildcards):
     """The maps that have ranked a run's proposals where its prediction reads them, else nothing."""
     run = project.runs[wildcards.run]
@@ -129,14 +139,8 @@ rule merge_proposals:
 rule rank_proposals:
     input:
         images="results/{dataset}/{split}/images.h5",
-        proposals=lambda wildcards: "results/{dataset}/{split}/proposals/".format(
-            **wildcards
-        )
-        + f"{project.proposals[wildcards.source].proposals}.h5",
-        semantics=lambda wildcards: "results/{dataset}/{split}/semantics/".format(
-            **wildcards
-        )
-        + f"{project.proposals[wildcards.source].semantics}.h5",
+        proposals=named_by_source("proposals"),
+        semantics=named_by_source("semantics"),
     output:
         "results/{dataset}/{split}/proposals/{source}.h5",
     log:

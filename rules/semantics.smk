@@ -41,19 +41,19 @@ def cues_of_source(split):
 
 def backbone_of_source(wildcards):
     """The classifier's weights where the network's backbone starts from them, else nothing."""
-    backbone = project.semantics[wildcards.source].train.backbone
-    classifier = sources.cues_of_semantics(project, wildcards.source)
-    return classifier_to_start_from(wildcards, backbone, classifier)
+    source = project.semantics[wildcards.source]
+    return classifier_to_start_from(wildcards, source.train.backbone, source.cues)
+
+
+def weights_of_semantics(dataset, source):
+    """The weights that a source brings, or those that the graph makes."""
+    if project.semantics[source].kind == "weights":
+        return project.semantics[source].weights
+    return f"results/{dataset}/semantics/{source}/weights.safetensors"
 
 
 def weights_of_source(wildcards):
-    """The weights that the source brings, or those that the graph makes."""
-    source = project.semantics[wildcards.source]
-    if source.kind == "weights":
-        return source.weights
-    return (
-        f"results/{wildcards.dataset}/semantics/{wildcards.source}/weights.safetensors"
-    )
+    return weights_of_semantics(wildcards.dataset, wildcards.source)
 
 
 def maps_to_agree_with(wildcards):

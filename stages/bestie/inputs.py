@@ -4,6 +4,7 @@ import numpy as np
 
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import check_classes as check_same
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import Artifact
@@ -17,13 +18,8 @@ POINTS = "points"  # cues of point supervision, as pseudo instances name them
 
 def check_classes(images: Artifact[ImageRecord], *others: Artifact) -> None:
     """Raise ValueError unless all artifacts are of the images' classes."""
-    classes = images.header["classes"]
     for other in others:
-        if other.header["classes"] != classes:
-            raise ValueError(
-                f"{other.path} holds classes {other.header['classes']}, {images.path} holds {classes}; make both from"
-                " the same list of images"
-            )
+        check_same(images, other, remedy="make both from the same list of images")
 
 
 def map_of(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord], i: int) -> np.ndarray:

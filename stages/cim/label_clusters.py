@@ -10,9 +10,9 @@ from stages.cim.agpl import assign_clusters, cast_votes, choose_peaks
 from stages.cim.settings import AgplSettings
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.proposals import Proposals
-from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.workflow import step
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def label_clusters(*, images: Path, proposals: Path, cues: Path, output: Path, s
     Raises ValueError where the artifacts do not hold the same classes, KeyError where one lacks an image.
     """
     with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as peaks:
-        check_classes(listing, peaks)
+        check_classes(listing, peaks, remedy="remake the cues")
         inputs = {"images": listing, "proposals": candidates, "cues": peaks}
         header = {"classes": listing.header["classes"], "supervision": peaks.header["supervision"]}
         provenance = Provenance("label_clusters", settings, None, inputs)
@@ -57,13 +57,6 @@ def voting_of(cues: Cues, supervision: str, settings: AgplSettings) -> AgplSetti
     """How proposals vote in an image, whose cues are of an artifact of that supervision."""
     alike = cues.from_points and supervision != "points"
     return settings.model_copy(update={"votes": "equal"}) if alike else settings
-
-
-def check_classes(images: Artifact[ImageRecord], cues: Artifact[Cues]) -> None:
-    """Raise ValueError unless both artifacts hold the same classes in the same order."""
-    expected, found = images.header["classes"], cues.header["classes"]
-    if found != expected:
-        raise ValueError(f"{cues.path} holds classes {found}, {images.path} holds {expected}; remake the cues")
 
 
 def _summary(record: ClusterLabels, tags: np.ndarray) -> list[str]:

@@ -14,7 +14,7 @@ from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.masks import refined, voted, votes
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
@@ -82,11 +82,8 @@ def _check_maps(
 ) -> None:
     if maps is None and settings.reads_maps:
         raise ValueError(f"map_weight is {settings.map_weight}, but no semantic maps are given; set 0, or give them")
-    if maps is not None and maps.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{maps.path} holds classes {maps.header['classes']}, {images.path} holds {images.header['classes']};"
-            " remake the maps"
-        )
+    if maps is not None:
+        check_classes(images, maps, remedy="remake the maps")
 
 
 def _map_of(maps: Artifact[SemanticMaps], image: str, shape: tuple[int, int]) -> np.ndarray:

@@ -8,7 +8,7 @@ from stages.cim.network import CimNetwork
 from stages.cim.settings import CimTrainingSettings
 from stages.cim.task import CimTask
 from stages.core.artifacts.cluster_labels import ClusterLabels
-from stages.core.artifacts.images import ImageRecord, log_training_images
+from stages.core.artifacts.images import ImageRecord, check_classes, log_training_images
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.artifacts.supervision import TAGS, joint_supervision
@@ -73,11 +73,7 @@ def _check_labels(
         raise ValueError(f"pseudo_labels is {settings.pseudo_labels!r}, but {given} given; change one of the two")
     if labels is None:
         return
-    if labels.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{labels.path} holds classes {labels.header['classes']}, {images.path} holds {images.header['classes']}; "
-            "remake the labels"
-        )
+    check_classes(images, labels, remedy="remake the labels")
     made_from = labels.provenance["inputs"]["proposals"]["fingerprint"]
     if made_from != proposals.fingerprint:
         raise ValueError(

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.classifier.take_points import as_cues, check_points
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import ImageRecord, all_tags
+from stages.core.artifacts.images import ImageRecord, all_tags, check_classes
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.workflow import step
@@ -25,11 +25,7 @@ def join_points(*, images: Path, points: Path, cues: Path, output: Path) -> None
     """
     with read(images, ImageRecord) as listing, read(points, Points) as labels, read(cues, Cues) as found:
         check_points(listing, labels)
-        if found.header["classes"] != listing.header["classes"]:
-            raise ValueError(
-                f"{cues} holds classes {found.header['classes']}, {images} holds {listing.header['classes']}; find the"
-                " cues again"
-            )
+        check_classes(listing, found, remedy="find the cues again")
         count = sum(len(labels.find(image).classes) > 0 for image in listing.ids)
         if not count:
             raise ValueError(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.workflow import step
@@ -29,9 +29,7 @@ def take_points(*, images: Path, points: Path, output: Path) -> None:
 
 def check_points(listing: Artifact[ImageRecord], labels: Artifact[Points]) -> None:
     """Raise ValueError where the points are of other classes than the images."""
-    expected, found = listing.header["classes"], labels.header["classes"]
-    if found != expected:
-        raise ValueError(f"{labels.path} holds classes {found}, {listing.path} holds {expected}; list both again")
+    check_classes(listing, labels, remedy="list both again")
 
 
 def as_cues(labels: Points, class_count: int) -> Cues:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from stages.core.artifacts.images import ImageRecord, log_training_images
+from stages.core.artifacts.images import ImageRecord, check_classes, log_training_images
 from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.storage import Artifact, read
@@ -90,11 +90,7 @@ def _check(
     before = MODULES[place - 1]
     if labels.header["module"] != before:
         raise ValueError(f"{labels.path} holds labels of module {labels.header['module']}, expected those of {before}")
-    if labels.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{labels.path} holds classes {labels.header['classes']}, {images.path} holds {images.header['classes']}; "
-            "make the labels again"
-        )
+    check_classes(images, labels, remedy="make the labels again")
 
 
 if __name__ == "__main__":

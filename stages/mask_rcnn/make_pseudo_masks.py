@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
@@ -89,11 +89,7 @@ def _write(
 
 
 def _check(images: Artifact[ImageRecord], predictions: Artifact[Instances]) -> None:
-    if predictions.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{predictions.path} holds classes {predictions.header['classes']}, {images.path} holds "
-            f"{images.header['classes']}; predict again"
-        )
+    check_classes(images, predictions, remedy="predict again")
     missing = sorted(set(images.ids) - set(predictions.ids))
     if missing:
         raise ValueError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord, log_training_images
+from stages.core.artifacts.images import ImageRecord, check_classes, log_training_images
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import starting_weights
@@ -58,11 +58,7 @@ def train_mask_rcnn(
 
 def _check(images: Artifact[ImageRecord], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
     check_pseudo_masks(masks)
-    if masks.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{masks.path} holds classes {masks.header['classes']}, {images.path} holds "
-            f"{images.header['classes']}; remake the pseudo masks"
-        )
+    check_classes(images, masks, remedy="remake the pseudo masks")
     strangers = sorted(set(masks.ids) - set(images.ids))
     if strangers:
         raise ValueError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
@@ -26,8 +26,7 @@ def retrieve_prm(*, images: Path, proposals: Path, cues: Path, output: Path, set
     """
     with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates, read(cues, Cues) as seen:
         classes = listing.header["classes"]
-        if seen.header["classes"] != classes:
-            raise ValueError(f"{seen.path} holds classes {seen.header['classes']}, {images} {classes}; remake the cues")
+        check_classes(listing, seen, remedy="remake the cues")
         if "points" in seen.header["supervision"]:
             raise ValueError(f"{seen.path} holds points; the baseline needs a classifier's responses, name such cues")
         header = {

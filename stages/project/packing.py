@@ -76,37 +76,31 @@ def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
     return images
 
 
-def brings_maps(project: ProjectBase, run: str) -> bool:
-    """Whether semantic maps rank the proposals among which a packed run chooses."""
-    used, method = project.runs[run.partition("/")[0]], METHODS[project.stage_of(run)]
-    chooses = not method.on_top and "proposals" in method.predicts_from
-    return chooses and semantics_of_proposals(project, used.proposals) is not None
-
-
-def maps_to_pack(project: ProjectBase, run: str) -> str | None:
-    """Name of the source of maps whose network a packed run brings, since it ranks its proposals; None: there is none.
-
-    Raises ValueError where maps of another kind rank them, which no network makes of new images.
-    """
-    if not brings_maps(project, run):
+def ranking_maps(project: ProjectBase, run: str) -> str | None:
+    """Name of the source of maps that ranks the proposals among which a packed run chooses; None: nothing does."""
+    method = METHODS[project.stage_of(run)]
+    if method.on_top or "proposals" not in method.predicts_from:
         return None
-    used = project.runs[run.partition("/")[0]]
-    source = semantics_of_proposals(project, used.proposals)
-    if source is not None and not hasattr(project.semantics[source], "predict"):
+    return semantics_of_proposals(project, project.runs[run.partition("/")[0]].proposals)
+
+
+def maps_to_pack(project: ProjectBase, run: str) -> str:
+    """The same where something does. Raises ValueError where it has no network, which new images need."""
+    maps = ranking_maps(project, run)
+    if not hasattr(project.semantics[maps], "predict"):
         raise ValueError(
-            f"run {run!r} chooses among proposals {used.proposals!r}, which semantics.{source} ranks; that is of kind"
-            f" {project.semantics[source].kind}, and has no network that a packed model could bring"
+            f"run {run!r} chooses among proposals that semantics.{maps} ranks; that is of kind"
+            f" {project.semantics[maps].kind}, and has no network that a packed model could bring"
         )
-    return source
+    return maps
 
 
 def _sources(project: ProjectBase, run: str, proposals: str) -> dict[str, Any]:
     """The source of proposals, and what it stands on: another source, and the network whose maps rank it."""
-    maps = maps_to_pack(project, run)
-    if maps is None:
+    if ranking_maps(project, run) is None:
         return {"proposals": {proposals: _source(project, proposals)}}
-    ranked = project.proposals[proposals]
-    predict = {**project.semantics[maps].predict.model_dump(mode="json"), "tagged_on": []}  # new images have no tags
+    ranked, maps = project.proposals[proposals], project.semantics[maps_to_pack(project, run)]
+    predict = {**maps.predict.model_dump(mode="json"), "tagged_on": []}  # new images have no tags
     return {
         "proposals": {
             ranked.proposals: _source(project, ranked.proposals),

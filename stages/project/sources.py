@@ -48,28 +48,28 @@ def classifiers_of_semantics(project: "ProjectBase") -> list[str]:
 
 def _in_use(project: "ProjectBase", section: str) -> list[str]:
     found: set[Node] = set()
-    waiting = [node for name in project.runs for node in _stands_on(project, ("runs", name))]
+    waiting = [node for name in project.runs for node in _named_by(project, ("runs", name)).values()]
     while waiting:
         node = waiting.pop()
         if node not in found and node[1] in getattr(project, node[0]):
             found.add(node)
-            waiting += _stands_on(project, node)
+            waiting += _named_by(project, node).values()
     return sorted(name for kind, name in found if kind == section)
 
 
-def _stands_on(project: "ProjectBase", node: Node) -> list[Node]:
-    """The entries that one names and that must be made before it; they need not be there."""
+def _named_by(project: "ProjectBase", node: Node) -> dict[str, Node]:
+    """The entries that one names and that must be made before it, by its keys; they need not be there."""
     section, name = node
     entry = getattr(project, section)[name]
     if section == "runs":
-        taken = [(key, getattr(entry, key)) for key in ("proposals", "semantics") if entry.uses(key)]
-        return taken + ([("runs", entry.iterates)] if entry.iterates is not None else [])
+        named = {key: (key, getattr(entry, key)) for key in ("proposals", "semantics") if entry.uses(key)}
+        return named | ({} if entry.iterates is None else {"iterates": ("runs", entry.iterates)})
     if section == "proposals" and entry.kind == "ranked":
-        return [("proposals", entry.proposals), ("semantics", entry.semantics)]
+        return {"proposals": ("proposals", entry.proposals), "semantics": ("semantics", entry.semantics)}
     agreement = getattr(entry, "agreement", None)
-    if agreement is not None:
-        return [("semantics", agreement.semantics), ("runs", agreement.run)]
-    return []
+    if agreement is None:
+        return {}
+    return {"agreement.semantics": ("semantics", agreement.semantics), "agreement.run": ("runs", agreement.run)}
 
 
 def labelling(project: "ProjectBase", source: str) -> LabelPixelsSettings:
@@ -133,20 +133,25 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
 
 def _names_of_none(project: "ProjectBase") -> list[str]:
     """Sources that name an entry that is not there, or a run that makes no masks."""
-    problems = []
-    for section in ("proposals", "semantics"):
-        for name in getattr(project, section):
-            for kind, other in _stands_on(project, (section, name)):
-                there = [one for one, run in project.runs.items() if run.predicts] if kind == "runs" else None
-                there = list(getattr(project, kind)) if there is None else there
-                if other not in there:
-                    key = {"runs": "agreement.run", "semantics": "semantics", "proposals": "proposals"}[kind]
-                    key = "agreement.semantics" if (section, kind) == ("semantics", "semantics") else key
-                    near = did_you_mean(other, there)
-                    problems.append(f"{section}.{name}.{key} is {other!r}; there are {there}{near}")
-                elif (section, kind) == ("proposals", "proposals") and project.proposals[other].kind == "ranked":
-                    before = project.proposals[other].proposals
-                    problems.append(f"proposals.{name}.proposals is {other!r}, which is ranked itself; set {before!r}")
+    there = {
+        "proposals": list(project.proposals),
+        "semantics": list(project.semantics),
+        "runs": [name for name, run in project.runs.items() if run.predicts],
+    }
+    nodes = [(section, name) for section in ("proposals", "semantics") for name in getattr(project, section)]
+    named = [
+        (f"{section}.{name}", *one) for section, name in nodes for one in _named_by(project, (section, name)).items()
+    ]
+    problems = [
+        f"{path}.{key} is {other!r}; there are {there[kind]}{did_you_mean(other, there[kind])}"
+        for path, key, (kind, other) in named
+        if other not in there[kind]
+    ]
+    problems += [
+        f"{path}.{key} is {other!r}, which is ranked itself; set {project.proposals[other].proposals!r}"
+        for path, key, (_, other) in named
+        if key == "proposals" and other in project.proposals and project.proposals[other].kind == "ranked"
+    ]
     return problems
 
 
@@ -163,7 +168,7 @@ def _loops(project: "ProjectBase") -> list[str]:
             return
         if node in done or node[1] not in getattr(project, node[0]):
             return
-        for before in _stands_on(project, node):
+        for before in _named_by(project, node).values():
             follow(before, [*chain, node])
         done.add(node)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.semantic_maps import SemanticMaps
@@ -43,10 +43,7 @@ def rank_proposals(
         read(semantics, SemanticMaps) as maps,
     ):
         classes = listing.header["classes"]
-        if maps.header["classes"] != classes:
-            raise ValueError(
-                f"{maps.path} holds classes {maps.header['classes']}, {listing.path} holds {classes}; remake the maps"
-            )
+        check_classes(listing, maps, remedy="remake the maps")
         header = {
             "source": source,
             "supervision": candidates.header["supervision"],

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
-from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.workflow import step
 from stages.semantics.agreement import agreed_labels
@@ -41,7 +41,7 @@ def label_agreement(
         read(instances, Instances) as found,
     ):
         check_maps(maps, listing)
-        _check(found, listing)
+        check_classes(listing, found, remedy="predict again")
         header = {
             "classes": listing.header["classes"],
             "source": source,
@@ -49,7 +49,7 @@ def label_agreement(
         }
         inputs = {"images": listing, "semantics": maps, "instances": found}
         made_by = Provenance("label_agreement", settings, None, inputs)
-        undecided, shares = [], []
+        shares = []
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images labelled")):
                 labels = maps.find(image).labels
@@ -60,17 +60,7 @@ def label_agreement(
                     labels = agreed_labels(labels, found.find(image), tags=tags, score_share=settings.score_share)
                 writer.append(SemanticMaps(image=image, labels=labels))
                 shares.append([(labels == 0).mean(), (labels == UNCERTAIN).mean()])
-                if shares[-1][1] == 1:
-                    undecided.append(image)
-    report_labels(shares, undecided)
-
-
-def _check(instances: Artifact[Instances], images: Artifact[ImageRecord]) -> None:
-    if instances.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{instances.path} holds classes {instances.header['classes']}, {images.path} holds"
-            f" {images.header['classes']}; predict again"
-        )
+        report_labels(listing.ids, shares)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.artifacts.cues import Cues
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
 from stages.core.artifacts.storage import Artifact, Provenance, create, read
 from stages.core.images.loading import load_rgb
@@ -46,18 +46,16 @@ def label_pixels(*, images: Path, cues: Path, output: Path, settings: LabelPixel
             "supervision": found.header["supervision"],
         }
         made_by = Provenance("label_pixels", settings, None, {"images": listing, "cues": found})
-        undecided, shares, negatives = [], [], 0
+        shares, negatives = [], 0
         with create(output, SemanticMaps, header=header, provenance=made_by) as writer:
             for image in step.progress(listing, total=len(listing), label="images labelled"):
                 labels = labels_of(image, found.find(image.image), listing.header["root"], settings, tagged)
                 writer.append(SemanticMaps(image=image.image, labels=labels))
                 shares.append([(labels == 0).mean(), (labels == UNCERTAIN).mean()])
                 negatives += tagged and image.is_negative
-                if shares[-1][1] == 1:
-                    undecided.append(image.image)
-    if negatives:
-        log.info("%d images show none of the classes and are background", negatives)
-    report_labels(shares, undecided)
+        if negatives:
+            log.info("%d images show none of the classes and are background", negatives)
+        report_labels(listing.ids, shares)
 
 
 def labels_of(image: ImageRecord, cues: Cues, root: str, settings: LabelPixelsSettings, tagged: bool) -> np.ndarray:
@@ -70,11 +68,7 @@ def labels_of(image: ImageRecord, cues: Cues, root: str, settings: LabelPixelsSe
 
 
 def _check(images: Artifact[ImageRecord], cues: Artifact[Cues]) -> None:
-    if cues.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{cues.path} holds classes {cues.header['classes']}, {images.path} holds {images.header['classes']}; "
-            "remake the cues"
-        )
+    check_classes(images, cues, remedy="remake the cues")
     if len(cues) and not cues.field(0, "responses").size:
         raise ValueError(f"{cues.path} has no response maps (head {cues.header['head']!r}); give a classifier's cues")
 

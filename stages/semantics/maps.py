@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.semantic_maps import MAX_CLASSES, SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
@@ -22,11 +22,7 @@ def check_class_count(classes: list[str], path: Path) -> None:
 
 def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> None:
     """Raise ValueError unless the maps are of the images' classes and have every image."""
-    if maps.header["classes"] != images.header["classes"]:
-        raise ValueError(
-            f"{maps.path} holds classes {maps.header['classes']}, {images.path} holds {images.header['classes']}; "
-            "remake the maps from this list of images"
-        )
+    check_classes(images, maps, remedy="remake the maps from this list of images")
     known = set(maps.ids)
     missing = [image for image in images.ids if image not in known]
     if missing:
@@ -36,11 +32,12 @@ def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> N
         )
 
 
-def report_labels(shares: list[list[float]], undecided: list[str]) -> None:
-    """Log how much is labelled: of each image the shares of background and uncertain pixels; images without a label."""
+def report_labels(images: Sequence[str], shares: list[list[float]]) -> None:
+    """Log how much is labelled, from the shares of background and uncertain pixels of each image."""
     if shares:
         background, uncertain = (100 * np.mean(shares, axis=0)).tolist()
         log.info("%.1f %% of the pixels are background, %.1f %% uncertain", background, uncertain)
+    undecided = [image for image, (_, uncertain) in zip(images, shares, strict=True) if uncertain == 1]
     if undecided:
         log.warning("%d of %d images are uncertain everywhere: %s", len(undecided), len(shares), listed(undecided))
 

@@ -84,6 +84,13 @@ def log_training_images(images: Artifact[ImageRecord], usable: Sequence[int]) ->
     )  # fmt: skip
 
 
+def check_classes(images: Artifact[ImageRecord], other: Artifact, *, remedy: str) -> None:
+    """Raise ValueError, which ends with the remedy, unless an artifact holds the images' classes in their order."""
+    expected, found = images.header["classes"], other.header["classes"]
+    if found != expected:
+        raise ValueError(f"{other.path} holds classes {found}, {images.path} holds {expected}; {remedy}")
+
+
 def all_tags(images: Artifact[ImageRecord]) -> np.ndarray:
     """Tags of all images, (images, classes) bool."""
     rows = [images.field(i, "tags") for i in range(len(images))]
