@@ -24,7 +24,7 @@ from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets
 from stages.bestie.settings import RefinementSettings
 from stages.bestie.targets import Points, Targets, center_heatmap
-from stages.bestie.transfer import class_components
+from stages.core.artifacts.map_components import class_components
 from tests.bestie import reference
 
 CROPS, SIDE, CLASSES, SIGMA = 4, 416, 20, 6.0

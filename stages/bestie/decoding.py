@@ -12,7 +12,7 @@ from stages.bestie.maps import Maps
 from stages.bestie.probabilities import mean_probability
 from stages.bestie.settings import BestiePredictionSettings
 from stages.bestie.targets import Points
-from stages.bestie.transfer import class_components, class_regions
+from stages.core.artifacts.map_components import class_components, class_regions
 from stages.ops.regions import Regions
 
 

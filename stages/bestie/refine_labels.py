@@ -15,8 +15,8 @@ from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import instances_at_points, refined_instances
 from stages.bestie.settings import BestieTrainingSettings, MapSettings, RefinementSettings
 from stages.bestie.targets import Points
-from stages.bestie.transfer import class_components, class_regions
 from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.map_components import class_components, class_regions
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.regions import packed_fields

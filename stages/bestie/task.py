@@ -14,8 +14,9 @@ from stages.bestie.network import BestieNetwork, Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.settings import BestieTrainingSettings
 from stages.bestie.targets import Points, Targets, chosen_targets, pseudo_targets
-from stages.bestie.transfer import class_components, class_regions, transfer
+from stages.bestie.transfer import transfer
 from stages.core.artifacts.images import ImageRecord, training_images
+from stages.core.artifacts.map_components import class_components, class_regions
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.storage import Artifact
 from stages.core.images.loading import load_rgb, normalise

@@ -8,7 +8,6 @@ from stages.core.artifacts.images import ImageRecord, check_classes, log_trainin
 from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.storage import Artifact, read
-from stages.core.artifacts.supervision import TAGS
 from stages.core.networks.backbones import starting_weights
 from stages.core.training.loop import TrainingOutputs
 from stages.core.training.run import run_training
@@ -61,7 +60,7 @@ def pretrain_module(
             module="stages.label_penet.pretrain_module",
             inputs={name: one for name, one in given.items() if one is not None},
             weights={"backbone": starting_weights(settings.network.backbone, classifier=backbone_weights)},
-            supervision=TAGS if candidates is None else ranked_by(candidates),
+            supervision=ranked_by(candidates),
             outputs=TrainingOutputs(output_weights, output_curves, output_plot),
             device=device,
         )

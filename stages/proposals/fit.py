@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from stages.core.artifacts.semantic_maps import UNCERTAIN
+from stages.core.artifacts.map_components import class_components
 from stages.ops import overlaps
-from stages.ops.components import label_components
 from stages.ops.regions import Regions
 
 SMALLEST_FIT = 1e-3  # of a region that no component touches: those keep their source's order
@@ -21,7 +20,7 @@ def semantic_fit(regions: Regions, labels: np.ndarray, *, class_count: int, min_
     """
     if labels.shape != regions.shape:
         raise ValueError(f"the semantic map is {labels.shape} (height, width), the proposals' image {regions.shape}")
-    numbered, classes = _components(labels, class_count, min_area)
+    numbered, classes = class_components(labels, classes=np.ones(class_count, bool), min_area=min_area)
     common = overlaps.common_pixels(regions.atoms, numbered)
     each = np.arange(len(classes) + 1) == np.arange(1, len(classes) + 1)[:, None]  # (K, K + 1) bool, 0 is no component
     iou = overlaps.iou(*common.of_regions(regions.membership, each))  # (N, K)
@@ -40,17 +39,3 @@ def ranking(fit: np.ndarray, *, rank_scale: float | None, power: float) -> np.nd
     rank = np.arange(len(fit), dtype=np.float64)
     prior = np.ones(len(fit)) if rank_scale is None else np.exp(-rank / rank_scale)
     return (prior[:, None] * np.maximum(fit.astype(np.float64), SMALLEST_FIT) ** power).astype(np.float32)
-
-
-def _components(labels: np.ndarray, class_count: int, min_area: int) -> tuple[np.ndarray, np.ndarray]:
-    """Components of all classes in one map (H, W) int64, 0 none, 1 to K; and the class of each, (K,) int64."""
-    numbered, classes = np.zeros(labels.shape, np.int64), []
-    for value in np.unique(labels):
-        if value in (0, UNCERTAIN):
-            continue
-        if value > class_count:
-            raise ValueError(f"the semantic map has the label {value}, expected 0 to {class_count}, or {UNCERTAIN}")
-        found, more = label_components(labels == value, connectivity=8, min_area=min_area)
-        numbered = np.where(found > 0, found + len(classes), numbered)
-        classes += [int(value) - 1] * int(more)
-    return numbered, np.array(classes, np.int64)

@@ -6,7 +6,7 @@ import torch
 
 from stages.bestie.components import batched
 from stages.bestie.grouping import MAX_CENTERS, group
-from stages.bestie.transfer import class_components
+from stages.core.artifacts.map_components import class_components
 from tests.bestie import reference
 
 CLASS_COUNT = 3

@@ -13,11 +13,11 @@ from stages.bestie.maps import Maps
 from stages.bestie.predict_bestie import predict_bestie
 from stages.bestie.targets import Points
 from stages.bestie.train_bestie import train_bestie
-from stages.bestie.transfer import class_regions
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.map_components import class_regions
 from stages.core.artifacts.storage import read
 from tests.bestie import reference
 from tests.bestie.test_bestie_decoding import blocks, maps_of

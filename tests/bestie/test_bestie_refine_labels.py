@@ -12,10 +12,10 @@ from stages.bestie.predict_bestie import predict_bestie
 from stages.bestie.refine_labels import joined, labels_of, refine_labels
 from stages.bestie.refinement import refined_targets
 from stages.bestie.train_bestie import train_bestie
-from stages.bestie.transfer import class_components
 from stages.bestie.transfer_semantics import transfer_semantics
 from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.map_components import class_components
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import read

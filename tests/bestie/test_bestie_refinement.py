@@ -8,7 +8,7 @@ from stages.bestie.components import batched
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets, refined_targets_from_points
 from stages.bestie.targets import Points, Targets
-from stages.bestie.transfer import class_components, class_regions
+from stages.core.artifacts.map_components import class_components, class_regions
 from tests.bestie import reference
 from tests.bestie.test_bestie_grouping import CASES, CLASS_COUNT, batch_of, random_case
 

@@ -6,7 +6,8 @@ import torch
 
 from stages.bestie.components import batched
 from stages.bestie.targets import Points, center_heatmap, pseudo_targets
-from stages.bestie.transfer import class_components, class_regions, transfer
+from stages.bestie.transfer import transfer
+from stages.core.artifacts.map_components import class_components, class_regions
 from tests.bestie import reference
 
 TAGS = np.array([True, True, False])

@@ -64,7 +64,7 @@ def test_background_uncertain_and_small_components_are_no_things():
 
 def test_a_label_of_no_class_is_refused():
     labels = np.full((6, 12), 3, np.uint8)
-    with pytest.raises(ValueError, match="has the label 3, expected 0 to 2, or 255"):
+    with pytest.raises(ValueError, match=r"has the label 3, expected 0 to 2 \(background and 2 classes\) or 255"):
         semantic_fit(Regions.empty(6, 12), labels, class_count=2, min_area=1)
 
 

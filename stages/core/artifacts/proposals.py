@@ -42,6 +42,6 @@ class Proposals(Record):
         return unpacked_regions(self)
 
 
-def ranked_by(proposals: Artifact[Proposals]) -> str:
+def ranked_by(proposals: Artifact[Proposals] | None) -> str:
     """What people have given for the order of proposals, as for `joint_supervision`; image tags where it is nothing."""
-    return str(proposals.header.get("ranked_by", TAGS))
+    return TAGS if proposals is None else str(proposals.header.get("ranked_by", TAGS))
