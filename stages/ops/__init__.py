@@ -1,5 +1,5 @@
 """Foundation: arrays in, arrays out, and no files.
 
 regions and overlaps are the region algebra (atoms and membership), on partition; boxes, nms, components, peaks and rle
-are about masks and boxes; crf, resize and drawing about images.
+are about masks and boxes; errors sorts predictions by what is wrong with them; crf, resize and drawing about images.
 """

@@ -370,3 +370,14 @@ def test_there_is_no_bare_except_and_no_swallowed_error(project_root):
 def test_files_stay_readable(project_root):
     for path in sources(project_root):
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_the_repository_holds_no_links(project_root):
+    """A link to an environment outside would be committed as a file, and break the first set-up elsewhere."""
+    if not (project_root / ".git").exists():
+        pytest.skip("not a clone: what is kept is not known")
+    listed = subprocess.run(
+        ["git", "ls-files", "--stage"], cwd=project_root, capture_output=True, text=True, check=True
+    ).stdout
+    assert listed
+    assert [line for line in listed.splitlines() if line.startswith("120000")] == []
