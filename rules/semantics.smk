@@ -42,6 +42,8 @@ def cues_of_source(split):
 def backbone_of_source(wildcards):
     """The classifier's weights where the network's backbone starts from them, else nothing."""
     source = project.semantics[wildcards.source]
+    if source.starts_from is not None:
+        return []
     return classifier_to_start_from(wildcards, source.train.backbone, source.cues)
 
 
@@ -54,6 +56,12 @@ def weights_of_semantics(dataset, source):
 
 def weights_of_source(wildcards):
     return weights_of_semantics(wildcards.dataset, wildcards.source)
+
+
+def network_to_start_from(wildcards):
+    """The weights of the source that the network goes on from, else nothing."""
+    before = project.semantics[wildcards.source].starts_from
+    return [] if before is None else weights_of_semantics(wildcards.dataset, before)
 
 
 def maps_to_agree_with(wildcards):
@@ -166,6 +174,7 @@ rule train_semantics:
         images=f"results/{{dataset}}/{project.splits.train}/images.h5",
         labels="results/{dataset}/semantics/{source}/labels.h5",
         backbone_weights=backbone_of_source,
+        start=network_to_start_from,
     output:
         weights="results/{dataset}/semantics/{source}/weights.safetensors",
         curves="results/{dataset}/semantics/{source}/curves.json",
@@ -189,7 +198,7 @@ rule train_semantics:
     shell:
         LAUNCH
         + " stages.semantics.train_semantics --images {input.images:q} --labels {input.labels:q}"
-        " --backbone-weights {input.backbone_weights:q} --output-weights {output.weights:q}"
+        " --backbone-weights {input.backbone_weights:q} --start {input.start:q} --output-weights {output.weights:q}"
         " --output-curves {output.curves:q} --output-plot {output.plot:q} --settings {params.settings:q}"
         f" --device {project.device} --log {{log:q}}"
 

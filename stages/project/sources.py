@@ -66,10 +66,12 @@ def _named_by(project: "ProjectBase", node: Node) -> dict[str, Node]:
         return named | ({} if entry.iterates is None else {"iterates": ("runs", entry.iterates)})
     if section == "proposals" and entry.kind == "ranked":
         return {"proposals": ("proposals", entry.proposals), "semantics": ("semantics", entry.semantics)}
-    agreement = getattr(entry, "agreement", None)
-    if agreement is None:
-        return {}
-    return {"agreement.semantics": ("semantics", agreement.semantics), "agreement.run": ("runs", agreement.run)}
+    named, agreement = {}, getattr(entry, "agreement", None)
+    if getattr(entry, "starts_from", None) is not None:
+        named["starts_from"] = ("semantics", entry.starts_from)
+    if agreement is not None:
+        named |= {"agreement.semantics": ("semantics", agreement.semantics), "agreement.run": ("runs", agreement.run)}
+    return named
 
 
 def labelling(project: "ProjectBase", source: str) -> LabelPixelsSettings:
@@ -102,7 +104,7 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
         for name, source in project.semantics.items()
         if hasattr(source, "cues") and source.cues not in project.classifier
     ]
-    problems += _names_of_none(project) or _loops(project)
+    problems += _names_of_none(project) or _loops(project) or _no_network_to_start_from(project)
     problems += [
         f"semantics.{name}.weights is {source.weights!r}: Snakemake reads braces as wildcards; rename the file or"
         " its folder"
@@ -152,6 +154,20 @@ def _names_of_none(project: "ProjectBase") -> list[str]:
         for path, key, (_, other) in named
         if key == "proposals" and other in project.proposals and project.proposals[other].kind == "ranked"
     ]
+    return problems
+
+
+def _no_network_to_start_from(project: "ProjectBase") -> list[str]:
+    """Sources whose network is to go on from one that is none, or is built otherwise."""
+    problems = []
+    for name, source in project.semantics.items():
+        start = project.semantics.get(getattr(source, "starts_from", None))
+        path = f"semantics.{name}.starts_from is {getattr(source, 'starts_from', None)!r}"
+        if start is not None and start.kind not in ("network", "weights"):
+            problems.append(f"{path}, of kind {start.kind}, which has no network; name one of kind network or weights")
+        elif start is not None and start.kind == "network" and start.train.layers != source.train.layers:
+            theirs, own = start.train.layers, source.train.layers
+            problems.append(f"{path}, whose layers are {theirs}, not {own}; give both the same")
     return problems
 
 

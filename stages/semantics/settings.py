@@ -1,6 +1,6 @@
 """Settings of the semantics stage: where semantic maps come from, by named sources."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -87,6 +87,12 @@ class SegmentationTrainingSettings(Section):
     data: SegmentationDataSettings
     training: TrainingSettings
 
+    @property
+    def layers(self) -> dict[str, Any]:
+        """What decides which weights the network has, and their shapes."""
+        head = self.head.model_dump(include={"rates", "image_pooling", "channels", "low_stage", "low_channels"})
+        return {"backbone": self.backbone.name, "stage": self.backbone.stage, **head}
+
     @model_validator(mode="after")
     def _low_stage_is_lower(self) -> Self:
         if self.head.low_stage is not None and self.head.low_stage >= self.backbone.stage:
@@ -133,6 +139,9 @@ class NetworkSource(Section):
         min_length=1,
         description="name of the classifier whose response maps become labels, and whose weights the network may start"
         " from",
+    )
+    starts_from: Annotated[str, Field(min_length=1)] | None = Field(
+        description="name of the source whose trained network this one goes on from, head and all; null: none"
     )
     labels: LabelSettings | None = Field(
         description="which pixels of the training split are learnt from (IRNet, CVPR 2019); null: those of `agreement`"

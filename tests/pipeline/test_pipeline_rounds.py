@@ -17,6 +17,9 @@ def test_each_round_stands_on_the_one_before(project, rounds):
     labels = jobs["results/toy/semantics/agreed/labels.h5"]
     assert labels.rule == "label_agreement"
     assert {"results/toy/train/semantics/cam.h5", "results/toy/fitting/train/instances.h5"} <= set(labels.inputs)
+    trained = jobs["results/toy/semantics/agreed/weights.safetensors"]
+    assert "results/toy/semantics/cam/weights.safetensors" in trained.inputs
+    assert not any("classifier" in path for path in trained.inputs)
     predicted = jobs["results/toy/fitting/train/instances.h5"]
     assert {"results/toy/train/proposals/fits.h5", "results/toy/train/semantics/cam.h5"} <= set(predicted.inputs)
 

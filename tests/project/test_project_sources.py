@@ -59,6 +59,10 @@ def test_a_gallery_shows_the_maps_behind_ranked_proposals():
         pytest.param("semantics: {cam: {agreement: {semantics: cam, run: cim, score_share: 0.3}}}", r"semantics.cam: .*both are set", id="labels twice"),
         pytest.param("semantics: {cam: {labels: null}}", r"semantics.cam: .*both are null", id="no labels"),
         pytest.param("semantics: {theirs: {kind: weights, weights: 'a{b}', predict: {longer_side: null, scales: [1.0], flip: true, tagged_on: [], crf: {}}}}", r"semantics.theirs.weights is 'a{b}': Snakemake reads braces", id="braces"),
+        pytest.param("semantics: {more: {like: cam, starts_from: cma}}", r"semantics.more.starts_from is 'cma'; there are", id="start"),
+        pytest.param("semantics: {more: {like: cam, starts_from: more}}", r"semantics.more leads back to itself", id="start of itself"),
+        pytest.param("semantics: {more: {like: cam, starts_from: cam_labels}}", r"semantics.more.starts_from is 'cam_labels', of kind cues, which has no network", id="start without a network"),
+        pytest.param("semantics: {more: {like: cam, starts_from: cam, train: {head: {channels: 24}}}}", r"semantics.more.starts_from is 'cam', whose layers are .*'channels': 48.*, not .*'channels': 24", id="start of other layers"),
         pytest.param("runs: {cim: {cim: {predict: {map_weight: 1.0, crf: {iterations: 2}}}}}", r"runs.cim reads semantic maps in prediction, but nothing ranks its proposals 'heg'", id="maps of nothing"),
     ],
 )  # fmt: skip

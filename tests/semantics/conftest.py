@@ -23,6 +23,7 @@ CRF = {
 TINY: dict[str, Any] = {
     "kind": "network",
     "cues": "cam",
+    "starts_from": None,
     "labels": {
         "fg_threshold": 0.3, "bg_threshold": 0.05, "gt_prob": 0.7, "longer_side": None, "crf": CRF,
     },

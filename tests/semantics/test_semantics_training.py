@@ -22,10 +22,10 @@ FAST = {"steps": 60, "accumulate": 1, "optimizer": "adamw", "learning_rate": 5e-
 
 @pytest.fixture
 def train(toy, tmp_path):
-    def train(settings, *, name="run", labels=toy.labels, images=toy.images, backbone_weights=None):
+    def train(settings, *, name="run", labels=toy.labels, images=toy.images, backbone_weights=None, start=None):
         folder = tmp_path / name
         train_semantics(
-            images=images, labels=labels, backbone_weights=backbone_weights,
+            images=images, labels=labels, backbone_weights=backbone_weights, start=start,
             output_weights=folder / "weights.safetensors", output_curves=folder / "curves.json",
             output_plot=folder / "curves.png", settings=settings.train, device="cpu",
         )  # fmt: skip
@@ -348,3 +348,34 @@ def test_a_network_loads_as_it_was_saved(train, tiny, toy):
         network, metadata = load_network(weights, images, device="cpu")
     assert not network.training
     assert metadata["settings"] == tiny().train.model_dump(mode="json")
+
+
+STANDING = {"training": {"steps": 1, "accumulate": 1, "learning_rate": 1e-12, "weight_decay": 0.0}}
+
+
+def test_a_training_goes_on_from_the_head_and_backbone_of_another(train, tiny):
+    before = train(tiny(train={"training": FAST}), name="before")
+    after = read_weights(train(tiny(train=STANDING), name="after", start=before))
+    learnt = {name: kept for name, kept in read_weights(before).items() if name.endswith((".weight", ".bias"))}
+    for name, tensor in learnt.items():
+        torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=0)
+    fresh = read_weights(train(tiny(train=STANDING), name="fresh"))
+    assert any(not torch.allclose(fresh[name], after[name], atol=1e-3) for name in learnt)
+
+
+def test_what_the_start_has_seen_is_part_of_the_supervision(train, tiny, network_of):
+    settings = tiny(train=STANDING)
+    start = train(settings, name="before")
+    said = read_metadata(start) | {"supervision": "image tags and masks"}
+    save_weights(start, network_of(settings), said)
+    assert read_metadata(train(settings, name="after", start=start))["supervision"] == "masks"
+
+
+def test_a_start_of_other_layers_or_another_step_is_refused(train, tiny, network_of, tmp_path):
+    start = train(tiny(train=STANDING), name="before")
+    with pytest.raises(ValueError, match="does not fit the network"):
+        train(tiny(train={**STANDING, "head": {"channels": 16}}), name="wide", start=start)
+    other = tmp_path / "other.safetensors"
+    save_weights(other, network_of(tiny()), {"step": "train_cim"})
+    with pytest.raises(ValueError, match="not written by train_semantics"):
+        train(tiny(train=STANDING), name="other", start=other)
