@@ -1,4 +1,5 @@
-# Galleries: one page per run, one row per image, from what it starts from to predictions and ground truth.
+# Galleries: a page for each run, a row an image, from what it starts from to predictions and ground truth; and one on
+# which the runs stand side by side.
 
 GALLERY_SPLIT = project.predicted_splits[0]
 
@@ -13,6 +14,12 @@ def artifacts_to_show(wildcards):
     return [f"results/{wildcards.dataset}/{path}" for path in paths]
 
 
+def joint_gallery():
+    """The page on which the runs are compared, where there are several."""
+    of = {name.partition("/")[0] for name in project.measured}
+    return [f"results/{DATASET}/gallery/index.html"] if len(of) > 1 else []
+
+
 rule inspection:
     input:
         expand(
@@ -20,6 +27,7 @@ rule inspection:
             dataset=DATASET,
             run=runs_to_show(),
         ),
+        joint_gallery(),
     localrule: True
 
 
@@ -30,7 +38,8 @@ rule build_gallery:
         ground_truth=f"results/{{dataset}}/{GALLERY_SPLIT}/ground_truth.h5",
         metrics=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/metrics.json",
     output:
-        "results/{dataset}/{run}/gallery/index.html",
+        page="results/{dataset}/{run}/gallery/index.html",
+        data=directory("results/{dataset}/{run}/gallery/data"),
     log:
         "results/{dataset}/logs/{run}/build_gallery.log",
     benchmark:
@@ -39,7 +48,7 @@ rule build_gallery:
         run=one_of(runs_to_show()),
     conda:
         software
-    threads: 1
+    threads: 2
     resources:
         mem_mb=memory(2000),
         runtime=minutes(30, per_1000_images=5),
@@ -47,9 +56,28 @@ rule build_gallery:
         settings=lambda wildcards: project.inspection.canonical(),
         code=code_digest("stages.inspection.build_gallery"),
     shell:
-        "python -m stages.inspection.build_gallery --images {input.images:q} --artifacts {input.artifacts:q}"
-        " --ground-truth {input.ground_truth:q} --metrics {input.metrics:q} --output {output:q}"
-        " --settings {params.settings:q} --log {log:q}"
+        "python -m stages.inspection.build_gallery --threads {threads} --images {input.images:q} --artifacts {input.artifacts:q}"
+        " --ground-truth {input.ground_truth:q} --metrics {input.metrics:q} --output {output.page:q}"
+        " --output-data {output.data:q} --settings {params.settings:q} --log {log:q}"
+
+
+# The predictions of all runs on one page.
+use rule build_gallery as build_joint_gallery with:
+    input:
+        images=f"results/{{dataset}}/{GALLERY_SPLIT}/images.h5",
+        artifacts=expand(
+            f"results/{{{{dataset}}}}/{{run}}/{GALLERY_SPLIT}/instances.h5",
+            run=project.measured,
+        ),
+        ground_truth=f"results/{{dataset}}/{GALLERY_SPLIT}/ground_truth.h5",
+        metrics=[],
+    output:
+        page="results/{dataset}/gallery/index.html",
+        data=directory("results/{dataset}/gallery/data"),
+    log:
+        "results/{dataset}/logs/build_joint_gallery.log",
+    benchmark:
+        "results/{dataset}/benchmarks/build_joint_gallery.tsv"
 
 
 # Off the main path: nothing needs it. The tags that a user should look at first.

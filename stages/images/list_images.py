@@ -1,9 +1,7 @@
 """Step: a data set's split as images with tags, and its annotations in artifacts of their own."""
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +13,7 @@ from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import Provenance, Writer, create
 from stages.core.images.loading import pixel_limit
 from stages.core.workflow import step
+from stages.core.workflow.ahead import in_order
 from stages.images.centers import points_file
 from stages.images.coco import Coco
 from stages.images.dataset import DataSet, check_unique, listed, stop_on
@@ -33,8 +32,6 @@ DATA_SETS: dict[str, Callable[[ChosenImages, str], DataSet]] = {
     "coco": Coco,
     "folder": Folder,
 }
-AHEAD = 4  # images in work for each thread: keeps all busy, and memory constant
-T = TypeVar("T")
 R = TypeVar("R")
 
 
@@ -149,18 +146,6 @@ def _write_all(
         raise FileNotFoundError(f"{data.points.folder} has no file <image>.txt of any image; set the right folder")
     data.conclude()
     return counts
-
-
-def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results of `function` over `items` in their order, computed by threads a few items ahead."""
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= AHEAD * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _caught(function: Callable[[str], R]) -> Callable[[str], R | str]:

@@ -15,6 +15,17 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.inspection.layers import (
+    center_layers,
+    cluster_layers,
+    cue_layers,
+    module_layers,
+    prediction_layers,
+    proposal_layers,
+    pseudo_instance_layers,
+    refined_layers,
+    semantics_layers,
+)
 from stages.inspection.map_panels import (
     center_panels,
     module_panels,
@@ -30,7 +41,21 @@ from stages.inspection.panels import (
     instances_panel,
     proposals_panel,
 )
+from stages.inspection.scene import Layer, Scene
 from stages.inspection.settings import GallerySettings
+
+# From a scene, the image's record and the header of its artifact.
+LAYERS: dict[str, Callable[[Scene, Any, dict[str, Any]], list[Layer]]] = {
+    Proposals.KIND: proposal_layers,
+    SemanticMaps.KIND: semantics_layers,
+    Cues.KIND: cue_layers,
+    ClusterLabels.KIND: cluster_layers,
+    PseudoInstances.KIND: pseudo_instance_layers,
+    RefinedLabels.KIND: refined_layers,
+    CenterMaps.KIND: center_layers,
+    ModuleLabels.KIND: module_layers,
+    Instances.KIND: prediction_layers,
+}
 
 # From a view, the image's record and the header of its artifact.
 PANELS: dict[str, Callable[[View, Any, dict[str, Any]], list[Panel]]] = {
@@ -61,8 +86,8 @@ def legend(kinds: list[str], settings: GallerySettings) -> list[tuple[str, str]]
         for kind in dict.fromkeys(kinds)
         for title, text in texts[kind]
     ]
-    reached = "any proposal (proposal) and a prediction" if Proposals.KIND in kinds else "a prediction"
-    text = f"Annotated instances, where there are any, with the best IoU with {reached} of the same class (found)."
+    proposed = ", and with any proposal" if Proposals.KIND in kinds else ""
+    text = f"Annotated instances, where there are any, with the best IoU with a prediction of the same class{proposed}."
     return [*lines, ("ground truth", text)]
 
 
@@ -103,7 +128,7 @@ def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
             (
                 "after updates",
                 "The labels that the network, or a module of it, makes of this image for itself after so many updates:"
-                " class, weight in the loss, and in brackets the best IoU with an annotated instance of the same class."
+                " class, weight in the loss, and what is right or wrong with each."
                 " Made with the image's tags, to be looked at alone.",
             )
         ],
@@ -126,15 +151,16 @@ def _texts(settings: GallerySettings) -> dict[str, list[tuple[str, str]]]:
             ),
             (
                 "labels",
-                "The masks that a CRF makes of it, which the next module learns: class, weight in the losses, and in"
-                " brackets the best IoU with an annotated instance. Made with the image's tags, to be looked at alone.",
+                "The masks that a CRF makes of it, which the next module learns: class, weight in the losses, and"
+                " what is right or wrong with each. Made with the image's tags, to be looked at alone.",
             ),
         ],
         Instances.KIND: [
             (
                 "predictions",
-                f"The best predictions with score {settings.score_threshold} or more, at most {settings.predictions};"
-                " best first, each numbered. In brackets: the best IoU with an annotated instance of the same class.",
+                f"The best predictions, at most {settings.predictions}, from the score of the slider on; best first,"
+                " each numbered. Where masks are known: what is right or wrong with each, and its IoU with the instance"
+                " that it is about.",
             )
         ],
     }

@@ -10,19 +10,25 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class GallerySettings(Section):
-    """What the gallery of a run shows."""
+    """What the galleries of a data set show."""
 
-    images: int = Field(ge=1, le=1000, description="rows of the page, of 0.2 to 0.4 MB each")
-    choice: Literal["even", "worst", "best"] = Field(
-        description="images: evenly over the split; those predicted worst or best, of known masks"
+    images: Annotated[int, Field(ge=1)] | None = Field(
+        description="most images, chosen as `choice` says; null: all of the split"
     )
-    longer_side: int = Field(ge=64, le=2048, description="pixels; size of each image on the page")
+    choice: Literal["even", "worst", "best"] = Field(
+        description="images where there are more: evenly over the split; those predicted worst or best, of known masks"
+    )
+    longer_side: int = Field(ge=64, le=4096, description="pixels; size of an image that is opened, and of its masks")
+    thumbnail_side: int = Field(ge=64, le=1024, description="pixels; size of the images in the rows")
     jpeg_quality: int = Field(ge=10, le=100, description="quality of the images; larger is better and heavier")
-    opacity: Share = Field(description="opacity of painted regions; their outlines are solid")
-    proposals: int = Field(ge=1, description="most proposals painted, best first")
+    opacity: Share = Field(description="opacity of masks and maps at first; the page has a slider")
+    proposals: int = Field(ge=1, description="most proposals of an image, best first")
     responses: int = Field(ge=1, description="most class response maps of an image, tagged classes first")
-    predictions: int = Field(ge=1, description="most predictions painted, best first")
-    score_threshold: float = Field(ge=0, description="score from which a prediction is painted")
+    predictions: int = Field(ge=1, description="most predictions of an image, best first")
+    score_threshold: Share = Field(description="score from which a prediction is shown at first; the page has a slider")
+    single_file: bool = Field(
+        description="whether the page holds all its data, to be mailed; false: they stand in the folder data beside it"
+    )
 
 
 class SuspectPageSettings(Section):

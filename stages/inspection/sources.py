@@ -11,7 +11,7 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.kinds import read_any
 from stages.core.artifacts.storage import Artifact, read
-from stages.inspection.kinds import PANELS
+from stages.inspection.kinds import LAYERS
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,19 @@ class Sources:
         """The run's own predictions: the first ones."""
         return next(artifact for artifact in self.artifacts if artifact.kind == Instances.KIND)
 
+    @property
+    def joint(self) -> bool:
+        """Whether the page is of several runs: predictions alone, of more than one."""
+        runs = {artifact.header["run"].partition("/")[0] for artifact in self.artifacts if "run" in artifact.header}
+        return len(runs) > 1 and all(artifact.kind == Instances.KIND for artifact in self.artifacts)
+
     def check(self) -> None:
         """Raise ValueError where an artifact has no panel, has other classes, lacks an image, or is of another run."""
-        strange = [artifact for artifact in self.artifacts if artifact.kind not in PANELS]
+        strange = [artifact for artifact in self.artifacts if artifact.kind not in LAYERS]
         if strange:
             raise ValueError(
                 f"{strange[0].path} is an artifact of kind {strange[0].kind!r}, of which there is no panel; give those "
-                f"of {sorted(PANELS)}"
+                f"of {sorted(LAYERS)}"
             )
         if not any(artifact.kind == Instances.KIND for artifact in self.artifacts):
             raise ValueError("no predictions are given; a gallery needs the run's instances.h5 among its artifacts")
@@ -65,9 +71,10 @@ class Sources:
             )
         run = self.instances.header["run"]
         # Cues and maps that runs share name no run; the parts of a run are <run>/<part>.
-        if other.header.get("run", run).partition("/")[0] != run.partition("/")[0]:
+        if not self.joint and other.header.get("run", run).partition("/")[0] != run.partition("/")[0]:
             raise ValueError(
-                f"{other.path} is of run {other.header['run']!r}, the predictions are of {run!r}; give those of one run"
+                f"{other.path} is of run {other.header['run']!r}, the predictions are of {run!r}; give the artifacts of"
+                " one run, or the predictions of several and nothing else"
             )
 
 

@@ -238,6 +238,9 @@ class Regions:
         if other is not None and other.atoms is self.atoms:
             right = other.membership
         elif other is not None:
+            _require_same_image(self, other)
+            if not is_tensor(self.atoms):  # runs of pairs of atoms are counted: no common refinement is drawn
+                return overlaps.common_pixels(self.atoms, other.atoms).of_regions(left, other.membership)[0]
             _, left, right, sizes = _refined(self, other)
         pixels = overlaps.exact(sizes)
         return overlaps.product(left * pixels, arrays.like(right, pixels).T)
@@ -245,14 +248,18 @@ class Regions:
 
 def _refined(left: Regions, right: Regions) -> tuple[Array, Array, Array, Array]:
     """Common refinement: atoms (H, W), both memberships on them, their sizes."""
-    if left.shape != right.shape:
-        raise ValueError(f"Regions: images of {left.shape} and {right.shape} (height, width) have no common pixels")
-    if is_tensor(left.atoms) != is_tensor(right.atoms):
-        raise ValueError("Regions: one set is NumPy and the other torch; bring both to one with to() or numpy()")
+    _require_same_image(left, right)
     old, new = left.atoms.reshape(-1), right.atoms.reshape(-1)
     atoms, pixel, sizes = partition.refine(old, new)
     ours, theirs = arrays.columns(left.membership, old[pixel]), arrays.columns(right.membership, new[pixel])
     return arrays.as_int32(atoms).reshape(left.shape), ours, theirs, sizes
+
+
+def _require_same_image(left: Regions, right: Regions) -> None:
+    if left.shape != right.shape:
+        raise ValueError(f"Regions: images of {left.shape} and {right.shape} (height, width) have no common pixels")
+    if is_tensor(left.atoms) != is_tensor(right.atoms):
+        raise ValueError("Regions: one set is NumPy and the other torch; bring both to one with to() or numpy()")
 
 
 def _merged(atoms: Array, membership: Array, sizes: Array) -> Regions:

@@ -21,8 +21,9 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.storage import read
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
+from stages.core.workflow.ahead import in_order
 from stages.images.dataset import make_annotations
-from stages.images.list_images import in_order, list_images
+from stages.images.list_images import list_images
 from stages.images.records import ground_truth_record
 
 Save = Callable[..., None]

@@ -1,8 +1,6 @@
 """The gallery from artifacts to a page."""
 
-import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,12 @@ from stages.inspection.choice import by_quality, evenly, prediction_quality
 from stages.inspection.panels import scaled_points
 from stages.inspection.settings import GallerySettings
 from stages.ops.regions import Regions
+from tests.inspection.gallery_page import GalleryPage, as_text, masks
 
 HEIGHT, WIDTH = 24, 32
 SETTINGS = GallerySettings(
-    images=3, choice="even", longer_side=64, jpeg_quality=80, opacity=0.5, proposals=2, responses=2, predictions=2,
-    score_threshold=0.3,
+    images=3, choice="even", longer_side=64, thumbnail_side=64, jpeg_quality=80, opacity=0.5, proposals=2, responses=2,
+    predictions=2, score_threshold=0.3, single_file=False,
 )  # fmt: skip
 METRICS = {
     "run": "cim", "split": "val", "n_images": 2, "treatment": {"void": "background: they stay"},
@@ -129,6 +128,8 @@ class World:
             "artifacts": [],
             "metrics": None,
             "output": self.folder / "index.html",
+            "output_data": self.folder / "data",
+            "threads": 2,
             "settings": SETTINGS,
         }
         for name, (found, header) in kinds.items():
@@ -148,31 +149,6 @@ class World:
         return arguments
 
 
-class Page(HTMLParser):
-    """What a browser would see: text, image sources, and names of elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.images: list[str] = []
-        self.names: list[str] = []
-        self.addresses: list[str] = []
-        self.titles = re.findall(r"<figcaption><b>(.*?)</b>", text)
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.images += [value or "" for key, value in attrs if tag == "img" and key == "src"]
-        self.addresses += [value or "" for key, value in attrs if key in ("src", "href")]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> Callable[..., World]:
     def world(ids: tuple[str, ...] = ("a", "b"), classes: tuple[str, ...] = ("cat", "dog")) -> World:
@@ -181,34 +157,144 @@ def world(tmp_path: Path) -> Callable[..., World]:
     return world
 
 
-def build(arguments: dict[str, Any], **changed: Any) -> Page:
+def build(arguments: dict[str, Any], **changed: Any) -> GalleryPage:
     build_gallery(**{**arguments, **changed})
-    return Page(arguments["output"].read_text())
+    return GalleryPage(arguments["output"])
 
 
-def test_a_row_shows_every_stage_with_captions(world) -> None:
+def drawn(*rectangles: tuple[int, int, int, int]) -> np.ndarray:
+    found = np.zeros((len(rectangles), HEIGHT, WIDTH), bool)
+    for mask, (y0, y1, x0, x1) in zip(found, rectangles, strict=True):
+        mask[y0:y1, x0:x1] = True
+    return found
+
+
+def test_a_row_has_a_layer_for_every_stage(world) -> None:
     page = build(world(("a",)).write())
-    panels = [
-        "image",
-        "proposals",
-        "PRM, tagged: cat",
-        "PRM, predicted: dog",
-        "AGPL labels",
-        "predictions",
-        "ground truth",
-    ]
-    assert page.titles == panels
-    assert len(page.images) == 7
-    assert "1 cat 0.90 (IoU 1.00)" in page.text
-    assert "1 weaker not painted" in page.text
-    assert "1 cat: proposal 1.00, found 1.00" in page.text
-    assert "1 cat: 1 proposal background 1, ignored 1" in page.text
+    assert page.titles() == [
+        "proposals", "PRM, tagged: cat", "PRM, predicted: dog", "AGPL labels", "predictions", "ground truth",
+    ]  # fmt: skip
+    found = page.layer("predictions")
+    np.testing.assert_array_equal(masks(found), drawn(LEFT, RIGHT))
+    first, second = found["regions"]
+    assert (first["c"], first["s"], first["area"], first["iou"], first["kind"], first["of"]) == (
+        0,
+        0.9,
+        216,
+        1.0,
+        "right",
+        0,
+    )
+    assert (second["c"], second["kind"], second["iou"]) == (1, "background", 0.0)
+    assert (page.layer("proposals")["notes"], len(page.layer("proposals")["regions"])) == (
+        ["3 proposals", "the best 2 are shown"], 2,
+    )  # fmt: skip
+    (labels,) = page.layer("AGPL labels")["regions"]
+    assert (labels["c"], labels["note"], page.layer("AGPL labels")["notes"]) == (
+        0, "1 proposal", ["background 1, ignored 1"],
+    )  # fmt: skip
+    (truth,) = page.layer("ground truth")["regions"]
+    assert (truth["iou"], truth["note"]) == (1.0, "best proposal 1.00")
+    cue = page.layer("PRM, tagged: cat")
+    assert (cue["h"], cue["w"], cue["points"]) == (2, 2, [[round(6.5 / WIDTH, 4), round(10.5 / HEIGHT, 4), 0]])
 
 
-def test_the_page_holds_all_it_shows_and_asks_for_nothing(world) -> None:
+def test_a_cluster_is_what_half_of_its_proposals_hold(world) -> None:
+    toy = world(("a",))
+    held = [LEFT, (2, 20, 2, 8), RIGHT]
+    toy.proposals["a"] = Proposals(image="a", **regions_of(*held), scores=np.ones(3, np.float32))
+    toy.labels["a"] = ClusterLabels(
+        image="a", clusters=np.array([1, 1, 1], np.int32), cluster_classes=np.array([1, 1, 1], np.int32)
+    )
+    found = build(toy.write()).layer("AGPL labels")
+    np.testing.assert_array_equal(masks(found), drawn((2, 20, 2, 8)))  # of two of three; LEFT's rest has one
+    assert found["regions"][0]["note"] == "3 proposals"
+
+
+def test_masks_go_to_the_page_at_its_size_and_areas_at_the_images(world) -> None:
+    smaller = SETTINGS.model_copy(update={"longer_side": WIDTH // 2})
+    found = build(world(("a",)).write(), settings=smaller).layer("predictions")
+    assert (found["h"], found["w"], found["regions"][0]["area"]) == (HEIGHT // 2, WIDTH // 2, 216)
+    assert masks(found)[0].sum() == 216 // 4
+
+
+def test_a_row_says_what_it_is_found_and_sorted_by(world) -> None:
+    toy = world(("a",))
+    toy.instances["a"] = toy.predicted("a", [LEFT, LEFT, RIGHT], [0, 0, 1], [0.9, 0.5, 0.2])
+    toy.ground_truth["a"] = toy.annotated("a", [LEFT, RIGHT], [0, 0])
+    toy.retrained = {"a": toy.predicted("a", [RIGHT], [1], [0.75])}
+    wide = SETTINGS.model_copy(update={"predictions": 5})
+    page = build(toy.write(), settings=wide)
+    (row,) = page.rows
+    kinds = [kind["name"] for kind in page.head["kinds"]]
+    assert [(one[0], one[1], kinds[one[2]], one[3]) for one in row["p"]] == [
+        (0, 0.9, "right", 1.0), (0, 0.5, "duplicate", 1.0), (1, 0.2, "class", 1.0),
+    ]  # fmt: skip
+    assert row["g"] == [[0, 1.0, 1, round(216 / 768, 5)], [0, 0.0, 0, round(168 / 768, 5)]]
+    assert (row["missed"], row["duplicates"], row["ap"]) == (1, 1, 50.0)
+    assert (row["t"], row["state"], row["h"], row["w"]) == ([0], "tagged", HEIGHT, WIDTH)
+    # Of the predictions from .3 on two are LEFT, one is RIGHT: nothing in common.
+    assert (page.head["beside"], row["change"]) == (["cim/mask_rcnn"], [1.0])
+
+
+def test_the_ap_of_an_image_is_the_area_below_the_envelope(world) -> None:
+    toy = world(("a",))
+    wrong = (0, 3, 0, 3)
+    toy.instances["a"] = toy.predicted("a", [wrong, LEFT, RIGHT], [0, 0, 0], [0.9, 0.8, 0.7])
+    toy.ground_truth["a"] = toy.annotated("a", [LEFT, RIGHT, (0, 1, 0, 1)], [0, 0, 0])
+    assert build(toy.write()).rows[0]["ap"] == pytest.approx(100 * (2 / 3 + 2 / 3) / 3, abs=0.1)
+
+
+def test_predictions_of_several_runs_stand_side_by_side(world, tmp_path: Path) -> None:
+    toy = world(("a", "b"))
+    own = toy.write()
+    paths = {path.name: path for path in own["artifacts"]}
+    other = tmp_path / "other.h5"
+    header = {
+        "classes": toy.classes,
+        "category_ids": [1, 1],
+        "run": "bestie",
+        "method": "bestie",
+        "supervision": "points",
+    }
+    with create(other, Instances, header=header, provenance=Provenance("test", None, None, {})) as writer:
+        for image in toy.instances:
+            writer.append(toy.predicted(image, [LEFT], [0], [0.8]))
+    page = build(own, artifacts=[paths["instances.h5"], other])
+    assert page.titles() == ["cim", "bestie", "ground truth"]
+    assert (page.head["run"], page.head["supervision"], page.head["joint"]) == (
+        "cim, bestie",
+        "image tags, points",
+        True,
+    )
+    assert (page.head["beside"], page.rows[0]["change"]) == (["bestie"], [0.0])  # RIGHT is below the threshold
+    with pytest.raises(ValueError, match=r"other\.h5 is of run 'bestie', the predictions are of 'cim'"):
+        build(own, artifacts=[paths["proposals.h5"], paths["instances.h5"], other])
+
+
+def test_the_page_loads_its_own_files_alone(world) -> None:
     page = build(world().write())
-    assert page.addresses and all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
-    assert not {"script", "link", "iframe"} & set(page.names)
+    assert page.addresses == []
+    assert not {"link", "iframe", "img"} & set(page.names)
+    files = sorted(path.relative_to(page.path.parent).as_posix() for path in (page.path.parent / "data").rglob("*.*"))
+    assert files == ["data/000/000000.jpg", "data/000/000000.js", "data/000/000001.jpg", "data/000/000001.js"]
+    assert "http:" not in page.source and "https:" not in page.source
+
+
+def test_a_single_file_holds_everything(world) -> None:
+    page = build(world().write(), settings=SETTINGS.model_copy(update={"single_file": True}))
+    assert list((page.path.parent / "data").iterdir()) == []
+    assert page.titles(1)[-1] == "ground truth"
+    assert page.image(1)["picture"] and page.image(1)["thumbnail"]
+
+
+def test_what_was_there_before_is_removed(world) -> None:
+    arguments = world(("a", "b")).write()
+    build(arguments)
+    one = SETTINGS.model_copy(update={"images": 1})
+    page = build(arguments, settings=one)
+    assert [path.name for path in sorted((page.path.parent / "data" / "000").iterdir())] == ["000000.jpg", "000000.js"]
+    assert "1 of the 2 images are not on this page" in page.text
 
 
 def test_header_names_run_supervision_and_the_preset_of_every_number(world, tmp_path: Path) -> None:
@@ -227,20 +313,24 @@ def test_header_names_run_supervision_and_the_preset_of_every_number(world, tmp_
 
 
 def test_hostile_names_are_text(world) -> None:
-    evil = "<script>alert('x')</script>\"><img src=http://evil>"
+    plain = build(world(("a",)).write()).names.count("script")
+    evil = "</script><script>alert('x')</script>\"><img src=http://evil>\n ü"
     page = build(world((evil,), (evil, "{{ 7*7 }}")).write())
-    assert "script" not in page.names
-    assert evil in page.text
+    assert page.names.count("script") == plain
+    assert "img" not in page.names
+    assert page.rows[0]["id"] == evil
+    assert page.head["classes"] == [evil, "{{ 7*7 }}"]
+    assert evil not in page.source
     assert "{{ 7*7 }}" in page.text
-    assert all(address.startswith("data:") for address in page.addresses)
 
 
-def test_the_same_artifacts_give_the_same_page(world) -> None:
+def test_the_same_artifacts_give_the_same_files(world) -> None:
     arguments = world().write()
     build(arguments)
-    first = arguments["output"].read_bytes()
+    files = [arguments["output"], *arguments["output_data"].rglob("*.*")]
+    first = [path.read_bytes() for path in files]
     build(arguments)
-    assert arguments["output"].read_bytes() == first
+    assert [path.read_bytes() for path in files] == first
 
 
 def test_images_without_anything_are_shown_too(world) -> None:
@@ -250,30 +340,31 @@ def test_images_without_anything_are_shown_too(world) -> None:
     toy.instances["a"] = toy.predicted("a", [], [], [])
     toy.ground_truth["a"] = toy.annotated("a", [], [])
     page = build(toy.write())
-    assert "0 proposals" in page.text
-    assert "predictions none" in page.text
-    assert "ground truth no instance" in page.text
+    assert page.layer("proposals")["notes"][0] == "0 proposals"
+    assert all(not layer["regions"] for layer in page.layers() if layer["type"] == "regions")
+    assert page.layer("ground truth")["notes"] == ["no instance"]
+    assert (page.rows[0]["p"], page.rows[0]["g"], page.rows[0]["ap"], page.rows[0]["missed"]) == ([], [], None, 0)
 
 
-def test_unknown_masks_and_methods_without_labels_have_no_panel(world) -> None:
+def test_unknown_masks_and_methods_without_labels_have_no_layer(world) -> None:
     toy = world(("a",))
     toy.labels = None
     toy.ground_truth["a"] = toy.annotated("a", [], [], known=False, shape=(1, 1))
     page = build(toy.write())
-    assert len(page.images) == 5
+    assert page.titles() == ["proposals", "PRM, tagged: cat", "PRM, predicted: dog", "predictions"]
+    assert "kind" not in page.layer("predictions")["regions"][0]
+    assert (page.rows[0]["g"], page.rows[0]["missed"], page.rows[0]["p"][0][2]) == (None, None, -1)
+    assert page.head["measured_images"] is False
     assert "AGPL" not in page.text
-    assert "(IoU" not in page.text
 
 
-def test_a_retrained_run_has_a_panel_of_mask_rcnn_beside_its_predictions(world) -> None:
+def test_a_retrained_run_has_a_layer_of_mask_rcnn_beside_its_predictions(world) -> None:
     toy = world(("a",))
     toy.retrained = {"a": toy.predicted("a", [RIGHT], [1], [0.75])}
     page = build(toy.write())
-    assert len(page.images) == 8
-    assert page.titles[-3:] == ["predictions", "predictions, mask_rcnn", "ground truth"]
-    assert "1 dog 0.75 (IoU 0.00)" in page.text
+    assert page.titles()[-3:] == ["predictions", "predictions, mask_rcnn", "ground truth"]
     assert "trained on the run's own masks" in page.text
-    assert "mask_rcnn" not in build(world(("a",)).write()).text
+    assert "mask_rcnn" not in as_text(build(world(("a",)).write()).layers())
 
 
 def test_artifacts_without_a_panel_and_pages_without_predictions_are_refused(world) -> None:
@@ -305,8 +396,9 @@ def test_points_are_shown_without_maps(world) -> None:
         peaks=np.array([[10, 6]], np.int32), peak_classes=np.zeros(1, np.int32), peak_scores=np.ones(1, np.float32),
     )  # fmt: skip
     page = build(toy.write(cues={"head": "points"}))
-    assert "points, tagged: cat 1 point" in page.text
-    assert "predicted: dog" not in page.text
+    found = page.layer("points, tagged: cat")
+    assert (found["notes"], found["empty"], len(found["points"])) == (["1 point"], True, 1)
+    assert "PRM, predicted: dog" not in page.titles()
 
 
 def test_worst_images_come_first(world) -> None:
@@ -314,9 +406,9 @@ def test_worst_images_come_first(world) -> None:
     toy.instances["bad"] = toy.predicted("bad", [RIGHT], [0], [0.9])
     toy.ground_truth["unknown"] = toy.annotated("unknown", [], [], known=False)
     worst = SETTINGS.model_copy(update={"choice": "worst"})
-    text = build(toy.write(), settings=worst).text
-    assert 0 < text.rindex("bad cat") < text.rindex("good cat")
-    assert "unknown cat" not in text
+    two = worst.model_copy(update={"images": 2})
+    assert [row["id"] for row in build(toy.write(), settings=two).rows] == ["bad", "good"]
+    assert [row["id"] for row in build(toy.write(), settings=worst).rows] == ["good", "bad", "unknown"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The gallery of a run of BESTIE: no proposals, but semantic maps, two classifiers, accepted and refined labels, maps."""
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.inspection.map_panels import center_panels, pseudo_instances_panel, refined_panels, semantics_panel
 from stages.inspection.panels import View
 from stages.ops.drawing import directions, hatch, palette
+from tests.inspection.gallery_page import as_text, numbers
 from tests.inspection.test_inspection_gallery import HEIGHT, LEFT, RIGHT, SETTINGS, WIDTH, World, build, regions_of
 
 CLASSES = ["cat", "dog"]
@@ -86,21 +88,33 @@ VIEW = View(
 )  # fmt: skip
 RUN = {"instances": {"run": "bestie", "method": "bestie"}, "cues": {"head": "pam"}}
 TITLES = [
-    "image", "semantics", "CAM, tagged: cat", "PAM, tagged: cat", "CAM, predicted: dog", "PAM, predicted: dog",
+    "semantics", "CAM, tagged: cat", "PAM, tagged: cat", "CAM, predicted: dog", "PAM, predicted: dog",
     "accepted", "refined after 1 update", "refined after 50 updates", "centers", "offsets", "predictions", "ground truth",
 ]  # fmt: skip
 
 
 def test_a_row_shows_every_stage_of_bestie(world):
     page = build(world().write(**RUN))
-    assert page.titles == TITLES
-    assert len(page.images) == len(TITLES)
-    assert "1 accepted of 2 components cat: 1 accepted, 1 cue" in page.text
-    assert "refined after 1 update none" in page.text
-    assert "1 cat 0.25 (IoU 1.00) 2 dog 0.01 (IoU 0.00)" in page.text  # the weakest too
-    assert "centers highest 0.75" in page.text
-    assert "offsets longest 4 pixels" in page.text
-    assert "1 cat: found 1.00" in page.text
+    assert page.titles() == TITLES
+    accepted = page.layer("accepted")
+    assert (accepted["notes"], len(accepted["points"])) == (["1 accepted of 2 components", "1 cue"], 1)
+    assert page.layer("refined after 1 update")["regions"] == []
+    refined = page.layer("refined after 50 updates")
+    assert not refined["scored"]  # the weakest are shown, too
+    assert [(one["c"], one["s"], one["iou"]) for one in refined["regions"]] == [(0, 0.25, 1.0), (1, 0.01, 0.0)]
+    assert page.layer("centers")["notes"] == ["highest 0.75"]
+    assert page.layer("offsets")["notes"] == ["longest 4 pixels"]
+    semantics = numbers(page.layer("semantics"))
+    np.testing.assert_array_equal(semantics, labelled((1, LEFT), (255, (0, 2, 0, 32))))
+
+
+def test_maps_and_offsets_go_to_the_page_as_bytes(world):
+    page = build(world().write(**RUN))
+    centers = np.frombuffer(base64.b64decode(page.layer("centers")["data"]), np.uint8).reshape(6, 8)
+    assert (centers[2, 3], centers.sum()) == (255, 255)
+    offsets = page.layer("offsets")
+    dy, dx = (np.frombuffer(base64.b64decode(offsets[key]), np.uint8).reshape(6, 8) for key in ("dy", "dx"))
+    assert (dy[0, 0], dx[0, 0], dx[1, 2], dy[1, 2]) == (128, 128, 255, 128)
 
 
 def test_the_page_speaks_of_what_there_is(world):
@@ -125,7 +139,7 @@ def test_the_page_speaks_of_what_there_is(world):
 def test_a_run_whose_maps_come_from_its_own_classifier_shows_it_once(world):
     toy = world()
     toy.semantic_cues = None
-    titles = build(toy.write(**RUN)).titles
+    titles = build(toy.write(**RUN)).titles()
     assert [title for title in titles if title.startswith(("CAM", "PAM"))] == [
         "PAM, tagged: cat",
         "PAM, predicted: dog",
@@ -139,12 +153,14 @@ def test_images_without_anything_are_shown_too(world):
     toy.refined_labels["a"] = refined_of("a")
     toy.maps["a"] = maps_of("a", highest=0, longest=0)
     toy.instances["a"] = toy.predicted("a", [], [], [])
-    text = build(toy.write(**RUN)).text
-    for words in (
-        "semantics background alone", "0 accepted of 0 components", "refined after 50 updates none", "highest 0.00",
-        "longest 0 pixels",
-    ):  # fmt: skip
-        assert words in text
+    layers = build(toy.write(**RUN)).layers()
+    for words in ("background alone", "0 accepted of 0 components", "highest 0.00", "longest 0 pixels"):
+        assert words in as_text(layers)
+    assert not [
+        layer
+        for layer in layers
+        if layer["type"] == "regions" and layer["title"] != "ground truth" and layer["regions"]
+    ]
 
 
 @pytest.mark.parametrize("name", ["pseudo_instances", "refined_labels", "maps"])

@@ -20,6 +20,7 @@ READS_GROUND_TRUTH = {
     "report_semantics",
     "report_pixel_labels",
     "build_gallery",
+    "build_joint_gallery",
     "list_boxes",
 }
 READS_BOXES = {"evaluate_instances"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.inspection.gallery_page import GalleryPage
 from tests.pipeline.conftest import ROOT, planned, snakemake
 
 NEW = Path(__file__).with_name("new_method")
@@ -51,9 +52,10 @@ def test_comparison_names_all_parts_and_the_settings_that_differ(extended):
 
 
 def test_the_gallery_shows_the_predictions_of_the_run_and_of_its_part(extended):
-    page = (extended / "results" / "toy" / "colours" / "gallery" / "index.html").read_text()
-    assert "Method <b>mean_colour</b>" in page
-    assert page.count("<b>predictions</b>") == page.count("<b>predictions, wide</b>") == 3
+    page = GalleryPage(extended / "results" / "toy" / "colours" / "gallery" / "index.html")
+    assert "Method mean_colour" in page.text
+    assert len(page.rows) == 5
+    assert {"predictions", "predictions, wide"} <= set(page.titles())
 
 
 def test_exports_and_a_packed_model_that_segments_new_images(extended, tmp_path, monkeypatch):

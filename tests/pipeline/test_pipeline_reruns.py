@@ -14,7 +14,8 @@ from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import read
 from tests.pipeline.conftest import planned, snakemake
 
-DOWNSTREAM_OF_PREDICTION = {"evaluate_instances", "compare_runs", "build_gallery"}
+DOWNSTREAM_OF_EVALUATION = {"evaluate_instances", "compare_runs", "build_gallery"}
+DOWNSTREAM_OF_PREDICTION = DOWNSTREAM_OF_EVALUATION | {"build_joint_gallery"}
 DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
 DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_labels"}
 DOWNSTREAM_OF_BESTIE = DOWNSTREAM_OF_PREDICTION | {"predict_bestie", "refine_labels", "report_masks"}
@@ -56,6 +57,8 @@ def test_a_finished_run_has_everything_and_nothing_to_do(project):
         "bestie/refined_labels/val.png",
         "bestie/val/maps.h5",
         "bestie/gallery/index.html",
+        "gallery/index.html",
+        "gallery/data/000/000000.js",
         "comparison.md",
     ):
         assert (results / path).is_file(), path
@@ -118,12 +121,12 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
 @pytest.mark.parametrize(
     ("overlay", "expected"),
     [
-        pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
-        pytest.param("evaluation: {corloc: false}", DOWNSTREAM_OF_PREDICTION, id="corloc"),
+        pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_EVALUATION, id="evaluation"),
+        pytest.param("evaluation: {corloc: false}", DOWNSTREAM_OF_EVALUATION, id="corloc"),
         pytest.param(
-            "evaluation: {semantic: {score_threshold: 0.5}}", DOWNSTREAM_OF_PREDICTION, id="painted instances"
+            "evaluation: {semantic: {score_threshold: 0.5}}", DOWNSTREAM_OF_EVALUATION, id="painted instances"
         ),
-        pytest.param("inspection: {images: 3}", {"build_gallery"}, id="inspection"),
+        pytest.param("inspection: {images: 3}", {"build_gallery", "build_joint_gallery"}, id="inspection"),
         pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
         pytest.param("cim: {train: {losses: {mil: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),
         pytest.param("cim: {agpl: {support_threshold: 0.6}}", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
@@ -180,7 +183,7 @@ def test_points_at_test_time_rerun_the_prediction_alone_and_are_said_in_its_supe
         pytest.param("cim/losses.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="losses"),
         pytest.param("cim/decoding.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING, id="decoding"),
         pytest.param("cim/agpl.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
-        pytest.param("inspection/panels.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery"}, id="panels"),
+        pytest.param("inspection/layers.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery", "build_joint_gallery"}, id="layers"),
     ],
 )  # fmt: skip
 def test_one_edited_function_reruns_the_steps_that_import_it(project, file, old, new, expected):
