@@ -1,7 +1,7 @@
 # Galleries: a page for each run, a row an image, from what it starts from to predictions and ground truth; and one on
 # which the runs stand side by side.
 
-GALLERY_SPLIT = project.predicted_splits[0]
+GALLERY_SPLIT = project.inspection.split or project.predicted_splits[0]
 
 
 def runs_to_show():
@@ -53,7 +53,7 @@ rule build_gallery:
         mem_mb=memory(2000),
         runtime=minutes(30, per_1000_images=5),
     params:
-        settings=lambda wildcards: project.inspection.canonical(),
+        settings=project.inspection.gallery.canonical(),
         code=code_digest("stages.inspection.build_gallery"),
     shell:
         "python -m stages.inspection.build_gallery --threads {threads} --images {input.images:q} --artifacts {input.artifacts:q}"
@@ -78,6 +78,43 @@ use rule build_gallery as build_joint_gallery with:
         "results/{dataset}/logs/build_joint_gallery.log",
     benchmark:
         "results/{dataset}/benchmarks/build_joint_gallery.tsv"
+
+
+# Off the main path: what people have said of predictions in the galleries.
+rule marks:
+    input:
+        expand(
+            "results/{dataset}/{run}/gallery/marks.report.json",
+            dataset=DATASET,
+            run=project.inspection.marks,
+        ),
+    localrule: True
+
+
+rule report_marks:
+    input:
+        images=f"results/{{dataset}}/{GALLERY_SPLIT}/images.h5",
+        instances=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/instances.h5",
+        marks=lambda wildcards: project.inspection.marks[wildcards.run],
+    output:
+        "results/{dataset}/{run}/gallery/marks.report.json",
+    log:
+        "results/{dataset}/logs/{run}/report_marks.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/report_marks.tsv"
+    wildcard_constraints:
+        run=one_of(list(project.inspection.marks)),
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("stages.inspection.report_marks"),
+    shell:
+        "python -m stages.inspection.report_marks --images {input.images:q} --instances {input.instances:q}"
+        " --marks {input.marks:q} --output {output:q} --log {log:q}"
 
 
 # Off the main path: nothing needs it. The tags that a user should look at first.

@@ -1,6 +1,17 @@
 # Retraining: a Mask R-CNN trained on a run's own masks of the training split. Its instances stand under <run>/mask_rcnn.
 
 
+def marks_to_read(wildcards):
+    """What people have marked in the run's gallery of the training split, where the run leaves it out; else nothing."""
+    settings = project.runs[wildcards.run].mask_rcnn
+    if (
+        not METHODS["mask_rcnn"].reads_marks(settings)
+        or wildcards.split != project.splits.train
+    ):
+        return []
+    return project.inspection.marks[wildcards.run]
+
+
 rule mask_rcnn:
     input:
         expand(
@@ -16,6 +27,7 @@ rule make_pseudo_masks:
     input:
         images="results/{dataset}/{split}/images.h5",
         instances="results/{dataset}/{run}/{split}/instances.h5",
+        marks=marks_to_read,
     output:
         "results/{dataset}/{run}/mask_rcnn/pseudo_masks/{split}.h5",
     log:
@@ -37,7 +49,7 @@ rule make_pseudo_masks:
         code=code_digest("stages.mask_rcnn.make_pseudo_masks"),
     shell:
         "python -m stages.mask_rcnn.make_pseudo_masks --images {input.images:q} --instances {input.instances:q}"
-        " --output {output:q} --settings {params.settings:q} --log {log:q}"
+        " --marks {input.marks:q} --output {output:q} --settings {params.settings:q} --log {log:q}"
 
 
 rule train_mask_rcnn:

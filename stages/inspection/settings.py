@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.core.config.section import Section
+from stages.core.config.section import Entries, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -29,6 +29,23 @@ class GallerySettings(Section):
     single_file: bool = Field(
         description="whether the page holds all its data, to be mailed; false: they stand in the folder data beside it"
     )
+
+
+class InspectionSettings(GallerySettings):
+    """Galleries, of which split they are, and what people have marked on them."""
+
+    split: str | None = Field(
+        min_length=1, description="split that the galleries show; null: the first of splits.evaluate, or its tiles"
+    )
+    marks: Entries[str, Annotated[str, Field(min_length=1)]] = Field(
+        description="JSON that a person has saved from a gallery, by run; read by the target marks, and by"
+        " mask_rcnn.pseudo_masks.drop_marked"
+    )
+
+    @property
+    def gallery(self) -> GallerySettings:
+        """What `build_gallery` reads."""
+        return GallerySettings(**self.model_dump(include=set(GallerySettings.model_fields)))
 
 
 class SuspectPageSettings(Section):

@@ -15,6 +15,7 @@ METHOD = Method(
     title="Mask R-CNN (He et al., ICCV 2017)",
     does="is trained on the run's own masks",
     settings=MaskRcnnSettings,
+    reads_marks=lambda settings: bool(settings.pseudo_masks.drop_marked),
     backbone=lambda settings: settings.train.backbone,
     makes=_makes,
     on_top=True,

@@ -35,6 +35,9 @@ class PseudoMaskSettings(Section):
         description="images that should have a mask and have none; negative: trained on, without objects; drop: left"
         " out; both counted"
     )
+    drop_marked: list[Literal["bad", "wrong class"]] = Field(
+        description="marks of inspection.marks that keep a prediction, or all of an image, out; empty: none is read"
+    )
 
 
 class MaskRcnnNetworkSettings(Section):

@@ -18,7 +18,7 @@ from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
 from stages.images.settings import TILES, ImagesSettings
 from stages.images.settings import Name as SplitName
-from stages.inspection.settings import GallerySettings, SuspectPageSettings
+from stages.inspection.settings import InspectionSettings, SuspectPageSettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
@@ -66,7 +66,7 @@ class ProjectBase(Section):
     semantics: Entries[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
     retrain: Name = Field(description="what is trained on top of the runs that do not say it themselves; none: nothing")
     evaluation: EvaluationSettings
-    inspection: GallerySettings
+    inspection: InspectionSettings
     exports: ExportsSettings
     suspect_tags: SuspectTagsSettings = Field(description="report of the tags that a classifier contradicts")
     runs: Entries[Name, Run] = Field(min_length=1, description="runs by name")
@@ -96,6 +96,7 @@ class ProjectBase(Section):
         problems += self._broken_iterations()
         problems += problems_of_sources(self)
         problems += self._untagged_tiles()
+        problems += self._problems_of_inspection()
         if POINTS in self.classifier:
             problems.append("classifier: the name 'points' is taken by point supervision; choose another")
         problems += [
@@ -110,6 +111,34 @@ class ProjectBase(Section):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _problems_of_inspection(self) -> list[str]:
+        """A split that nothing predicts, marks of runs that are not there, and runs that read marks and have none."""
+        inspection, problems = self.inspection, []
+        if inspection.split is not None and inspection.split not in self.worked_splits:
+            problems.append(
+                f"inspection.split is {inspection.split!r}; there are {self.worked_splits}"
+                f"{did_you_mean(inspection.split, self.worked_splits)}"
+            )
+        problems += [
+            f"inspection.marks has the run {name!r}; there are {list(self.runs)}{did_you_mean(name, self.runs)}"
+            for name in inspection.marks
+            if name not in self.runs
+        ]
+        problems += [
+            f"runs.{name} leaves out what is marked, but inspection.marks has no file of {name!r}; save the marks from"
+            f" its gallery of split {self.splits.train!r}, and name the file there"
+            for name, run in self.runs.items()
+            if run.retrains
+            and METHODS[run.retrain].reads_marks(getattr(run, run.retrain))
+            and name not in inspection.marks
+        ]
+        problems += [
+            f"inspection.marks.{name} is {path!r}: Snakemake reads braces as wildcards; rename the file or its folder"
+            for name, path in inspection.marks.items()
+            if not {"{", "}"}.isdisjoint(path)
+        ]
+        return problems
 
     def _untagged_tiles(self) -> list[str]:
         """Tiles that are to be trained on, while nothing says which of them shows what."""

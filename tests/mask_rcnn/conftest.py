@@ -19,7 +19,7 @@ from stages.ops.regions import Regions
 TINY: dict[str, Any] = {
     "pseudo_masks": {
         "tagged_only": True, "score_threshold": 0.3, "overlap_threshold": None, "overlap_between": "class",
-        "keep_best": False, "empty": "drop",
+        "keep_best": False, "empty": "drop", "drop_marked": [],
     },
     "train": {
         "seed": 3,

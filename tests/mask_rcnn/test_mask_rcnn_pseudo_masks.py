@@ -1,5 +1,7 @@
 """Which predictions become pseudo masks, and the step that writes them."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,9 +75,11 @@ def test_whatever_is_chosen_is_best_first_and_tagged(tiny, scores, changes, seed
 
 @pytest.fixture
 def make(toy, tmp_path):
-    def make(settings, *, images=toy.images, instances=toy.instances):
+    def make(settings, *, images=toy.images, instances=toy.instances, marks=None):
         output = tmp_path / "pseudo_masks.h5"
-        make_pseudo_masks(images=images, instances=instances, output=output, settings=settings.pseudo_masks)
+        make_pseudo_masks(
+            images=images, instances=instances, marks=marks, output=output, settings=settings.pseudo_masks
+        )
         with read(output, Instances) as masks:
             return masks.header, {record.image: record for record in masks}
 
@@ -166,3 +170,60 @@ def test_an_empty_split_is_an_error(make, tiny, toy):
     images = toy.write("no_images", ImageRecord, [], **IMAGES)
     with pytest.raises(ValueError, match="none of 0 images"):
         make(tiny(), images=images)
+
+
+@pytest.fixture
+def marked(toy, tmp_path):
+    """A file of marks of the toy's predictions: the first of p0 is bad, all of p1 is of the wrong class."""
+
+    def marked(**changes):
+        with read(toy.instances, Instances) as found:
+            first, header = found.find("p0"), found.header
+        instance = {
+            "layer": "predictions", "index": 0, "class": header["classes"][first.classes[0]],
+            "score": round(float(first.scores[0]), 4), "mark": "bad", **changes,
+        }  # fmt: skip
+        with read(toy.images, ImageRecord) as listing:
+            split = listing.header["split"]
+        data = {
+            "format": "tagmask marks", "version": 1, "dataset": "toy", "split": split, "run": header["run"],
+            "fingerprint": "", "images": [
+                {"image": "p0", "mark": None, "instances": [instance]},
+                {"image": "p1", "mark": "wrong class", "instances": []},
+            ],
+        }  # fmt: skip
+        path = tmp_path / "marks.json"
+        path.write_text(json.dumps(data))
+        return path
+
+    return marked
+
+
+def test_what_people_have_marked_is_left_out_and_said(make, tiny, marked, caplog):
+    caplog.set_level("INFO")
+    _, before = make(tiny())
+    header, masks = make(tiny(pseudo_masks={"drop_marked": ["bad"]}), marks=marked())
+    assert sorted(masks) == ["p0", "p1"]
+    assert masks["p0"].scores.tolist() == before["p0"].scores.tolist()[1:]
+    assert masks["p1"].scores.tolist() == before["p1"].scores.tolist()
+    assert (header["counts"]["marked"], header["supervision"]) == (1, "marks of predictions")
+    header, masks = make(tiny(pseudo_masks={"drop_marked": ["wrong class"]}), marks=marked())
+    assert sorted(masks) == ["p0"]
+    assert masks["p0"].scores.tolist() == before["p0"].scores.tolist()
+    assert header["counts"]["marked"] == 1
+    assert "1 images and predictions are left out as people have marked them" in caplog.text
+
+
+def test_a_mark_of_another_layer_leaves_nothing_out(make, tiny, marked):
+    header, _ = make(tiny(pseudo_masks={"drop_marked": ["bad"]}), marks=marked(layer="predictions, mask_rcnn"))
+    assert header["counts"]["marked"] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"score": 0.123}, {"index": 99}, {"class": "hen"}, {"score": None}],
+    ids=["score", "index", "class", "none"],
+)
+def test_marks_of_other_predictions_are_refused(make, tiny, marked, changes):
+    with pytest.raises(ValueError, match="image 'p0', instance .* they were made anew since: mark them again"):
+        make(tiny(pseudo_masks={"drop_marked": ["bad"]}), marks=marked(**changes))

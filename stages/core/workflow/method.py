@@ -70,6 +70,8 @@ class Method:
         takes: what a run of it learns from.
         predicts_from: what of it prediction needs, besides images.
         reads_maps: whether prediction reads the semantic maps that have ranked its proposals, from its section.
+        reads_marks: whether it leaves out what people have marked in the gallery of the run's training split, from its
+            section.
         trains: whether it has a network of its own: `train_<name>`, `predict_<name>`, weights, a packed model.
         backbone: its backbone's settings, from its section; None: it has none.
         problems: what cannot be, as ends of sentences that begin with the path of a run, from that run.
@@ -89,6 +91,7 @@ class Method:
     takes: tuple[Source, ...] = ()
     predicts_from: tuple[Source, ...] = ()
     reads_maps: Callable[[Any], bool] = lambda settings: False
+    reads_marks: Callable[[Any], bool] = lambda settings: False
     trains: bool = True
     backbone: Callable[[Any], Any] | None = None
     problems: Callable[[Any], Iterable[str]] = _nothing
