@@ -10,7 +10,8 @@ THEME = "neutral"
 def drawn(code: str, name: str) -> tuple[str, float]:
     """SVG of a diagram and its width in pixels; ids in it begin with `name`, as a page may hold several.
 
-    It runs downwards whatever the code says: from left to right most are four times as wide as a page's column. Raises ValueError where Mermaid makes no picture of the code.
+    It runs downwards whatever the code says: from left to right most are four times as wide as a page.
+    Raises ValueError where Mermaid makes no picture of the code.
     """
     svg = mermaidx.render(re.sub(r"^flowchart LR", "flowchart TB", code), theme=THEME).svg()
     size = re.search(r'viewBox="\S+ \S+ (\S+) (\S+)"', svg)
