@@ -1,7 +1,7 @@
 """Sphinx makes a site of the pages of this repository as they stand: `make docs`.
 
 The order of the pages is that of docs/README.md, so that there is one list of them. Diagrams become SVG here and not in
-the reader's browser, and nothing of the site is fetched from elsewhere: fonts are the reader's own, the search is local.
+the reader's browser, and the site fetches nothing from elsewhere: fonts are the reader's own, the search is local.
 """
 
 import html

@@ -51,9 +51,9 @@ def test_blocks_are_found_with_their_notes_and_without_the_indent_of_a_list():
     text = (
         "a\n<!-- not run: it takes hours -->\n```bash\nmake demo\n```\n1. b\n\n   ```yaml\n   a:\n     b: 1\n   ```\n"
     )
-    first, second = blocks_of("page.md", text)
-    assert first == Block("page.md", 3, "bash", "make demo\n", "not run: it takes hours")
+    first, second = blocks_of("p.md", text)
+    assert first == Block("p.md", 3, "bash", "make demo\n", "not run: it takes hours")
     assert (first.is_left_to, second.is_left_to) == ("it takes hours", None)
-    assert second == Block("page.md", 8, "yaml", "a:\n  b: 1\n", "")
-    with pytest.raises(ValueError, match="page.md:1: a block without an end"):
-        blocks_of("page.md", "```bash\nmake demo\n")
+    assert second == Block("p.md", 8, "yaml", "a:\n  b: 1\n", "")
+    with pytest.raises(ValueError, match="p.md:1: a block without an end"):
+        blocks_of("p.md", "```bash\nmake demo\n")
