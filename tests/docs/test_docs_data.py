@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.docs.blocks import all_blocks
+from tests.docs.blocks import ROOT, all_blocks
 from tests.pipeline.test_pipeline_cases import Case
 
 DATA = all_blocks("csv", "json", "xml")
@@ -65,6 +65,16 @@ def test_a_folder_for_each_class_is_read_as_the_page_says(case):
         "scratch/0001": ["scratch"],
         "scratch/monday/0002": ["scratch"],
     }
+
+
+def test_the_tree_of_the_code_names_what_is_there():
+    folder = ""
+    for line in text_with("Snakefile  ").splitlines():
+        names = re.match(r" *(\S+(?: \S+)*)", line)[1].split()
+        inside = line.startswith("  ")
+        for name in names:
+            assert (ROOT / (folder if inside else "") / name).exists(), name
+        folder = folder if inside else names[0]
 
 
 def test_files_of_yolo_are_read_as_the_page_says(case):
