@@ -26,6 +26,7 @@ test-importers: $(INSTALLED) $(IMPORTERS)/installed
 	TAGMASK_IMPORTERS=$(CURDIR)/$(IMPORTERS)/bin/python $(BIN)/python -m pytest tests/exports/test_exports_importers.py
 
 docs: $(PAGES)/installed
+	rm -rf site
 	$(PAGES)/bin/python -m sphinx -b html -q -W --keep-going -c docs/site -d site/.doctrees . site
 
 test-docs: $(INSTALLED) docs
