@@ -1,6 +1,8 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
 # make test    set up, run all tests, in as many processes as CORES
 # make test-importers  set up, have other programs read the exports (1.6 GB more, in .venv-importers)
+# make docs    write the pages of docs/ as a site: site/index.html (120 MB more, in .venv-docs)
+# make test-docs  write the site, and test it
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
 # make format  set up, format Python and Snakemake files, write what is made of code and constraints
 PYTHON ?= python3
@@ -8,9 +10,10 @@ CORES ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/installed
 IMPORTERS := .venv-importers
+PAGES := .venv-docs
 SMK_FILES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: demo test test-importers check format
+.PHONY: demo test test-importers docs test-docs check format
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -21,6 +24,13 @@ test: $(INSTALLED)
 
 test-importers: $(INSTALLED) $(IMPORTERS)/installed
 	TAGMASK_IMPORTERS=$(CURDIR)/$(IMPORTERS)/bin/python $(BIN)/python -m pytest tests/exports/test_exports_importers.py
+
+docs: $(PAGES)/installed
+	rm -rf site
+	$(PAGES)/bin/python -m sphinx -b html -q -W --keep-going -c docs/site -d site/.doctrees . site
+
+test-docs: $(INSTALLED) docs
+	TAGMASK_SITE=$(CURDIR)/site $(BIN)/python -m pytest tests/docs/test_docs_site.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -47,4 +57,9 @@ $(INSTALLED): constraints.txt requirements.txt
 $(IMPORTERS)/installed: envs/importers.txt
 	$(PYTHON) -m venv $(IMPORTERS)
 	$(IMPORTERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/importers.txt
+	touch $@
+
+$(PAGES)/installed: envs/docs.txt
+	$(PYTHON) -m venv $(PAGES)
+	$(PAGES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/docs.txt
 	touch $@

@@ -190,9 +190,10 @@ rule explain_settings:
     conda:
         software
     params:
-        settings=json.dumps(config, sort_keys=True),
-        files=[str(path) for path in workflow.overwrite_configfiles],
-        config=[
+        # Functions, since Snakemake takes braces in a text, such as ${TAGMASK_DATA}, for wildcards.
+        settings=lambda wildcards: json.dumps(config, sort_keys=True),
+        files=lambda wildcards: [str(path) for path in workflow.overwrite_configfiles],
+        config=lambda wildcards: [
             f"{key}={json.dumps(value)}"
             for key, value in workflow.config_settings.config.items()
         ],

@@ -120,7 +120,7 @@ def documented(page):
 @pytest.mark.parametrize(
     ("page", "presets", "count"),
     [
-        pytest.param("README.md", [], 1, id="readme"),
+        pytest.param("docs/runs.md", [], 1, id="runs"),
         pytest.param("docs/own_images.md", ["image_folder"], 4, id="own images"),
         pytest.param("docs/new_images.md", [], 2, id="new images"),
         pytest.param("docs/voc_and_coco.md", ["voc2012", "voc2012_bestie"], 1, id="voc"),
