@@ -61,11 +61,10 @@ def report_marks(*, images: Path, instances: Path, marks: Path, output: Path) ->
         "scores": [{"from": float(start), **counted(said[bins == i])} for i, start in enumerate(BINS)],
     }
     write_json(output, report)
-    total = report["instances"]
-    log.info(
-        "%d images and %d predictions of %s are marked; of the predictions %s %% are good",
-        of_images.total(), len(said), header["run"], "-" if total["good share"] is None else total["good share"],
-    )  # fmt: skip
+    marked_images, share = of_images.total(), report["instances"]["good share"]
+    log.info("%d images and %d predictions of %s are marked", marked_images, len(said), header["run"])
+    if share is not None:
+        log.info("%.1f %% of the marked predictions are good", share)
 
 
 def counted(said: np.ndarray) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class InspectionSettings(GallerySettings):
         min_length=1, description="split that the galleries show; null: the first of splits.evaluate, or its tiles"
     )
     marks: Entries[str, Annotated[str, Field(min_length=1)]] = Field(
-        description="JSON that a person has saved from a gallery, by run; read by the target marks, and by"
-        " mask_rcnn.pseudo_masks.drop_marked"
+        description="JSON that a person has saved from a run's gallery, by run; read by the target marks, and by what"
+        " leaves out marked predictions (drop_marked)"
     )
 
     @property
