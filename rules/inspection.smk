@@ -30,7 +30,12 @@ rule build_gallery:
         ground_truth=f"results/{{dataset}}/{GALLERY_SPLIT}/ground_truth.h5",
         metrics=f"results/{{dataset}}/{{run}}/{GALLERY_SPLIT}/metrics.json",
     output:
-        "results/{dataset}/{run}/gallery/index.html",
+        in_report(
+            "results/{dataset}/{run}/gallery/index.html",
+            "galleries",
+            "gallery",
+            "gallery",
+        ),
     log:
         "results/{dataset}/logs/{run}/build_gallery.log",
     benchmark:

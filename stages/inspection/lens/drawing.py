@@ -80,7 +80,7 @@ def _records(artifact: Artifact[Any], record: Record) -> dict[str, Record]:
 
 
 def _ground_truth(listing: Path, image: str, shape: tuple[int, ...]) -> GroundTruth:
-    """The annotated instances beside the images, so that predictions say how well they fit; else one that knows none."""
+    """The annotated instances beside the images, by which predictions are judged; else a record that knows none."""
     path = ground_truth_beside(listing)
     if path is not None:
         with contextlib.suppress(KeyError), read(path, GroundTruth) as truth:

@@ -11,7 +11,7 @@ FIRST = ("run", "split", "supervision", "method", "source", "n_images")  # what 
 
 
 def describe_json(path: Path) -> dict[str, Any]:
-    """What the lens says of a JSON file: one line per number, text or innermost mapping; lists in short. Raises as `read_json`."""
+    """One line per number, text or innermost mapping of a JSON file; lists in short. Raises as `read_json`."""
     data = read_json(path)
     lines = list(_lines(data, ""))
     first = [line for name in FIRST for line in lines if line["name"] == name]
