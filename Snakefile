@@ -258,7 +258,10 @@ onstart:
 
 # One calm view of the run in the place of Snakemake's own output; docs/terminal_and_report.md.
 STAGE_OF_RULE = stages_of_rules(workflow)
-VIEW = attach(workflow, STAGE_OF_RULE, f"tagmask {DATASET}")
+try:
+    VIEW = attach(workflow, STAGE_OF_RULE, f"tagmask {DATASET}")
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
 
 
 onsuccess:

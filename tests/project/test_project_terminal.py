@@ -349,8 +349,11 @@ def test_a_failure_is_shown_with_the_end_of_its_log_and_the_run_goes_on(monkeypa
     for number in (1, 2):
         say(handler, event=LogEvent.JOB_INFO, **info(number, "train_cim", log=[str(log)], run=f"r{number}"))
     log.write_text("".join(f"12:00:00 line {i}\n" for i in range(30)) + "12:00:01 train_cim stopped: no room\n")
-    say(handler, level=logging.ERROR, event=LogEvent.JOB_ERROR, **info(1, "train_cim", log=[str(log)], run="r1"))
-    say(handler, level=logging.ERROR, event=LogEvent.JOB_ERROR, **info(1, "train_cim", log=[str(log)], run="r1"))
+    of_cluster = tmp_path / "slurm.log"
+    of_cluster.write_text("killed: out of memory\n")
+    both = [str(log), str(of_cluster)]
+    say(handler, level=logging.ERROR, event=LogEvent.JOB_ERROR, **info(1, "train_cim", log=both, run="r1"))
+    say(handler, level=logging.ERROR, event=LogEvent.JOB_ERROR, **info(1, "train_cim", log=both, run="r1"))
     say(handler, "RuleException:\nCalledProcessError in file x", level=logging.ERROR, event=LogEvent.ERROR)
     say(handler, event=LogEvent.JOB_FINISHED, job_id=2)
     handler.finish()
@@ -358,7 +361,12 @@ def test_a_failure_is_shown_with_the_end_of_its_log_and_the_run_goes_on(monkeypa
     err = capsys.readouterr().err
     assert err.count("✗ train_cim r1 failed after") == 1
     assert f"the end of its log {log}:" in err and "| 12:00:01 train_cim stopped: no room" in err
-    assert err.count("  | ") == 12 and "CalledProcess" not in err and "WorkflowError" not in err
+    assert (
+        err.count("  | ") == 13
+        and "| killed: out of memory" in err
+        and "CalledProcess" not in err
+        and "WorkflowError" not in err
+    )
     assert "done train_cim r2" in err and "✗ 1 of 2 jobs failed: train_cim r1" in err
 
 

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -35,6 +36,8 @@ NOISE = (
     "Workflow has started", "Touching output file", "Removing temporary output", "Removing output files of failed job",
     "Exiting because a job execution failed", "Job failed, going on with independent jobs",
 )  # fmt: skip
+# What the driver of a cluster says of each job.
+OF_JOBS = re.compile(r"Auto-selected partition|Job \d+ has been submitted|Submitted array job")
 # Errors that are told with the job that failed, and at the end.
 KNOWN = ("CalledProcessError in file", "At least one job did not complete successfully")
 INTERRUPTED = "Terminating processes on user request"
@@ -214,9 +217,11 @@ class TagmaskLogHandler(LogHandlerBase):
         self._read(job)
         taken = clock(time.monotonic() - job.started)
         self._screen.say(f"✗ {job.name} failed after {taken}", "bold red")
-        for tail in job.tails:
-            self._screen.say(f"  the end of its log {tail.path}:", "red")
-            for line in last_lines(tail.path, LAST_LINES):
+        # With those of a cluster's jobs, which say what the cluster has done to one.
+        for path in dict.fromkeys(map(Path, vars(record)["log"] or ())):
+            lines = last_lines(path, LAST_LINES)
+            self._screen.say(f"  the end of its log {path}:" if lines else f"  its log {path} is empty", "red")
+            for line in lines:
                 self._capture.know(message(line))
                 self._screen.say(f"  | {line}")
 
@@ -235,10 +240,11 @@ class TagmaskLogHandler(LogHandlerBase):
         if text.startswith(INTERRUPTED):
             self._interrupted = True
             self._capture.forget()  # the tracebacks of the jobs
-        if record.levelno >= logging.WARNING and not text.startswith(NOISE):
-            self._screen.say(text, "bold red" if record.levelno >= logging.ERROR else "yellow")
-        elif text.strip() and record.levelno >= logging.INFO and not text.startswith(NOISE):
-            self._screen.say(text)
+        if not text.strip() or text.startswith(NOISE) or (not self._plain and OF_JOBS.match(text)):
+            return
+        if record.levelno >= logging.INFO:
+            told = record.levelno >= logging.WARNING
+            self._screen.say(text, ("bold red" if record.levelno >= logging.ERROR else "yellow") if told else "")
 
     def _end(self) -> None:
         """Take the view away, and give standard error back."""
