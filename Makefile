@@ -17,7 +17,7 @@ SMK_FILES := Snakefile $(wildcard rules/*.smk)
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
-	$(BIN)/snakemake -c$(CORES) --quiet rules
+	$(BIN)/snakemake -c$(CORES)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(CORES)

@@ -6,6 +6,7 @@
 #   snakemake -c2 --configfile presets/voc2012.yaml
 #   snakemake -c2 --config trial=50   a trial of everything on 50 images of each split, in minutes
 #   snakemake -c1 settings            complete settings of each run, with the file that each value comes from
+#   snakemake --report report.zip     what has been made, as a report that works offline (.html: one file)
 import json
 import re
 import sys
@@ -22,6 +23,7 @@ from stages.project.methods import METHODS
 from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
+from stages.project.terminal.handler import attach, stages_of_rules
 from stages.core.workflow.digest import code_digest
 from stages.core.workflow.environment import environment
 from stages.core.workflow.method import is_checkpoint
@@ -29,6 +31,9 @@ from stages.core.workflow.trial import trial_notice
 
 
 configfile: str(Path(workflow.basedir) / "config.yaml")
+
+
+report: "rules/report/workflow.rst"
 
 
 try:
@@ -139,6 +144,37 @@ def classifier_of_run(stage):
     return weights
 
 
+# Categories of `snakemake --report`, in the order of the graph; the report sorts them by name.
+CATEGORIES = {
+    "comparison": "1 Comparison of runs",
+    "proposals": "2 Proposals",
+    "cues": "3 Classifiers and cues",
+    "semantics": "4 Semantic maps",
+    "labels": "5 Pseudo labels",
+    "training": "6 Trainings",
+    "metrics": "7 Metrics",
+    "galleries": "8 Galleries",
+    "settings": "9 Settings",
+}
+LABELS = ("run", "cascaded", "source", "classifier", "labels", "split")
+
+
+def in_report(path, category, shows, caption):
+    """Mark an output for `snakemake --report`: `shows` is its label, `caption` the text rules/report/<caption>.rst.
+
+    Wildcards of the path that `shows` does not name are labels of their own. Pages that are marked hold all that they
+    show: a report of one file cannot hold files beside a page.
+    """
+    named = [f"{{{name}}}" for name in LABELS]
+    own = {name[1:-1]: name for name in named if name in path and name not in shows}
+    return report(
+        path,
+        category=CATEGORIES[category],
+        caption=f"report/{caption}.rst",
+        labels={**own, "shows": shows},
+    )
+
+
 include: "rules/images.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
@@ -178,10 +214,24 @@ rule settings:
     localrule: True
 
 
+# Everything, and the settings of each run, for `snakemake report --report report.zip`.
+rule report:
+    input:
+        rules.all.input,
+        rules.settings.input,
+        galleries_for_the_report(),
+    localrule: True
+
+
 # Without inputs, since braces in the paths of configuration files would be wildcards: `settings` holds what they say.
 rule explain_settings:
     output:
-        "results/{dataset}/{run}/settings.yaml",
+        report(
+            "results/{dataset}/{run}/settings.yaml",
+            category=CATEGORIES["settings"],
+            caption="rules/report/settings.rst",
+            labels={"run": "{run}", "shows": "settings"},
+        ),
     log:
         "results/{dataset}/logs/{run}/explain_settings.log",
     wildcard_constraints:
@@ -208,8 +258,24 @@ onstart:
             logger.info(sentence)
 
 
+# One calm view of the run in the place of Snakemake's own output; docs/terminal_and_report.md.
+STAGE_OF_RULE = stages_of_rules(workflow)
+try:
+    VIEW = attach(workflow, STAGE_OF_RULE, f"tagmask {DATASET}")
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+
 onsuccess:
+    if VIEW is not None:
+        VIEW.finish()
     shell(
-        "python -m stages.inspection.summarise --results {folder:q}",
+        "python -m stages.inspection.summarise {folder:q} --stages {stages:q}",
         folder=f"results/{DATASET}",
+        stages=[f"{rule}={stage}" for rule, stage in STAGE_OF_RULE.items()],
     )
+
+
+onerror:
+    if VIEW is not None:
+        VIEW.finish()

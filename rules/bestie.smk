@@ -109,7 +109,12 @@ rule train_bestie:
     output:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",
-        plot="results/{dataset}/{run}/network/curves.png",
+        plot=in_report(
+            "results/{dataset}/{run}/network/curves.png",
+            "training",
+            "run {run}",
+            "curves",
+        ),
         snapshots="results/{dataset}/{run}/network/snapshots.safetensors",
     log:
         "results/{dataset}/logs/{run}/train_bestie.log",

@@ -60,7 +60,12 @@ rule train_cim:
     output:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",
-        plot="results/{dataset}/{run}/network/curves.png",
+        plot=in_report(
+            "results/{dataset}/{run}/network/curves.png",
+            "training",
+            "run {run}",
+            "curves",
+        ),
     log:
         "results/{dataset}/logs/{run}/train_cim.log",
     benchmark:

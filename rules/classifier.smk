@@ -63,7 +63,12 @@ rule train_classifier:
     output:
         weights="results/{dataset}/classifier/{classifier}/weights.safetensors",
         curves="results/{dataset}/classifier/{classifier}/curves.json",
-        plot="results/{dataset}/classifier/{classifier}/curves.png",
+        plot=in_report(
+            "results/{dataset}/classifier/{classifier}/curves.png",
+            "training",
+            "classifier {classifier}",
+            "curves",
+        ),
     log:
         "results/{dataset}/logs/train_classifier.{classifier}.log",
     benchmark:

@@ -46,8 +46,18 @@ rule evaluate_instances:
         training_instances=of_training_split("{run}/{split}/instances.h5"),
         training_boxes=of_training_split("{split}/boxes.h5"),
     output:
-        metrics="results/{dataset}/{run}/{split}/metrics.json",
-        plot="results/{dataset}/{run}/{split}/precision_recall.png",
+        metrics=in_report(
+            "results/{dataset}/{run}/{split}/metrics.json",
+            "metrics",
+            "all metrics",
+            "metrics",
+        ),
+        plot=in_report(
+            "results/{dataset}/{run}/{split}/precision_recall.png",
+            "metrics",
+            "precision and recall",
+            "precision_recall",
+        ),
     log:
         "results/{dataset}/logs/{run}/evaluate_instances.{split}.log",
     benchmark:
@@ -74,7 +84,12 @@ rule report_proposals:
         proposals="results/{dataset}/{split}/proposals/{source}.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        "results/{dataset}/{split}/proposals/{source}.report.json",
+        in_report(
+            "results/{dataset}/{split}/proposals/{source}.report.json",
+            "proposals",
+            "recall and overlap",
+            "proposals",
+        ),
     log:
         "results/{dataset}/logs/report_proposals.{split}.{source}.log",
     benchmark:
@@ -99,7 +114,12 @@ rule report_cues:
         cues="results/{dataset}/{split}/cues/{classifier}.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        "results/{dataset}/{split}/cues/{classifier}.report.json",
+        in_report(
+            "results/{dataset}/{split}/cues/{classifier}.report.json",
+            "cues",
+            "classification and peaks",
+            "cues",
+        ),
     log:
         "results/{dataset}/logs/report_cues.{split}.{classifier}.log",
     benchmark:
@@ -122,7 +142,12 @@ rule report_semantics:
         maps="results/{dataset}/{split}/semantics/{source}.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        "results/{dataset}/{split}/semantics/{source}.report.json",
+        in_report(
+            "results/{dataset}/{split}/semantics/{source}.report.json",
+            "semantics",
+            "IoU of maps",
+            "semantics",
+        ),
     log:
         "results/{dataset}/logs/report_semantics.{split}.{source}.log",
     benchmark:
@@ -146,7 +171,12 @@ use rule report_semantics as report_pixel_labels with:
         maps="results/{dataset}/semantics/{source}/labels.h5",
         ground_truth=f"results/{{dataset}}/{project.splits.train}/ground_truth.h5",
     output:
-        "results/{dataset}/semantics/{source}/labels.report.json",
+        in_report(
+            "results/{dataset}/semantics/{source}/labels.report.json",
+            "semantics",
+            "IoU of training labels",
+            "semantics",
+        ),
     log:
         "results/{dataset}/logs/report_pixel_labels.{source}.log",
     benchmark:
@@ -159,7 +189,12 @@ rule report_cluster_labels:
         proposals=proposals_of_run,
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        "results/{dataset}/{run}/cluster_labels/{split}.report.json",
+        in_report(
+            "results/{dataset}/{run}/cluster_labels/{split}.report.json",
+            "labels",
+            "AGPL labels",
+            "cluster_labels",
+        ),
     log:
         "results/{dataset}/logs/{run}/report_cluster_labels.{split}.log",
     benchmark:
@@ -187,8 +222,18 @@ rule report_masks:
         labels=labels_to_report,
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        report="results/{dataset}/{run}/{labels}/{split}.report.json",
-        plot="results/{dataset}/{run}/{labels}/{split}.png",
+        report=in_report(
+            "results/{dataset}/{run}/{labels}/{split}.report.json",
+            "labels",
+            "counts",
+            "masks",
+        ),
+        plot=in_report(
+            "results/{dataset}/{run}/{labels}/{split}.png",
+            "labels",
+            "right and wrong",
+            "masks",
+        ),
     log:
         "results/{dataset}/logs/{run}/report_masks.{labels}.{split}.log",
     benchmark:
@@ -219,7 +264,9 @@ rule compare_runs:
         ),
     output:
         markdown="results/{dataset}/comparison.md",
-        html="results/{dataset}/comparison.html",
+        html=in_report(
+            "results/{dataset}/comparison.html", "comparison", "all runs", "comparison"
+        ),
         json="results/{dataset}/comparison.json",
     log:
         "results/{dataset}/logs/compare_runs.log",

@@ -14,6 +14,12 @@ def artifacts_to_show(wildcards):
     return [f"results/{wildcards.dataset}/{path}" for path in paths]
 
 
+def galleries_for_the_report():
+    return [
+        f"results/{DATASET}/{run}/gallery/sample/index.html" for run in runs_to_show()
+    ]
+
+
 def joint_gallery():
     """The page on which the runs are compared, where there are several."""
     of = {name.partition("/")[0] for name in project.measured}
@@ -59,6 +65,25 @@ rule build_gallery:
         "python -m stages.inspection.build_gallery --threads {threads} --images {input.images:q} --artifacts {input.artifacts:q}"
         " --ground-truth {input.ground_truth:q} --metrics {input.metrics:q} --output {output.page:q}"
         " --output-data {output.data:q} --settings {params.settings:q} --log {log:q}"
+
+
+# Some images, all on one page, for the report, in which nothing lies beside a page.
+use rule build_gallery as build_sample_gallery with:
+    output:
+        page=in_report(
+            "results/{dataset}/{run}/gallery/sample/index.html",
+            "galleries",
+            "gallery",
+            "gallery",
+        ),
+        data=directory("results/{dataset}/{run}/gallery/sample/data"),
+    log:
+        "results/{dataset}/logs/{run}/build_sample_gallery.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/build_sample_gallery.tsv"
+    params:
+        settings=project.inspection.sample.canonical(),
+        code=code_digest("stages.inspection.build_gallery"),
 
 
 # The predictions of all runs on one page.

@@ -65,7 +65,12 @@ rule pretrain_module:
     output:
         weights="results/{dataset}/{run}/{cascaded}/network/weights.safetensors",
         curves="results/{dataset}/{run}/{cascaded}/network/curves.json",
-        plot="results/{dataset}/{run}/{cascaded}/network/curves.png",
+        plot=in_report(
+            "results/{dataset}/{run}/{cascaded}/network/curves.png",
+            "training",
+            "run {run}, {cascaded}",
+            "curves",
+        ),
     log:
         "results/{dataset}/logs/{run}/pretrain_module.{cascaded}.log",
     benchmark:
@@ -136,7 +141,12 @@ rule train_label_penet:
     output:
         weights="results/{dataset}/{run}/network/weights.safetensors",
         curves="results/{dataset}/{run}/network/curves.json",
-        plot="results/{dataset}/{run}/network/curves.png",
+        plot=in_report(
+            "results/{dataset}/{run}/network/curves.png",
+            "training",
+            "run {run}",
+            "curves",
+        ),
         snapshots="results/{dataset}/{run}/network/snapshots.safetensors",
     log:
         "results/{dataset}/logs/{run}/train_label_penet.log",

@@ -60,7 +60,12 @@ rule train_mask_rcnn:
     output:
         weights="results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
         curves="results/{dataset}/{run}/mask_rcnn/network/curves.json",
-        plot="results/{dataset}/{run}/mask_rcnn/network/curves.png",
+        plot=in_report(
+            "results/{dataset}/{run}/mask_rcnn/network/curves.png",
+            "training",
+            "Mask R-CNN of {run}",
+            "curves",
+        ),
     log:
         "results/{dataset}/logs/{run}/train_mask_rcnn.log",
     benchmark:

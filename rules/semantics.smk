@@ -178,7 +178,12 @@ rule train_semantics:
     output:
         weights="results/{dataset}/semantics/{source}/weights.safetensors",
         curves="results/{dataset}/semantics/{source}/curves.json",
-        plot="results/{dataset}/semantics/{source}/curves.png",
+        plot=in_report(
+            "results/{dataset}/semantics/{source}/curves.png",
+            "training",
+            "maps {source}",
+            "curves",
+        ),
     log:
         "results/{dataset}/logs/train_semantics.{source}.log",
     benchmark:

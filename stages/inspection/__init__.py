@@ -1,5 +1,6 @@
 """What people look at: makes a run's gallery, one page with a row of panels per image.
 
-Steps: build_gallery; summarise says on the terminal what a finished graph has made. Parts: choice picks the images;
-kinds has a panel per kind of artifact, drawn by panels and map_panels; sources opens the artifacts.
+`python -m stages.inspection FILE` is the artifact lens (lens). Steps: build_gallery; summarise says on the terminal
+what a finished graph has made. Parts: choice picks the images; kinds has a panel per kind of artifact, drawn by panels
+and map_panels; sources opens the artifacts.
 """

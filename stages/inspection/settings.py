@@ -42,6 +42,16 @@ class InspectionSettings(GallerySettings):
         " leaves out marked predictions (drop_marked)"
     )
 
+    report_images: int = Field(
+        ge=1, le=1000, description="images of each gallery in the report of Snakemake, of 0.1 MB each; evenly chosen"
+    )
+
+    @property
+    def sample(self) -> GallerySettings:
+        """The gallery of the report, which holds its images itself."""
+        changed = {"images": self.report_images, "choice": "even", "single_file": True}
+        return self.gallery.model_copy(update=changed)
+
     @property
     def gallery(self) -> GallerySettings:
         """What `build_gallery` reads."""

@@ -1,51 +1,69 @@
-"""What a finished workflow took and gave: time and memory of each step, metrics of each run, where to look."""
+"""What a finished workflow took and gave: time and memory of each stage, metrics of each run, what to open."""
 
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core.artifacts.files import read_json
-from stages.core.workflow import step
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
+from stages.core.workflow.headline import headline
+from stages.core.workflow.step import clock
 
 METRICS = ("*/*/metrics.json", "*/*/*/metrics.json")  # of runs, and of their parts
 PACKED = "model"  # folder of a packed model, whose metrics are copies
-HEADLINE = ("voc", "mAP50")  # preset and metric of the closing lines; metrics.json has all
+PAGES = ("comparison.html", "gallery/index.html", "*/gallery/index.html", "suspect_tags/index.html")
 
 
-def summarise(*, results: Path) -> None:
-    """Print the summary of `results/{dataset}`, from Snakemake's benchmark files and the runs' metrics."""
-    print("\n".join([*time_lines(results / "benchmarks"), "", *metric_lines(results), "", *gallery_lines(results)]))
+def summarise(results: Path, *, stage_of: Mapping[str, str]) -> None:
+    """Print the summary of `results/{dataset}`, from Snakemake's benchmark files and the runs' metrics.
+
+    `stage_of` names the stage of each rule, in the order of the graph; steps of other rules stand by themselves.
+    """
+    print(
+        "\n".join(["", *time_lines(results / "benchmarks", stage_of), "", *metric_lines(results), "", *pages(results)])
+    )
 
 
-def time_lines(benchmarks: Path) -> list[str]:
-    """A table of wall time and peak memory of each step's last run, slowest first, and their sum."""
-    costs = sorted(read_benchmarks(benchmarks), key=lambda cost: -cost.seconds)
-    total = step.clock(sum(cost.seconds for cost in costs))
-    lines = [f"{step.clock(cost.seconds):>8}  {_memory(cost):>8}  {cost.step}" for cost in costs]
-    return ["    time    memory  step", *lines, f"{total:>8}            all steps, one after the other"]
+def time_lines(benchmarks: Path, stage_of: Mapping[str, str]) -> list[str]:
+    """A table of wall time, peak memory and the slowest step of each stage, of each step's last run, and their sum."""
+    costs: dict[str, list[StepCost]] = {stage: [] for stage in stage_of.values()}
+    for cost in read_benchmarks(benchmarks):
+        rule = cost.step.rpartition("/")[2].partition(".")[0]
+        costs.setdefault(stage_of.get(rule, rule), []).append(cost)
+    width = max(map(len, costs), default=0)
+    lines = [_stage_line(stage, steps, width) for stage, steps in costs.items() if steps]
+    total = sum(cost.seconds for steps in costs.values() for cost in steps)
+    head = f"{'stage':<{width}}      time    memory  steps  slowest"
+    return [head, *lines, f"{'all':<{width}}  {clock(total):>8}            one after the other"]
+
+
+def _stage_line(stage: str, steps: list[StepCost], width: int) -> str:
+    slowest = max(steps, key=lambda cost: cost.seconds)
+    known = [cost.megabytes for cost in steps if cost.megabytes is not None]
+    memory = f"{max(known):.0f} MB" if known else "-"
+    seconds = sum(cost.seconds for cost in steps)
+    longest = f"{slowest.step} {clock(slowest.seconds)}"
+    return f"{stage:<{width}}  {clock(seconds):>8}  {memory:>8}  {len(steps):>5}  {longest}"
 
 
 def metric_lines(results: Path) -> list[str]:
-    """The headline metric of each run and split; the preset stands with the number."""
-    preset, metric = HEADLINE
+    """The headline metric of each run and split."""
     lines = []
     found = [path for pattern in METRICS for path in results.glob(pattern)]
     for path in sorted(path for path in found if path.parent.name != PACKED):
-        metrics = read_json(path)
-        value = metrics["masks"][preset][metric]
-        shown = "not measured (no known masks)" if value is None else f"{value:.1f}"
         run, split = path.relative_to(results).parent.parent.as_posix(), path.parent.name
-        lines.append(f"{run} on {split}, supervision {metrics['supervision']}: {metric} ({preset}) {shown}")
+        lines.append(headline(read_json(path), run=run, split=split))
     return lines
 
 
-def gallery_lines(results: Path) -> list[str]:
-    """Where to look."""
-    return [f"look at {path}" for path in sorted(results.glob("*/gallery/index.html"))]
-
-
-def _memory(cost: StepCost) -> str:
-    return "-" if cost.megabytes is None else f"{cost.megabytes:.0f} MB"
+def pages(results: Path) -> list[str]:
+    """What to open."""
+    return [f"open {path}" for pattern in PAGES for path in sorted(results.glob(pattern))]
 
 
 if __name__ == "__main__":
-    step.run(summarise)
+    parser = argparse.ArgumentParser(prog="python -m stages.inspection.summarise", description=__doc__)
+    parser.add_argument("results", type=Path, help="folder of a data set's results")
+    parser.add_argument("--stages", nargs="*", default=[], metavar="RULE=STAGE", help="stage of each rule, in order")
+    values = parser.parse_args()
+    summarise(values.results, stage_of=dict(pair.split("=", 1) for pair in values.stages))

@@ -21,6 +21,7 @@ READS_GROUND_TRUTH = {
     "report_pixel_labels",
     "build_gallery",
     "build_joint_gallery",
+    "build_sample_gallery",
     "list_boxes",
 }
 READS_BOXES = {"evaluate_instances"}

@@ -48,6 +48,8 @@ def _kind(path: Path) -> str:
             kind = file.attrs.get("kind")
     except OSError as error:
         raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
+    if kind is None:
+        raise ValueError(f"{path} is HDF5 but no tagmask artifact; known kinds are {sorted(RECORDS)}")
     if kind not in RECORDS:
         raise ValueError(f"{path} is an artifact of kind {kind!r}; known are {sorted(RECORDS)}")
     return kind
