@@ -1,5 +1,6 @@
 """Reports on proposals, cues and cluster labels, and the comparison of runs."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from stages.evaluation.settings import (
 
 LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
 PROPOSALS = ProposalReportSettings(
-    recall_thresholds=[0.5, 0.75, 0.9], average_recall_thresholds=[0.5, 0.6, 0.7, 0.8], void="ignore", difficult="count"
-)
+    recall_thresholds=[0.5, 0.75, 0.9], average_recall_thresholds=[0.5, 0.6, 0.7, 0.8], numbers=[1, 2, 5, 50],
+    void="ignore", difficult="count",
+)  # fmt: skip
 LABELS = ClusterLabelReportSettings(overlap=0.5, void="background", difficult="count")
 
 
@@ -31,12 +33,20 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "report.json"
 
 
+def _report_proposals(output: Path, proposals: Path, ground_truth: Path) -> dict:
+    report_proposals(
+        proposals=proposals, ground_truth=ground_truth, output=output, output_plot=output.with_suffix(".svg"),
+        settings=PROPOSALS,
+    )  # fmt: skip
+    assert "</svg>" in output.with_suffix(".svg").read_text()
+    return json.loads(output.read_text())
+
+
 def test_proposals_are_measured_whatever_their_class(write, records, output: Path) -> None:
     # Best overlaps: left 12/16 = .75, right 0 (no proposal touches it); the image without masks only counts.
     found = write(records.proposals("a", [(0, 3, 0, 4), (0, 1, 0, 1)]), records.proposals("b"))
     ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], [0, 1]), records.ground_truth("b", annotated=False))
-    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
-    report = json.loads(output.read_text())
+    report = _report_proposals(output, found, ground_truth)
     assert (report["ABO"], report["MABO"]) == (37.5, 37.5)
     assert report["recall"] == {"0.5": 50, "0.75": 50, "0.9": 0}
     assert report["AR"] == pytest.approx(100 * (0.5 + 0.5 + 0.5 + 0) / 4)
@@ -46,21 +56,50 @@ def test_proposals_are_measured_whatever_their_class(write, records, output: Pat
     assert report["per_class"]["cat"] == {"n_instances": 1, "ABO": 75}
 
 
+def test_recall_grows_with_the_number_of_proposals(write, records, output: Path) -> None:
+    """The fifth proposal of a finds its left instance, the second of b its own; the third of b is better still."""
+    nothing = (5, 6, 8, 9)
+    found = write(
+        records.proposals("a", [nothing] * 4 + [LEFT, nothing]),
+        records.proposals("b", [nothing, (0, 2, 6, 10), (0, 3, 6, 10)]),
+    )
+    truth = write(records.ground_truth("a", [LEFT, RIGHT]), records.ground_truth("b", [RIGHT]))
+    over = _report_proposals(output, found, truth)["recall_over_number"]
+    assert over["numbers"] == [1, 2, 5, 6]  # 50 is beyond the largest number, 6
+    third = pytest.approx(100 / 3)
+    assert over["recall"]["0.5"] == [0, third, pytest.approx(200 / 3), pytest.approx(200 / 3)]
+    assert over["recall"]["0.75"] == [0, 0, pytest.approx(200 / 3), pytest.approx(200 / 3)]
+    assert over["recall"]["0.9"] == [0, 0, third, third]
+    # IoU .5 with two: right at one of four thresholds; then 1 (at all four) and .75 (at three).
+    assert over["AR"] == [0, pytest.approx(100 / 12), pytest.approx(700 / 12), pytest.approx(700 / 12)]
+
+
+def test_the_best_proposals_are_those_of_the_highest_scores(write, records, output: Path) -> None:
+    found = dataclasses.replace(records.proposals("a", [RIGHT, LEFT]), scores=np.array([0.1, 0.9], np.float32))
+    over = _report_proposals(output, write(found), write(records.ground_truth("a", [LEFT])))["recall_over_number"]
+    assert over["recall"]["0.9"] == [100, 100]
+
+
+def test_without_a_proposal_recall_is_over_no_number(write, records, output: Path) -> None:
+    report = _report_proposals(output, write(records.proposals("a")), write(records.ground_truth("a", [LEFT])))
+    assert report["recall_over_number"] == {"numbers": [], "recall": {"0.5": [], "0.75": [], "0.9": []}, "AR": []}
+    assert (report["ABO"], report["AR"]) == (0, 0)
+
+
 def test_proposals_of_void_and_crowds(write, records, output: Path) -> None:
     void = np.zeros((6, 10), bool)
     void[0:4, 4] = True
     ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], crowd=[False, True], void=void))
     found = write(records.proposals("a", [(0, 4, 0, 5)]))
-    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
-    report = json.loads(output.read_text())
+    report = _report_proposals(output, found, ground_truth)
     assert (report["ABO"], report["n_instances"]) == (100, 1)
 
 
 def test_report_without_instances_is_null(write, records, output: Path) -> None:
     found, ground_truth = write(records.proposals("a", [LEFT])), write(records.ground_truth("a", annotated=False))
-    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
-    report = json.loads(output.read_text())
+    report = _report_proposals(output, found, ground_truth)
     assert report["ABO"] is report["AR"] is report["recall"]["0.5"] is None
+    assert report["recall_over_number"]["AR"] == [None]
 
 
 def test_classification_ap_is_the_area_below_the_envelope() -> None:
