@@ -113,6 +113,7 @@ def _reliability(figure: "Figure", data: dict[str, Any]) -> None:
     if any(one["count"] for one in bins):
         lower.set_yscale("log")
         lower.set_ylim(bottom=0.7)
+        lower.yaxis.set_major_formatter("{x:g}")
 
 
 def _sizes(figure: "Figure", data: dict[str, Any]) -> None:

@@ -97,7 +97,8 @@ def compare_runs(
         notice=notice,
     )
     write_text(output_html, text)
-    log.info("%s", "\n".join([*notice, *(markdown(table) for table in tables)]).strip())
+    seen = [*notice, *map(markdown, tables)]
+    log.info("%s", "\n".join(seen).strip())
 
 
 def _as_json(table: PaperTable) -> dict[str, Any]:

@@ -155,7 +155,10 @@ def _draw(figure: "Figure", found: dict[str, Any]) -> None:
         style = "ko--" if label == "AR" else "o-"
         colour = {} if label == "AR" else {"color": SERIES[i % len(SERIES)]}
         axes.plot([n for n, _ in known], [value for _, value in known], style, markersize=4, label=label, **colour)
-    axes.set(xscale="log", ylim=(0, 100), xlabel="best proposals of each image", ylabel="percent of instances")
+    axes.set_xscale("log")
+    axes.set_xticks(found["numbers"], [str(number) for number in found["numbers"]], fontsize=8)
+    axes.minorticks_off()
+    axes.set(ylim=(0, 100), xlabel="best proposals of each image", ylabel="percent of instances")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper left")
 

@@ -24,7 +24,7 @@ NEEDED = (
 )
 VISIBLE = 6  # runs whose charts are seen at first, the best
 WIDTH, HEIGHT = 560, 320  # of the plot of curves, without its edges
-EDGE = {"left": 44, "top": 10, "right": 10, "bottom": 40}
+EDGE = {"left": 56, "top": 10, "right": 18, "bottom": 44}
 
 
 @dataclass(frozen=True)

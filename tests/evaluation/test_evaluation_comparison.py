@@ -79,7 +79,7 @@ def compare(tmp_path: Path):
 class Page(HTMLParser):
     """Tags of a page with their attributes, and its texts."""
 
-    VOID = ("meta", "input", "br", "line", "img", "link")
+    VOID = ("meta", "input", "br", "wbr", "line", "img", "link")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -406,7 +406,7 @@ def test_charts_stand_beside_the_numbers(compare) -> None:
     assert charts["errors"]["instances"]["missed"] == 1
     assert charts["precision_recall"] == {"recall": [0, 50, 100], "precision": [100, 50, 0]}
     assert 'aria-label="right 75 % (3), missed 25 % (1)"' in page
-    assert 'points="44.0,10.0 324.0,170.0 604.0,330.0"' in page  # the corner, the middle, the opposite corner
+    assert 'points="56.0,10.0 336.0,170.0 616.0,330.0"' in page  # the corner, the middle, the opposite corner
     assert len(Page(page).tags) > 100
 
 
