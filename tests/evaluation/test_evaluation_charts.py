@@ -69,8 +69,9 @@ def test_the_strongest_prediction_on_an_instance_speaks_for_it_and_a_weaker_one_
 
 def test_the_order_of_predictions_in_the_file_does_not_matter(records, chart) -> None:
     ground_truth = [records.ground_truth("a", [LEFT, RIGHT])]
-    best_first = chart([records.instances("a", [LEFT, (0, 3, 0, 4)], scores=[0.9, 0.2])], ground_truth)
-    best_last = chart([records.instances("a", [(0, 3, 0, 4), LEFT], scores=[0.2, 0.9])], ground_truth)
+    best_first = chart([records.instances("a", [LEFT, (0, 1, 0, 4)], scores=[0.9, 0.2])], ground_truth)
+    best_last = chart([records.instances("a", [(0, 1, 0, 4), LEFT], scores=[0.2, 0.9])], ground_truth)
+    assert counts_of(best_first["errors"]["instances"]) == {"right": 1, "missed": 1}
     best_first.pop("inputs"), best_last.pop("inputs")
     assert best_first == best_last
 
@@ -91,6 +92,14 @@ def test_instances_that_do_not_count_are_neither_found_nor_missed(records, chart
     assert counts_of(data["errors"]["predictions"]["all"]) == {"right": 1, "crowd": 1}
     assert data["reliability"]["n_predictions"] == 1
     assert data["per_class"]["cat"] == {"n_instances": 1, "AP": 100}
+
+
+def test_what_lies_in_a_crowd_says_nothing_of_an_instance_that_it_touches(records, chart) -> None:
+    """Half of the prediction lies in the crowd, a quarter in the instance: IoU 8 / 40."""
+    truth = [records.ground_truth("a", [LEFT, RIGHT], crowd=[False, True])]
+    errors = chart([records.instances("a", [(0, 4, 2, 10)])], truth)["errors"]
+    assert counts_of(errors["predictions"]["all"]) == {"crowd": 1}
+    assert counts_of(errors["instances"]) == {"missed": 1}
 
 
 def test_reliability_is_counted_by_hand(records, chart) -> None:

@@ -373,6 +373,17 @@ def test_seeds_share_a_line_of_a_papers_table(compare) -> None:
     assert " ± 1.0 (12.9) | no_pam_3, no_pam_4, no_pam_5 |" in text
 
 
+def test_runs_of_one_line_that_differ_in_more_than_seeds_stand_side_by_side(compare) -> None:
+    """Center clustering plays no role in the first lines of table 3 of BESTIE, but two such runs are no seeds."""
+    runs = {name: run for name, run in of_presets("ablations/bestie.yaml").items() if name in ("no_pam", "pam")}
+    runs["other"] = copy.deepcopy(runs["no_pam"])
+    runs["other"]["bestie"]["train"]["refinement"]["grouping"]["clustering"] = False
+    text, _, data = as_voc(compare, runs, [numbers(name, "bestie", i) for i, name in enumerate(runs)])
+    (table,) = [paper for paper in data["tables"][0]["papers"] if paper["about"]["id"] == "bestie_3"]
+    assert [found["runs"] for found in table["lines"][0]["cells"][0]["ours"]] == [["no_pam"], ["other"]]
+    assert "| 50.0, 52.0 (12.9) | no_pam, other |" in text
+
+
 def test_runs_that_differ_in_more_than_the_tables_settings_do_not_share_it(compare) -> None:
     runs = of_presets("ablations/cim.yaml")
     mixed = {name: copy.deepcopy(runs[name]) for name in ("no_agpl", "agpl")}
