@@ -92,7 +92,10 @@ def _rows(table: Table, series: list[Series], own: dict[str, dict[str, Any]]) ->
             {
                 **{key: row[key] for key in ("run", "method", "supervision")},
                 "gallery": run,
-                "own": [(".".join(key.split(".")[-2:]), key, setting_text(value)) for key, value in list(named.items())[:OWN]],
+                "own": [
+                    (".".join(key.split(".")[-2:]), key, setting_text(value))
+                    for key, value in list(named.items())[:OWN]
+                ],
                 "more": max(len(named) - OWN, 0),
                 "headline": _number(table, row, table.headline),
                 "numbers": [_number(table, row, column) for column in table.short[1:]],
