@@ -79,15 +79,55 @@ rule evaluate_instances:
         " --settings {params.settings:q} --log {log:q}"
 
 
+# What is wrong with a run's instances: numbers, and pictures of them.
+rule chart_instances:
+    input:
+        instances="results/{dataset}/{run}/{split}/instances.h5",
+        images="results/{dataset}/{split}/images.h5",
+        ground_truth="results/{dataset}/{split}/ground_truth.h5",
+    output:
+        data="results/{dataset}/{run}/{split}/charts.json",
+        classes="results/{dataset}/{run}/{split}/charts/classes.svg",
+        errors="results/{dataset}/{run}/{split}/charts/errors.svg",
+        reliability="results/{dataset}/{run}/{split}/charts/reliability.svg",
+        sizes="results/{dataset}/{run}/{split}/charts/sizes.svg",
+        overlaps="results/{dataset}/{run}/{split}/charts/overlaps.svg",
+    log:
+        "results/{dataset}/logs/{run}/chart_instances.{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/{run}/chart_instances.{split}.tsv"
+    conda:
+        software
+    threads: 1
+    resources:
+        mem_mb=memory(4000, per_image=0.05),
+        runtime=minutes(30, per_1000_images=10),
+    params:
+        settings=lambda wildcards: project.evaluation.charted.canonical(),
+        code=code_digest("stages.evaluation.chart_instances"),
+    shell:
+        "python -m stages.evaluation.chart_instances --instances {input.instances:q} --images {input.images:q}"
+        " --ground-truth {input.ground_truth:q} --output {output.data:q} --output-classes {output.classes:q}"
+        " --output-errors {output.errors:q} --output-reliability {output.reliability:q}"
+        " --output-sizes {output.sizes:q} --output-overlaps {output.overlaps:q}"
+        " --settings {params.settings:q} --log {log:q}"
+
+
 rule report_proposals:
     input:
         proposals="results/{dataset}/{split}/proposals/{source}.h5",
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
-        in_report(
+        report=in_report(
             "results/{dataset}/{split}/proposals/{source}.report.json",
             "proposals",
             "recall and overlap",
+            "proposals",
+        ),
+        plot=in_report(
+            "results/{dataset}/{split}/proposals/{source}.recall.svg",
+            "proposals",
+            "recall over number",
             "proposals",
         ),
     log:
@@ -105,7 +145,8 @@ rule report_proposals:
         code=code_digest("stages.evaluation.report_proposals"),
     shell:
         "python -m stages.evaluation.report_proposals --proposals {input.proposals:q}"
-        " --ground-truth {input.ground_truth:q} --output {output:q} --settings {params.settings:q} --log {log:q}"
+        " --ground-truth {input.ground_truth:q} --output {output.report:q} --output-plot {output.plot:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 rule report_cues:
@@ -262,6 +303,11 @@ rule compare_runs:
             run=project.measured,
             split=project.splits.evaluate,
         ),
+        charts=expand(
+            "results/{{dataset}}/{run}/{split}/charts.json",
+            run=project.measured,
+            split=project.splits.evaluate,
+        ),
     output:
         markdown="results/{dataset}/comparison.md",
         html=in_report(
@@ -277,9 +323,11 @@ rule compare_runs:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        settings=project.comparison().canonical(),
+        settings=lambda wildcards: project.comparison(
+            steps=[r.name for r in workflow.rules]
+        ).canonical(),
         code=code_digest("stages.evaluation.compare_runs"),
     shell:
-        "python -m stages.evaluation.compare_runs --metrics {input.metrics:q}"
+        "python -m stages.evaluation.compare_runs --metrics {input.metrics:q} --charts {input.charts:q}"
         " --benchmarks results/{wildcards.dataset:q}/benchmarks --output-markdown {output.markdown:q}"
         " --output-html {output.html:q} --output-json {output.json:q} --settings {params.settings:q} --log {log:q}"

@@ -74,12 +74,18 @@ def average_precision(
         matches.append(match_predictions(overlaps, levels, rule))
         found = overlaps.ground_truth_classes[counts_as_positive(overlaps, rule)]
         positives += np.bincount(found, minlength=class_count)
+    return average_of_matches(matches, positives, levels=len(levels), rule=rule)
+
+
+def average_of_matches(matches: list[Matches], positives: np.ndarray, *, levels: int, rule: Rule) -> AveragePrecision:
+    """Average precision from the matches of all images at T levels, and the instances (C,) that count."""
+    class_count = len(positives)
     # A class without an instance beside others that have some is what the rule is about; with none at all nothing is
     # measured, and no rule makes a number of it.
     absent = 0.0 if rule.absent == "zero" and positives.any() else np.nan
-    per_class = np.full((class_count, len(levels)), absent)
+    per_class = np.full((class_count, levels), absent)
     curves: list[Curve | None] = [None] * class_count
-    grouped = _by_class(matches, class_count, len(levels))
+    grouped = _by_class(matches, class_count, levels)
     for label in np.flatnonzero(positives):
         curve = _curve(*grouped[label], positives[label])
         curves[label] = curve

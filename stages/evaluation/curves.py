@@ -38,14 +38,14 @@ def plot_precision_recall(
         if curve is None:
             continue
         text = f"{classes[label]}, {_named(name, settings.curve_threshold)}: AP {_shown(chosen.per_class[label, at])}"
-        right.plot(GRID, envelope_on_grid(curve, at), color=palette(label), label=_plain(text), linewidth=1)
+        right.plot(GRID, envelope_on_grid(curve, at), color=palette(label), label=plain(text), linewidth=1)
     _finish(left, "mean over classes")
     _finish(right, f"each class, {_named(name, settings.curve_threshold)}")
     left.set_ylabel("precision (best at this recall or above)")
     left.legend(loc="upper right", fontsize=8)
     if right.get_legend_handles_labels()[0]:
         right.legend(loc="upper left", bbox_to_anchor=(1, 1), ncols=columns, fontsize=7, frameon=False)
-    figure.suptitle(_plain(title), fontsize=10)
+    figure.suptitle(plain(title), fontsize=10)
     with whole_file(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=110)
 
@@ -64,9 +64,9 @@ def _shown(share: float) -> str:
     return "-" if np.isnan(share) else f"{100 * share:.1f}"
 
 
-def _plain(text: str) -> str:
-    """Text in which matplotlib finds no formula and no hidden label."""
-    return text.replace("$", r"\$").lstrip("_")
+def plain(text: str) -> str:
+    """Text of one line in which matplotlib finds no formula and no hidden label."""
+    return " ".join(text.split()).replace("$", r"\$").lstrip("_")
 
 
 def _finish(axes: "Axes", title: str) -> None:

@@ -60,7 +60,7 @@ def match_predictions(overlaps: Overlaps, thresholds: np.ndarray, rule: Rule) ->
     Equal scores keep their order. A prediction that hits nothing is ignored where a crowd of its class covers it
     (pycocotools; for the other presets ours, as their data sets have no crowds).
     """
-    order = _best_first(overlaps, rule.limit)
+    order = best_first(overlaps, rule.limit)
     overlap = np.where(overlaps.classes[:, None] == overlaps.ground_truth_classes, overlaps.overlap, -1.0)[order]
     single, positive = ~overlaps.crowd, counts_as_positive(overlaps, rule)
     reached = _reached(overlap, thresholds, strict=rule.strict)
@@ -75,7 +75,7 @@ def match_predictions(overlaps: Overlaps, thresholds: np.ndarray, rule: Rule) ->
     )
 
 
-def _best_first(overlaps: Overlaps, limit: int | None) -> np.ndarray:
+def best_first(overlaps: Overlaps, limit: int | None) -> np.ndarray:
     """Indices by falling score, ties in their order, at most `limit` of a class."""
     order = np.argsort(-overlaps.scores, kind="stable")
     if limit is None:

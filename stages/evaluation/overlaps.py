@@ -84,17 +84,28 @@ class Overlaps:
     difficult: np.ndarray
 
 
+def shared_with_ground_truth(
+    instances: Instances, ground_truth: GroundTruth, *, void: Literal["background", "ignore"]
+) -> Shared:
+    """Pixels that an image's predicted and annotated instances share; raises ValueError naming the image."""
+    if not np.isfinite(instances.scores).all():
+        raise ValueError(f"predictions of image {instances.image!r} hold scores that are not finite; remake them")
+    try:
+        return shared_pixels(instances.regions, ground_truth.regions, counted=counted_atoms(ground_truth, void))
+    except ValueError as error:
+        message = f"image {ground_truth.image!r}: predictions and ground truth do not fit: {error}"
+        raise ValueError(f"{message}; remake both from the same images.h5") from error
+
+
 def overlaps_with_ground_truth(
     instances: Instances, ground_truth: GroundTruth, *, void: Literal["background", "ignore"]
 ) -> Overlaps:
     """Overlaps of an image's predicted with its annotated instances; raises ValueError naming the image."""
-    if not np.isfinite(instances.scores).all():
-        raise ValueError(f"predictions of image {instances.image!r} hold scores that are not finite; remake them")
-    try:
-        shared = shared_pixels(instances.regions, ground_truth.regions, counted=counted_atoms(ground_truth, void))
-    except ValueError as error:
-        message = f"image {ground_truth.image!r}: predictions and ground truth do not fit: {error}"
-        raise ValueError(f"{message}; remake both from the same images.h5") from error
+    return overlaps_of(shared_with_ground_truth(instances, ground_truth, void=void), instances, ground_truth)
+
+
+def overlaps_of(shared: Shared, instances: Instances, ground_truth: GroundTruth) -> Overlaps:
+    """Overlaps of an image's predicted with its annotated instances, from the pixels that they share."""
     return Overlaps(
         scores=instances.scores,
         classes=instances.classes,

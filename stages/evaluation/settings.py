@@ -2,11 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.core.config.section import Section
+from stages.core.config.spelling import did_you_mean
 
 Preset = Literal["voc", "cim", "sds"]
+PRESETS = ("voc", "cim", "sds")
+BOX_PRESETS = ("voc07", "voc12")
+COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Overlap = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -60,6 +64,23 @@ class InstanceMetricsSettings(Section):
     semantic: PaintedMetricsSettings
 
 
+class ChartsSettings(Section):
+    """How `chart_instances` divides scores, overlaps and sizes."""
+
+    score_bins: int = Field(ge=1, description="bins of equal width of the chart of how reliable scores are")
+    overlap_bins: int = Field(ge=1, description="bins of equal width of the histogram of best IoU")
+    size_groups: int = Field(
+        ge=1, description="groups of equally many annotated instances by area, in each of which AP is measured"
+    )
+
+
+class ChartSettings(Section):
+    """What `chart_instances` reads: some sections of `evaluation` as one."""
+
+    masks: MaskMetricsSettings
+    charts: ChartsSettings
+
+
 class ProposalReportSettings(GroundTruthSettings):
     """What `report_proposals` reports."""
 
@@ -69,6 +90,16 @@ class ProposalReportSettings(GroundTruthSettings):
     average_recall_thresholds: list[Overlap] = Field(
         min_length=1, description="IoU over which recall is averaged (COCO: 0.5 to 0.95 by 0.05)"
     )
+    numbers: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=1, description="best proposals of each image, over which recall is plotted; larger ones: all"
+    )
+
+    @field_validator("numbers")
+    @classmethod
+    def _check_numbers(cls, numbers: list[int]) -> list[int]:
+        if sorted(set(numbers)) != numbers:
+            raise ValueError(f"numbers are {numbers}; expected them ascending, each once")
+        return numbers
 
 
 class ClusterLabelReportSettings(GroundTruthSettings):
@@ -85,6 +116,23 @@ class PseudoMaskReportSettings(GroundTruthSettings):
     )
 
 
+class ShownSettings(Section):
+    """What a comparison shows first."""
+
+    headline: str = Field(
+        description="column of the number that matters most, such as mAP50 (voc), AP (coco), box AP50 (voc07), mIoU"
+    )
+    columns: list[str] = Field(description="columns beside it; all others are behind a click")
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        named = [self.headline, *self.columns]
+        twice = sorted({column for column in named if named.count(column) > 1})
+        if twice:
+            raise ValueError(f"headline and columns name {', '.join(twice)} twice; name each column once")
+        return self
+
+
 class EvaluationSettings(Section):
     """The config's section `evaluation`."""
 
@@ -93,18 +141,49 @@ class EvaluationSettings(Section):
     corloc: bool = Field(
         description="whether CorLoc is measured, for which every run predicts the training split, too; null without"
     )
+    charts: ChartsSettings = Field(description="of chart_instances")
+    comparison: ShownSettings = Field(description="of compare_runs")
     proposals: ProposalReportSettings = Field(description="of report_proposals")
     cluster_labels: ClusterLabelReportSettings = Field(description="of report_cluster_labels")
     pseudo_masks: PseudoMaskReportSettings = Field(description="of report_pseudo_masks")
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        known = self.columns()
+        problems = [
+            f"comparison names the column {column!r}; there are {', '.join(known)}{did_you_mean(column, known)}"
+            for column in (self.comparison.headline, *self.comparison.columns)
+            if column not in known
+        ]
+        if self.comparison.headline == "CorLoc" and not self.corloc:
+            problems.append("comparison.headline is CorLoc, which is not measured: set corloc to true")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def columns(self) -> list[str]:
+        """All columns of a comparison, by the names that it gives them."""
+        presets = [f"mAP{round(100 * t)} ({preset})" for preset in PRESETS for t in self.masks.thresholds]
+        coco = [f"{name} (coco)" for name in COCO]
+        boxes = [f"box AP50 ({preset})" for preset in BOX_PRESETS]
+        return [*presets, *coco, "ABO (over instances)", "MABO (over classes)", *boxes, "CorLoc", "mIoU"]
 
     @property
     def instances(self) -> InstanceMetricsSettings:
         """The part that `evaluate_instances` reads."""
         return InstanceMetricsSettings(masks=self.masks, semantic=self.semantic)
 
+    @property
+    def charted(self) -> ChartSettings:
+        """The part that `chart_instances` reads."""
+        return ChartSettings(masks=self.masks, charts=self.charts)
+
 
 class ComparisonSettings(Section):
     """What a comparison says of its runs."""
 
     trial: int | None = Field(ge=1, description="images; those of a trial; null: the full run")
+    data: str = Field(description="kind of the data set, as in `images.kind`")
+    shown: ShownSettings = Field(description="what stands first")
+    steps: list[str] = Field(description="names of the rules, in the order of the pipeline")
     runs: dict[str, dict[str, Any]] = Field(description="all settings that each run reads, by the run's name")

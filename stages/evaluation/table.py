@@ -1,15 +1,13 @@
 """A table of several runs' metrics; every column names its preset."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.evaluation.average_precision import PRESETS
 from stages.evaluation.boxes import RULES
+from stages.evaluation.settings import ShownSettings
 
-# Columns of the short table; the long one has the others.
-HEADLINE = re.compile(r"mAP\d+ \(voc\)|mAP50 \(cim\)|AP \(coco\)|ABO \([a-z ]+\)|box AP50 \(voc12\)|CorLoc|mIoU")
 SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
 
 
@@ -20,22 +18,24 @@ class Table:
     Attributes:
         about: what all runs share: dataset, split, number of images, treatment of unusual annotations, units.
         columns: keys of the numbers, such as "mAP50 (voc)".
-        headline: those of the short table, to see first.
+        headline: the column that matters most.
+        short: columns of the short table: the headline, then those that stand beside it.
         rows: run, method, supervision, and `values` by column; None where there is none.
     """
 
     about: dict[str, Any]
     columns: list[str]
-    headline: list[str]
+    headline: str
+    short: list[str]
     rows: list[dict[str, Any]]
 
 
-def build_tables(metrics: dict[Path, dict[str, Any]]) -> list[Table]:
-    """A table for each split from metrics.json files, by path.
+def build_tables(metrics: dict[Path, dict[str, Any]], shown: ShownSettings) -> list[Table]:
+    """A table for each split from metrics.json files, by path; `shown` names the columns of the short table.
 
     Raises:
         ValueError: no file, files that are no metrics, or runs on a split that were measured on different images or
-            with different treatment, or given twice.
+            with different treatment, or given twice, or without a column that is to be shown.
     """
     if not metrics:
         raise ValueError("no metrics.json given; a comparison needs at least one run")
@@ -43,10 +43,10 @@ def build_tables(metrics: dict[Path, dict[str, Any]]) -> list[Table]:
     for path, found in metrics.items():
         _check_complete(path, found)
         by_split.setdefault((found["dataset"], found["split"]), {})[path] = found
-    return [_build_table(group) for group in by_split.values()]
+    return [_build_table(group, shown) for group in by_split.values()]
 
 
-def _build_table(metrics: dict[Path, dict[str, Any]]) -> Table:
+def _build_table(metrics: dict[Path, dict[str, Any]], shown: ShownSettings) -> Table:
     _check_comparable(metrics)
     cells = {path: _cells(found) for path, found in metrics.items()}
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
@@ -60,13 +60,16 @@ def _build_table(metrics: dict[Path, dict[str, Any]]) -> Table:
         for path, found in metrics.items()
     ]
     first = next(iter(metrics.values()))
-    headline = [column for column in columns if HEADLINE.fullmatch(column)]
-    return Table({key: first[key] for key in SAME}, columns, headline, rows)
+    short = [shown.headline, *shown.columns]
+    lacking = [column for column in short if column not in columns]
+    if lacking:
+        raise ValueError(f"{next(iter(metrics))} has no {', '.join(lacking)}; there are {', '.join(columns)}")
+    return Table({key: first[key] for key in SAME}, columns, shown.headline, short, rows)
 
 
 def rest(table: Table) -> list[str]:
     """Columns of the long table."""
-    return [column for column in table.columns if column not in table.headline]
+    return [column for column in table.columns if column not in table.short]
 
 
 def markdown(table: Table) -> str:
@@ -77,7 +80,7 @@ def markdown(table: Table) -> str:
         "the preset stands in brackets, the best of a column is bold. "
         + " ".join(f"{key.capitalize()}: {text}." for key, text in about["treatment"].items())
     )
-    short = _part(table, ["run", "method", "supervision"], table.headline)
+    short = _part(table, ["run", "method", "supervision"], table.short)
     long = f"\nThe other metrics:\n\n{_part(table, ['run'], rest(table))}" if rest(table) else ""
     return f"{introduction}\n\n{short}{long}"
 
@@ -112,7 +115,7 @@ def cell(text: Any) -> str:
 
 
 def _check_complete(path: Path, found: Any) -> None:
-    needed = ("run", "method", "supervision", "masks", "boxes", "corloc", "semantic", *SAME)
+    needed = ("run", "method", "supervision", "masks", "boxes", "corloc", "semantic", "inputs", *SAME)
     missing = [key for key in needed if not isinstance(found, dict) or key not in found]
     if missing:
         raise ValueError(f"{path} is no metrics.json of evaluate_instances: it lacks {', '.join(missing)}")

@@ -221,15 +221,16 @@ class ProjectBase(Section):
         """The training split and those to evaluate, each once."""
         return list(dict.fromkeys([self.splits.train, *self.splits.evaluate]))
 
-    def comparison(self) -> ComparisonSettings:
-        """What the comparison says of the runs: the settings that each reads."""
+    def comparison(self, steps: Iterable[str] = ()) -> ComparisonSettings:
+        """What the comparison says of the runs: the settings that each reads; `steps` are all rules, in their order."""
         runs = {}
         for name, run in self.runs.items():
             sections = {run.method} | ({run.retrain} if run.retrained else set())
             read = {"method", "retrain", *SOURCES} | sections
             values = run.model_dump(mode="json", include=read)
             runs[name] = {key: value for key, value in values.items() if value is not None}
-        return ComparisonSettings(trial=self.trial, runs=runs)
+        shown = self.evaluation.comparison
+        return ComparisonSettings(trial=self.trial, data=self.images.kind, shown=shown, steps=list(steps), runs=runs)
 
 
 Project = create_model("Project", __base__=ProjectBase, **SECTIONS)

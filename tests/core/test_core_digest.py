@@ -148,9 +148,16 @@ def test_the_digest_of_a_step_is_that_of_the_project():
     assert digest.code_digest(module) == digest.Sources(digest.read_project).digest(module)
 
 
-def test_the_template_of_a_page_counts_for_those_that_name_it(tree):
-    (tree / "make.py").write_text((tree / "make.py").read_text() + '\nPAGE = "page.html.jinja"\n')
-    (tree / "page.html.jinja").write_text("<p>")
+@pytest.mark.parametrize("name", ["page.html.jinja", "page.js", "page.css", "table.json"])
+def test_what_lies_beside_a_module_counts_for_those_that_name_it(tree, name):
+    (tree / "make.py").write_text((tree / "make.py").read_text() + f'\nPAGE = "{name}"\n')
+    (tree / name).write_text("<p>")
     before = digests()
-    (tree / "page.html.jinja").write_text("<b>")
+    (tree / name).write_text("<b>")
     assert changed(before) == {"make"}
+
+
+def test_a_name_beside_which_there_is_no_file_counts_for_nothing(tree):
+    before = digests()
+    (tree / "make.py").write_text((tree / "make.py").read_text() + '\n"metrics.json"\n')
+    assert changed(before) == set()

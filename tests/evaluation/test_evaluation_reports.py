@@ -1,5 +1,6 @@
-"""Reports on proposals, cues and cluster labels, and the comparison of runs."""
+"""Reports on proposals, cues and cluster labels."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,22 +8,20 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from stages.core.artifacts.files import write_json
-from stages.evaluation.compare_runs import compare_runs
 from stages.evaluation.report_cluster_labels import report_cluster_labels
 from stages.evaluation.report_cues import classification_average_precision, report_cues
 from stages.evaluation.report_proposals import report_proposals
 from stages.evaluation.settings import (
     ClusterLabelReportSettings,
-    ComparisonSettings,
     MaskMetricsSettings,
     ProposalReportSettings,
 )
 
 LEFT, RIGHT = (0, 4, 0, 4), (0, 4, 6, 10)
 PROPOSALS = ProposalReportSettings(
-    recall_thresholds=[0.5, 0.75, 0.9], average_recall_thresholds=[0.5, 0.6, 0.7, 0.8], void="ignore", difficult="count"
-)
+    recall_thresholds=[0.5, 0.75, 0.9], average_recall_thresholds=[0.5, 0.6, 0.7, 0.8], numbers=[1, 2, 5, 50],
+    void="ignore", difficult="count",
+)  # fmt: skip
 LABELS = ClusterLabelReportSettings(overlap=0.5, void="background", difficult="count")
 
 
@@ -31,12 +30,20 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "report.json"
 
 
+def _report_proposals(output: Path, proposals: Path, ground_truth: Path) -> dict:
+    report_proposals(
+        proposals=proposals, ground_truth=ground_truth, output=output, output_plot=output.with_suffix(".svg"),
+        settings=PROPOSALS,
+    )  # fmt: skip
+    assert "</svg>" in output.with_suffix(".svg").read_text()
+    return json.loads(output.read_text())
+
+
 def test_proposals_are_measured_whatever_their_class(write, records, output: Path) -> None:
     # Best overlaps: left 12/16 = .75, right 0 (no proposal touches it); the image without masks only counts.
     found = write(records.proposals("a", [(0, 3, 0, 4), (0, 1, 0, 1)]), records.proposals("b"))
     ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], [0, 1]), records.ground_truth("b", annotated=False))
-    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
-    report = json.loads(output.read_text())
+    report = _report_proposals(output, found, ground_truth)
     assert (report["ABO"], report["MABO"]) == (37.5, 37.5)
     assert report["recall"] == {"0.5": 50, "0.75": 50, "0.9": 0}
     assert report["AR"] == pytest.approx(100 * (0.5 + 0.5 + 0.5 + 0) / 4)
@@ -46,21 +53,50 @@ def test_proposals_are_measured_whatever_their_class(write, records, output: Pat
     assert report["per_class"]["cat"] == {"n_instances": 1, "ABO": 75}
 
 
+def test_recall_grows_with_the_number_of_proposals(write, records, output: Path) -> None:
+    """The fifth proposal of a finds its left instance, the second of b its own; the third of b is better still."""
+    nothing = (5, 6, 8, 9)
+    found = write(
+        records.proposals("a", [nothing] * 4 + [LEFT, nothing]),
+        records.proposals("b", [nothing, (0, 2, 6, 10), (0, 3, 6, 10)]),
+    )
+    truth = write(records.ground_truth("a", [LEFT, RIGHT]), records.ground_truth("b", [RIGHT]))
+    over = _report_proposals(output, found, truth)["recall_over_number"]
+    assert over["numbers"] == [1, 2, 5, 6]  # 50 is beyond the largest number, 6
+    third = pytest.approx(100 / 3)
+    assert over["recall"]["0.5"] == [0, third, pytest.approx(200 / 3), pytest.approx(200 / 3)]
+    assert over["recall"]["0.75"] == [0, 0, pytest.approx(200 / 3), pytest.approx(200 / 3)]
+    assert over["recall"]["0.9"] == [0, 0, third, third]
+    # IoU .5 with two: right at one of four thresholds; then 1 (at all four) and .75 (at three).
+    assert over["AR"] == [0, pytest.approx(100 / 12), pytest.approx(700 / 12), pytest.approx(700 / 12)]
+
+
+def test_the_best_proposals_are_those_of_the_highest_scores(write, records, output: Path) -> None:
+    found = dataclasses.replace(records.proposals("a", [RIGHT, LEFT]), scores=np.array([0.1, 0.9], np.float32))
+    over = _report_proposals(output, write(found), write(records.ground_truth("a", [LEFT])))["recall_over_number"]
+    assert over["recall"]["0.9"] == [100, 100]
+
+
+def test_without_a_proposal_recall_is_over_no_number(write, records, output: Path) -> None:
+    report = _report_proposals(output, write(records.proposals("a")), write(records.ground_truth("a", [LEFT])))
+    assert report["recall_over_number"] == {"numbers": [], "recall": {"0.5": [], "0.75": [], "0.9": []}, "AR": []}
+    assert (report["ABO"], report["AR"]) == (0, 0)
+
+
 def test_proposals_of_void_and_crowds(write, records, output: Path) -> None:
     void = np.zeros((6, 10), bool)
     void[0:4, 4] = True
     ground_truth = write(records.ground_truth("a", [LEFT, RIGHT], crowd=[False, True], void=void))
     found = write(records.proposals("a", [(0, 4, 0, 5)]))
-    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
-    report = json.loads(output.read_text())
+    report = _report_proposals(output, found, ground_truth)
     assert (report["ABO"], report["n_instances"]) == (100, 1)
 
 
 def test_report_without_instances_is_null(write, records, output: Path) -> None:
     found, ground_truth = write(records.proposals("a", [LEFT])), write(records.ground_truth("a", annotated=False))
-    report_proposals(proposals=found, ground_truth=ground_truth, output=output, settings=PROPOSALS)
-    report = json.loads(output.read_text())
+    report = _report_proposals(output, found, ground_truth)
     assert report["ABO"] is report["AR"] is report["recall"]["0.5"] is None
+    assert report["recall_over_number"]["AR"] == [None]
 
 
 def test_classification_ap_is_the_area_below_the_envelope() -> None:
@@ -162,131 +198,6 @@ def test_labels_of_other_proposals_are_refused(write, records, output: Path) -> 
     }  # fmt: skip
     with pytest.raises(ValueError, match="image 'a': 1 cluster labels for 0 proposals"):
         report_cluster_labels(**paths, output=output, settings=LABELS)
-
-
-def _metrics(path: Path, name: str, **changed) -> Path:
-    metrics = {
-        "run": name, "method": "cim", "supervision": "image tags", "dataset": "toy", "split": "val", "n_images": 3,
-        "units": "percent", "treatment": {"void": "background"},
-        "masks": {"voc": {"mAP50": 41.26}, "coco": {"AP50": None}, "ABO": 50.0, "MABO": 49.0},
-        "boxes": {"voc07": {"AP50": 30.0}, "voc12": {"AP50": 31.0}}, "corloc": None, "semantic": {"mIoU": 60.0},
-    }  # fmt: skip
-    write_json(path, metrics | changed)
-    return path
-
-
-def _compare(folder: Path, metrics: list[Path], runs: dict | None = None, trial: int | None = None) -> None:
-    compare_runs(
-        metrics=metrics, benchmarks=folder / "benchmarks", output_markdown=folder / "t.md",
-        output_html=folder / "t.html", output_json=folder / "t.json", 
-        settings=ComparisonSettings(trial=trial, runs=runs or {}),
-    )  # fmt: skip
-
-
-def test_comparison_of_a_trial_says_first_what_it_cannot_tell(tmp_path: Path) -> None:
-    _compare(tmp_path, [_metrics(tmp_path / "a.json", "a")], trial=50)
-    text, page = (tmp_path / "t.md").read_text(), (tmp_path / "t.html").read_text()
-    for shown in (text, page):
-        assert "at most 50 images of each split" in shown
-        assert 0 < shown.index("It cannot tell") < shown.index("toy val")
-    assert json.loads((tmp_path / "t.json").read_text())["trial"] == 50
-    _compare(tmp_path, [tmp_path / "a.json"])
-    assert "trial" not in (tmp_path / "t.md").read_text() + (tmp_path / "t.html").read_text()
-
-
-def test_comparison_names_the_preset_of_every_column(tmp_path: Path) -> None:
-    runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b|c", masks={"voc": {"mAP50": 40.0}})]
-    _compare(tmp_path, runs)
-    lines = (tmp_path / "t.md").read_text().splitlines()
-    assert lines[0].startswith("toy val, 3 images, in percent; ")
-    assert lines[2:] == [
-        "| run | method | supervision | mAP50 (voc) | ABO (over instances) | box AP50 (voc12) | CorLoc | mIoU |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
-        "| a | cim | image tags | **41.3** | 50.0 | **31.0** | - | **60.0** |",
-        "| b\\|c | cim | image tags | 40.0 | - | **31.0** | - | **60.0** |",
-        "",
-        "The other metrics:",
-        "",
-        "| run | AP50 (coco) | MABO (over classes) | box AP50 (voc07) |",
-        "| --- | ---: | ---: | ---: |",
-        "| a | - | 49.0 | **30.0** |",
-        "| b\\|c | - | - | **30.0** |",
-    ]
-    page = (tmp_path / "t.html").read_text()
-    assert page.index("box AP50 (voc12)") < page.index("The other metrics:") < page.index("box AP50 (voc07)")
-    (table,) = json.loads((tmp_path / "t.json").read_text())["tables"]
-    assert table["rows"][1]["values"]["ABO (over instances)"] is None
-
-
-def test_comparison_says_what_runs_differ_in_and_what_their_steps_took(tmp_path: Path) -> None:
-    for name, row in {
-        "find_cues": "9.5\t300.2\t8.0", "a/train": "125\t800\t100.4", "a/quick": "0.5\tNA\tNA", "old/x": "1\t1\t1"
-    }.items():  # fmt: skip
-        path = tmp_path / "benchmarks" / f"{name}.tsv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\tmax_rss\tcpu_time\n7\t7\t7\n{row}\n")
-    runs = {
-        "a": {"method": "cim", "cim": {"mining": {"strategy": "cim", "share": 0.1}}},
-        "b|c": {"method": "cim", "cim": {"mining": {"strategy": "mist", "share": 0.1}}},
-        "p": {"method": "prm", "prm": {"grid": 112}},
-    }
-    _compare(tmp_path, [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b|c")], runs)
-    found = json.loads((tmp_path / "t.json").read_text())
-    assert found["differences"] == {
-        "method": {"a": "cim", "b|c": "cim", "p": "prm"},
-        "cim.mining.strategy": {"a": "cim", "b|c": "mist"},
-    }
-    assert [(c["step"], c["seconds"], c["cpu_seconds"], c["megabytes"]) for c in found["costs"]] == [
-        ("find_cues", 9.5, 8.0, 300.2), ("a/train", 125, 100.4, 800), ("a/quick", 0.5, None, None)
-    ]  # fmt: skip
-    text = (tmp_path / "t.md").read_text()
-    assert "| cim.mining.strategy | cim | mist | - |\n" in text
-    assert "| a/train | 2m05s | 1m40s | 800 MB |\n| a/quick | 0.5s | - | - |\n" in text
-    page = (tmp_path / "t.html").read_text()
-    assert "<td>cim.mining.strategy</td><td>cim</td><td>mist</td><td>-</td>" in page
-    assert '<td class="number best">41.3</td>' in page
-    assert '<a href="p/gallery/index.html">p</a>' in page
-
-
-def test_comparison_page_escapes_names(tmp_path: Path) -> None:
-    _compare(tmp_path, [_metrics(tmp_path / "a.json", "<b>")], {"a": {}, "<b>": {}})
-    page = (tmp_path / "t.html").read_text()
-    assert '<a href="a/gallery/index.html">a</a>' in page
-    assert "<td>&lt;b&gt;</td>" in page
-    assert "<b>" not in page
-
-
-def test_every_split_has_a_table_of_its_own(tmp_path: Path) -> None:
-    runs = [
-        _metrics(tmp_path / "a.json", "a"),
-        _metrics(tmp_path / "at.json", "a", split="test", n_images=9),
-        _metrics(tmp_path / "b.json", "b"),
-    ]
-    _compare(tmp_path, runs)
-    tables = json.loads((tmp_path / "t.json").read_text())["tables"]
-    found = [(t["about"]["split"], [row["run"] for row in t["rows"]]) for t in tables]
-    assert found == [("val", ["a", "b"]), ("test", ["a"])]
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"n_images": 2}, "has n_images 2, but"),
-        ({"treatment": {"void": "ignore"}}, "has treatment"),
-        ({"run": "a"}, "are both of run 'a'"),
-    ],
-    ids=["other images", "void treated otherwise", "the same run twice"],
-)
-def test_runs_that_were_measured_otherwise_are_not_compared(tmp_path: Path, changed: dict, message: str) -> None:
-    runs = [_metrics(tmp_path / "a.json", "a"), _metrics(tmp_path / "b.json", "b", **changed)]
-    with pytest.raises(ValueError, match=message):
-        _compare(tmp_path, runs)
-
-
-def test_comparison_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"a\.json is no metrics\.json of evaluate_instances: it lacks run"):
-        _compare(tmp_path, [tmp_path / "a.json"])
 
 
 @pytest.mark.parametrize(

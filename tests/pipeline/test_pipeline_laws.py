@@ -13,6 +13,7 @@ from tests.pipeline.conftest import Job, planned
 
 READS_GROUND_TRUTH = {
     "evaluate_instances",
+    "chart_instances",
     "report_proposals",
     "report_cues",
     "report_cluster_labels",

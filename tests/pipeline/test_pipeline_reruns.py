@@ -14,8 +14,8 @@ from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.storage import read
 from tests.pipeline.conftest import planned, snakemake
 
-DOWNSTREAM_OF_EVALUATION = {"evaluate_instances", "compare_runs", "build_gallery"}
-DOWNSTREAM_OF_PREDICTION = DOWNSTREAM_OF_EVALUATION | {"build_joint_gallery"}
+DOWNSTREAM_OF_METRICS = {"evaluate_instances", "compare_runs", "build_gallery"}
+DOWNSTREAM_OF_PREDICTION = DOWNSTREAM_OF_METRICS | {"chart_instances", "build_joint_gallery"}
 DOWNSTREAM_OF_TRAINING = DOWNSTREAM_OF_PREDICTION | {"predict_cim"}
 DOWNSTREAM_OF_LABELS = DOWNSTREAM_OF_TRAINING | {"train_cim", "report_cluster_labels"}
 DOWNSTREAM_OF_BESTIE = DOWNSTREAM_OF_PREDICTION | {"predict_bestie", "refine_labels", "report_masks"}
@@ -51,6 +51,9 @@ def test_a_finished_run_has_everything_and_nothing_to_do(project):
         "cim/val/instances.h5",
         "cim/val/metrics.json",
         "cim/val/precision_recall.png",
+        "cim/val/charts.json",
+        "cim/val/charts/errors.svg",
+        "val/proposals/heg.recall.svg",
         "cim/gallery/index.html",
         "prm/val/metrics.json",
         "bestie/network/snapshots.safetensors",
@@ -121,11 +124,12 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
 @pytest.mark.parametrize(
     ("overlay", "expected"),
     [
-        pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_EVALUATION, id="evaluation"),
-        pytest.param("evaluation: {corloc: false}", DOWNSTREAM_OF_EVALUATION, id="corloc"),
-        pytest.param(
-            "evaluation: {semantic: {score_threshold: 0.5}}", DOWNSTREAM_OF_EVALUATION, id="painted instances"
-        ),
+        pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
+        pytest.param("evaluation: {corloc: false}", DOWNSTREAM_OF_METRICS, id="corloc"),
+        pytest.param("evaluation: {semantic: {score_threshold: 0.5}}", DOWNSTREAM_OF_METRICS, id="painted instances"),
+        pytest.param("evaluation: {charts: {score_bins: 5}}", {"chart_instances", "compare_runs"}, id="charts"),
+        pytest.param("evaluation: {comparison: {headline: CorLoc}}", {"compare_runs"}, id="headline"),
+        pytest.param("evaluation: {proposals: {numbers: [1]}}", {"report_proposals"}, id="numbers of proposals"),
         pytest.param("inspection: {images: 3}", {"build_gallery", "build_joint_gallery"}, id="inspection"),
         pytest.param("cim: {predict: {top_k: 7}}", DOWNSTREAM_OF_TRAINING, id="prediction"),
         pytest.param("cim: {train: {losses: {mil: 0.5}}}", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="loss weight"),

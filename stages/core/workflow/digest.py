@@ -2,8 +2,8 @@
 
 Comments, layout, messages, descriptions, settings that are declared (prose.py has the rules) and touched files leave
 the digest as it is; an edited function changes it for the steps that import its module, and for no others. The versions
-of the libraries that decide the numbers are part of it, and so are the templates of pages that a module names. Imports
-are read from the source, so that nothing heavy is loaded.
+of the libraries that decide the numbers are part of it, and so are the templates, scripts, styles and tables beside a
+module that it names. Imports are read from the source, so that nothing heavy is loaded.
 """
 
 import ast
@@ -26,7 +26,7 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image", "timm": "timm", "torch": "torch", "torchvision": "torchvision",
 }  # fmt: skip
 SETTINGS = f"{PACKAGE}.core.config"  # holds settings, as do all modules named `settings`
-TEMPLATE = re.compile(rb"""["']([\w.]+\.jinja)["']""")  # names a file beside the module
+BESIDE = re.compile(rb"""["']([\w.]+\.(?:jinja|json|js|css))["']""")  # may name a file beside the module
 Reader = Callable[[str], bytes | None]
 
 
@@ -61,9 +61,11 @@ class Sources:
         for name, found in modules:
             if found.code:
                 digest.update(f"{name}\0{found.code}\0".encode())
-            for template in found.templates:
-                path = f"{name.rpartition('.')[0].replace('.', '/')}/{template}"
-                digest.update(path.encode() + b"\0" + (self._read(path) or b"") + b"\0")
+            for file in found.beside:
+                path = f"{name.rpartition('.')[0].replace('.', '/')}/{file}"
+                content = self._read(path)
+                if content is not None:
+                    digest.update(path.encode() + b"\0" + content + b"\0")
         for library in sorted(frozenset[str]().union(*(found.libraries for _, found in modules))):
             digest.update(f"{library}=={_version(library)}\0".encode())
         return digest.hexdigest()[:16]
@@ -118,7 +120,7 @@ class _Module:
     imports: frozenset[str]  # of ours: modules, and names in them
     libraries: frozenset[str]  # of DISTRIBUTIONS
     is_package: bool
-    templates: tuple[str, ...]  # of pages, beside the module
+    beside: tuple[str, ...]  # names of files that may stand beside the module
 
 
 @cache
@@ -132,7 +134,7 @@ def _parsed(name: str, source: bytes, is_package: bool) -> _Module:
         imports=frozenset(target for target, top in tops.items() if top == PACKAGE),
         libraries=frozenset(DISTRIBUTIONS.keys() & set(tops.values())),
         is_package=is_package,
-        templates=tuple(sorted({name.decode() for name in TEMPLATE.findall(source)})),
+        beside=tuple(sorted({name.decode() for name in BESIDE.findall(source)})),
     )
 
 
