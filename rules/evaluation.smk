@@ -87,11 +87,36 @@ rule chart_instances:
         ground_truth="results/{dataset}/{split}/ground_truth.h5",
     output:
         data="results/{dataset}/{run}/{split}/charts.json",
-        classes="results/{dataset}/{run}/{split}/charts/classes.svg",
-        errors="results/{dataset}/{run}/{split}/charts/errors.svg",
-        reliability="results/{dataset}/{run}/{split}/charts/reliability.svg",
-        sizes="results/{dataset}/{run}/{split}/charts/sizes.svg",
-        overlaps="results/{dataset}/{run}/{split}/charts/overlaps.svg",
+        classes=in_report(
+            "results/{dataset}/{run}/{split}/charts/classes.svg",
+            "metrics",
+            "AP by class",
+            "charts",
+        ),
+        errors=in_report(
+            "results/{dataset}/{run}/{split}/charts/errors.svg",
+            "metrics",
+            "kinds of errors",
+            "charts",
+        ),
+        reliability=in_report(
+            "results/{dataset}/{run}/{split}/charts/reliability.svg",
+            "metrics",
+            "reliability of scores",
+            "charts",
+        ),
+        sizes=in_report(
+            "results/{dataset}/{run}/{split}/charts/sizes.svg",
+            "metrics",
+            "AP by size",
+            "charts",
+        ),
+        overlaps=in_report(
+            "results/{dataset}/{run}/{split}/charts/overlaps.svg",
+            "metrics",
+            "best overlaps",
+            "charts",
+        ),
     log:
         "results/{dataset}/logs/{run}/chart_instances.{split}.log",
     benchmark:

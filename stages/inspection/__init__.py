@@ -1,6 +1,6 @@
-"""What people look at: makes a run's gallery, one page with a row of panels per image.
+"""What people look at: galleries, marks that they set there, suspect tags, and what any file of a run holds.
 
-`python -m stages.inspection FILE` is the artifact lens (lens). Steps: build_gallery; summarise says on the terminal
-what a finished graph has made. Parts: choice picks the images; kinds has a panel per kind of artifact, drawn by panels
-and map_panels; sources opens the artifacts.
+Steps: build_gallery (the parts of the page are in gallery), report_marks, report_suspect_tags (on judged_tags and
+suspect_tags); summarise says on the terminal what a finished graph has made. `python -m stages.inspection FILE` is the
+artifact lens (lens).
 """

@@ -16,14 +16,14 @@ from stages.core.artifacts.instances import Instances
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.core.workflow.ahead import in_order
-from stages.inspection.choice import by_quality, evenly, prediction_quality
-from stages.inspection.gallery_files import GalleryFiles
-from stages.inspection.image_summary import summary
-from stages.inspection.kinds import LAYERS, legend
-from stages.inspection.layers import ground_truth_layers, run_layers
-from stages.inspection.scene import Layer, Scene
+from stages.inspection.gallery.choice import by_quality, evenly, prediction_quality
+from stages.inspection.gallery.files import GalleryFiles
+from stages.inspection.gallery.kinds import LAYERS, legend
+from stages.inspection.gallery.layers import ground_truth_layers, run_layers
+from stages.inspection.gallery.scene import Layer, Scene
+from stages.inspection.gallery.sources import Sources, opened
+from stages.inspection.gallery.summary import summary
 from stages.inspection.settings import GallerySettings
-from stages.inspection.sources import Sources, opened
 from stages.ops.drawing import jpeg
 from stages.ops.errors import KINDS, MEANINGS
 from stages.ops.resize import resize, scaled_size
@@ -53,7 +53,7 @@ def build_gallery(
     Args:
         images: images.h5 of a split; all other artifacts are of the same split.
         artifacts: what is shown, in the order of the panels: what a run takes from upstream, what it makes on the way,
-            and its predictions; kinds as in `stages.inspection.kinds`. Or the predictions of several runs.
+            and its predictions; kinds as in `stages.inspection.gallery.kinds`. Or the predictions of several runs.
         ground_truth: annotated instances; images whose masks are not known have no such panel.
         metrics: the run's metrics.json on this split, or None.
         output: index.html.

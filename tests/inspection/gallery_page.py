@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.inspection.gallery_files import unpacked
+from stages.inspection.gallery.files import unpacked
 
 
 class Words(HTMLParser):

@@ -18,8 +18,8 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create
 from stages.inspection.build_gallery import build_gallery
-from stages.inspection.choice import by_quality, evenly, prediction_quality
-from stages.inspection.panels import scaled_points
+from stages.inspection.gallery.choice import by_quality, evenly, prediction_quality
+from stages.inspection.lens.painted import scaled_points
 from stages.inspection.settings import GallerySettings
 from stages.ops.regions import Regions
 from tests.inspection.gallery_page import GalleryPage, as_text, masks

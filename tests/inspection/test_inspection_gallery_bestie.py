@@ -10,8 +10,8 @@ from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.inspection.map_panels import center_panels, pseudo_instances_panel, refined_panels, semantics_panel
-from stages.inspection.panels import View
+from stages.inspection.lens.painted import View
+from stages.inspection.lens.painted_maps import center_panels, pseudo_instances_panel, refined_panels, semantics_panel
 from stages.ops.drawing import directions, hatch, palette
 from tests.inspection.gallery_page import as_text, numbers
 from tests.inspection.test_inspection_gallery import HEIGHT, LEFT, RIGHT, SETTINGS, WIDTH, World, build, regions_of

@@ -124,7 +124,9 @@ def test_comments_layout_and_docstrings_rerun_nothing(project):
 @pytest.mark.parametrize(
     ("overlay", "expected"),
     [
-        pytest.param("evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_PREDICTION, id="evaluation"),
+        pytest.param(
+            "evaluation: {masks: {curve_threshold: 0.25}}", DOWNSTREAM_OF_METRICS | {"chart_instances"}, id="evaluation"
+        ),
         pytest.param("evaluation: {corloc: false}", DOWNSTREAM_OF_METRICS, id="corloc"),
         pytest.param("evaluation: {semantic: {score_threshold: 0.5}}", DOWNSTREAM_OF_METRICS, id="painted instances"),
         pytest.param("evaluation: {charts: {score_bins: 5}}", {"chart_instances", "compare_runs"}, id="charts"),
@@ -187,7 +189,8 @@ def test_points_at_test_time_rerun_the_prediction_alone_and_are_said_in_its_supe
         pytest.param("cim/losses.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING | {"train_cim"}, id="losses"),
         pytest.param("cim/decoding.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_TRAINING, id="decoding"),
         pytest.param("cim/agpl.py", "def ", "def unused():\n    return 1\n\n\ndef ", DOWNSTREAM_OF_LABELS | {"label_clusters"}, id="agpl"),
-        pytest.param("inspection/layers.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery", "build_joint_gallery"}, id="layers"),
+        pytest.param("inspection/gallery/find.js", "const state", "const more = 1;\nconst state", {"build_gallery", "build_joint_gallery"}, id="script"),
+        pytest.param("inspection/gallery/layers.py", "def ", "def unused():\n    return 1\n\n\ndef ", {"build_gallery", "build_joint_gallery"}, id="layers"),
     ],
 )  # fmt: skip
 def test_one_edited_function_reruns_the_steps_that_import_it(project, file, old, new, expected):

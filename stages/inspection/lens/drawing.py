@@ -15,8 +15,8 @@ from stages.core.artifacts.storage import Artifact, read
 from stages.core.images.loading import load_rgb
 from stages.inspection.lens.artifacts import opened
 from stages.inspection.lens.neighbours import find_images, find_source, ground_truth_beside
+from stages.inspection.lens.painted import Panel, View
 from stages.inspection.lens.panels import PAINTED, Brush
-from stages.inspection.panels import Panel, View
 from stages.ops.resize import resize, scaled_size
 
 

@@ -24,14 +24,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.tag_scores import TagScores
-from stages.inspection.map_panels import (
-    center_panels,
-    module_panels,
-    pseudo_instances_panel,
-    refined_panels,
-    semantics_panel,
-)
-from stages.inspection.panels import (
+from stages.inspection.lens.painted import (
     Note,
     Panel,
     View,
@@ -41,6 +34,13 @@ from stages.inspection.panels import (
     instances_panel,
     proposals_panel,
     scaled_points,
+)
+from stages.inspection.lens.painted_maps import (
+    center_panels,
+    module_panels,
+    pseudo_instances_panel,
+    refined_panels,
+    semantics_panel,
 )
 from stages.ops.drawing import hatch, hexadecimal, mark, number, paint, palette, small_masks
 from stages.ops.resize import nearest

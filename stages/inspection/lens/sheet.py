@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.core.artifacts.files import write_bytes
-from stages.inspection.panels import Panel
+from stages.inspection.lens.painted import Panel
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

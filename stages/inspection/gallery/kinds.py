@@ -1,6 +1,6 @@
-"""How a gallery shows each kind of artifact: the function that draws its panels, and how to read them.
+"""How a gallery shows each kind of artifact: the function that makes its layers, and how to read them.
 
-A kind that is not here has no panel. `cues` of several classifiers stand side by side.
+A kind that is not here has none. `cues` of several classifiers stand side by side.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.inspection.layers import (
+from stages.inspection.gallery.layers import (
     center_layers,
     cluster_layers,
     cue_layers,
@@ -26,22 +26,7 @@ from stages.inspection.layers import (
     refined_layers,
     semantics_layers,
 )
-from stages.inspection.map_panels import (
-    center_panels,
-    module_panels,
-    pseudo_instances_panel,
-    refined_panels,
-    semantics_panel,
-)
-from stages.inspection.panels import (
-    Panel,
-    View,
-    clusters_panel,
-    cue_panels,
-    instances_panel,
-    proposals_panel,
-)
-from stages.inspection.scene import Layer, Scene
+from stages.inspection.gallery.scene import Layer, Scene
 from stages.inspection.settings import GallerySettings
 
 # From a scene, the image's record and the header of its artifact.
@@ -56,20 +41,6 @@ LAYERS: dict[str, Callable[[Scene, Any, dict[str, Any]], list[Layer]]] = {
     ModuleLabels.KIND: module_layers,
     Instances.KIND: prediction_layers,
 }
-
-# From a view, the image's record and the header of its artifact.
-PANELS: dict[str, Callable[[View, Any, dict[str, Any]], list[Panel]]] = {
-    Proposals.KIND: proposals_panel,
-    SemanticMaps.KIND: semantics_panel,
-    Cues.KIND: cue_panels,
-    ClusterLabels.KIND: clusters_panel,
-    PseudoInstances.KIND: pseudo_instances_panel,
-    RefinedLabels.KIND: refined_panels,
-    CenterMaps.KIND: center_panels,
-    ModuleLabels.KIND: module_panels,
-    Instances.KIND: instances_panel,
-}
-
 
 # What else is to be said of kinds of which a page shows several artifacts.
 BESIDE = {

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from stages.core.artifacts.files import write_text
 from stages.core.workflow.pages import render_page
 
-FOLDER = Path(__file__).with_name("gallery")
+FOLDER = Path(__file__).parent
 TEMPLATE = FOLDER / "page.html.jinja"
 SCRIPTS = ("unpack.js", "draw.js", "find.js", "marks.js", "rows.js", "viewer.js", "main.js")
 IMAGES_PER_FOLDER = 1000

@@ -1,4 +1,4 @@
-"""Panels of a gallery's row: what the artifacts of proposals, cues, labels and instances say, drawn and described."""
+"""Painted panels: what the artifacts of proposals, cues, labels and instances say, drawn and described."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,9 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.records import Record
-from stages.inspection.choice import same_class_iou
+from stages.inspection.gallery.choice import same_class_iou
 from stages.inspection.settings import GallerySettings
+from stages.inspection.wording import counted
 from stages.ops.drawing import heatmap, hexadecimal, mark, number, paint, palette, small_masks
 from stages.ops.resize import nearest
 
@@ -67,11 +68,6 @@ def proposals_panel(view: View, proposals: Proposals, _: dict[str, Any]) -> list
     notes = [Note(counted(len(regions), "proposal")), Note(f"the best {len(best)} are painted")]
     drawn = paint(rgb, masks, palette(len(best))[smallest_first], opacity=settings.opacity)
     return [Panel("proposals", drawn, notes)]
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun in singular or plural."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def cue_panels(view: View, cues: Cues, header: dict[str, Any]) -> list[Panel]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.artifacts.instances import Instances
-from stages.inspection.scene import Scene
+from stages.inspection.gallery.scene import Scene
 from stages.ops.errors import CROWD, DUPLICATE, RIGHT, ErrorKinds
 
 

@@ -13,8 +13,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
-from stages.inspection.panels import counted
-from stages.inspection.scene import (
+from stages.inspection.gallery.scene import (
     Layer,
     Scene,
     direction_layer,
@@ -24,6 +23,7 @@ from stages.inspection.scene import (
     region_layer,
     scaled_points,
 )
+from stages.inspection.wording import counted
 from stages.ops.regions import Regions
 
 

@@ -9,7 +9,8 @@ from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
-from stages.inspection.panels import Note, Panel, View, counted, predictions_panel, scaled_points
+from stages.inspection.lens.painted import Note, Panel, View, predictions_panel, scaled_points
+from stages.inspection.wording import counted
 from stages.ops.drawing import (
     directions,
     hatch,

@@ -11,7 +11,7 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.kinds import read_any
 from stages.core.artifacts.storage import Artifact, read
-from stages.inspection.kinds import LAYERS
+from stages.inspection.gallery.kinds import LAYERS
 
 
 @dataclass(frozen=True)
