@@ -25,7 +25,7 @@ from stages.core.artifacts.storage import Provenance, create
 from stages.inspection.build_gallery import build_gallery
 from stages.inspection.settings import GallerySettings
 from stages.ops.regions import Regions
-from tests.inspection.browser import headless, tab_of
+from tests.browser import headless, tab_of
 
 CLASSES = ["cat", "cow", "dog", "horse", "sheep"]
 MADE_BY = Provenance("benchmark", None, None, {})

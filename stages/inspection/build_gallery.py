@@ -24,6 +24,7 @@ from stages.inspection.gallery.scene import Layer, Scene
 from stages.inspection.gallery.sources import Sources, opened
 from stages.inspection.gallery.summary import summary
 from stages.inspection.settings import GallerySettings
+from stages.ops import colours
 from stages.ops.drawing import jpeg
 from stages.ops.errors import KINDS, MEANINGS
 from stages.ops.resize import resize, scaled_size
@@ -196,7 +197,7 @@ def _head(
         "treatment": metrics["treatment"] if metrics else {},
         "metrics": _metric_rows(metrics) if metrics and metrics["n_images"] else [],
         "headline": _headline(metrics) if metrics and metrics["n_images"] else {},
-        "kinds": [{"name": name, "meaning": MEANINGS[name]} for name in KINDS],
+        "kinds": [{"name": name, "meaning": MEANINGS[name], "colour": colours.KINDS[name]} for name in KINDS],
         "beside": [one["run"] for one in runs[1:]],
         "score_threshold": settings.score_threshold,
         "opacity": settings.opacity,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stages.inspection.build_gallery import build_gallery
-from tests.inspection.browser import CHROMIUM, headless, tab_of
+from tests.browser import CHROMIUM, headless, serious_findings, tab_of
 from tests.inspection.test_inspection_gallery import LEFT, RIGHT, SETTINGS, World
 
 pytestmark = pytest.mark.skipif(
@@ -235,21 +235,14 @@ def test_hostile_names_stay_text_everywhere(tab):
     ("width", "height", "scheme"), [(1366, 768, "light"), (1366, 768, "dark"), (390, 844, "light")]
 )
 def test_the_page_is_accessible_and_fits(gallery, browser, width, height, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
     with tab_of(browser, width, height, scheme=scheme, bypass_csp=True) as tab:
         tab.goto(gallery.as_uri())
         tab.locator(".panel canvas").first.wait_for()
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        serious = [
-            one["id"] for one in Axe().run(tab).response["violations"] if one["impact"] in ("serious", "critical")
-        ]
+        assert serious_findings(tab) == []
         tab.locator(".panel").nth(5).click()
         tab.locator("#viewer .instances li").first.wait_for()
-        serious += [
-            one["id"] for one in Axe().run(tab).response["violations"] if one["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
+        assert serious_findings(tab) == []
 
 
 def test_a_single_file_opens_where_there_is_nothing_beside_it(tmp_path, browser):

@@ -1,12 +1,7 @@
 // Draws layers. Masks are runs of atoms, and each region is a set of atoms: stages/inspection/scene.py says how.
 "use strict";
 
-// Okabe and Ito's colours, which most people with a colour vision deficiency tell apart.
-const KIND_COLOURS = {
-  right: "#009e73", duplicate: "#f0e442", class: "#cc79a7", crowd: "#999999", grouped: "#e69f00", part: "#56b4e9",
-  loose: "#d55e00", background: "#0072b2", poor: "#b3a27c",
-};
-const FIRST = [213, 94, 0]; // vermilion and blue: the two sides of a comparison
+const FIRST = [213, 94, 0]; // vermilion and blue (Okabe and Ito): the two sides of a comparison
 const SECOND = [0, 114, 178];
 const INFERNO = [
   [0, 0, 4], [31, 12, 72], [85, 15, 109], [136, 34, 106], [186, 54, 85], [227, 89, 51], [249, 140, 10], [249, 201, 50],
@@ -31,7 +26,7 @@ const fromHex = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2),
 const css = (colour) => `rgb(${colour.join(" ")})`;
 
 function regionColour(region, index, by) {
-  if (by === "kind" && region.kind) return fromHex(KIND_COLOURS[region.kind]);
+  if (by === "kind" && region.kind) return fromHex(tagmask.head.kinds.find((one) => one.name === region.kind).colour);
   if (by === "class" && region.c >= 0) return colourOf(region.c);
   return colourOf(index);
 }

@@ -16,7 +16,11 @@ function readAddress() {
 function writeAddress() {
   const kept = new URLSearchParams();
   for (const [key, value] of Object.entries(state)) if (value !== DEFAULTS[key]) kept.set(key, value);
-  history.replaceState(null, "", `#${kept}`);
+  try {
+    history.replaceState(null, "", `#${kept}`);
+  } catch {
+    // Within a report the page has no address of its own.
+  }
 }
 
 const least = (text, otherwise) => (text === "" || Number.isNaN(Number(text)) ? otherwise : Number(text));

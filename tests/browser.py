@@ -46,3 +46,11 @@ def tab_of(browser: Any, width: int = 1366, height: int = 768, *, scheme: str = 
         context.close()
     if wrong:
         raise AssertionError("; ".join(wrong))
+
+
+def serious_findings(page: Any) -> list[str]:
+    """What axe-core finds serious or critical on a page, with the elements."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+    return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]
