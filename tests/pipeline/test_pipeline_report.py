@@ -132,6 +132,11 @@ def test_it_opens_in_a_browser_without_network_and_without_an_error(report, tmp_
     assert "All metrics of run" in shown and "four definitions of" in shown
 
 
+def test_the_page_names_the_commands_that_have_made_it(project_root):
+    page = (project_root / "docs" / "terminal_and_report.md").read_text(encoding="utf-8")
+    assert "snakemake -c4 report\nsnakemake -c1 report --report report.html\n" in page
+
+
 def test_a_file_that_is_marked_but_missing_is_named(tmp_path):
     done = snakemake(tmp_path, "--report", "report.html", "--configfile", str(ROOT / "tests" / "pipeline" / "toy.yaml"))
     assert done.returncode != 0
