@@ -30,7 +30,7 @@ from tests.browser import headless, tab_of
 CLASSES = ["cat", "cow", "dog", "horse", "sheep"]
 MADE_BY = Provenance("benchmark", None, None, {})
 SETTINGS = GallerySettings(
-    images=None, choice="even", longer_side=512, thumbnail_side=224, jpeg_quality=82, opacity=0.45, proposals=30,
+    images=None, choice="even", longer_side=512, thumbnail_side=224, jpeg_quality=80, opacity=0.45, proposals=30,
     responses=2, predictions=20, score_threshold=0.05, single_file=False,
 )  # fmt: skip
 

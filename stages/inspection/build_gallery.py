@@ -135,8 +135,8 @@ def _add(files: GalleryFiles, image: _Image, sources: Sources, settings: Gallery
     files.add(
         number,
         [*_layers(sources, records, scene), *ground_truth_layers(scene)],
-        thumbnail=jpeg(thumbnail, quality=settings.jpeg_quality),
-        picture=jpeg(picture, quality=settings.jpeg_quality),
+        thumbnail=jpeg(thumbnail, quality=settings.jpeg_quality, photograph=True),
+        picture=jpeg(picture, quality=settings.jpeg_quality, photograph=True),
     )
     own, *beside = [record for record in records if record.KIND == Instances.KIND]
     return {
