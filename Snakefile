@@ -23,7 +23,7 @@ from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
 from stages.core.workflow.digest import code_digest
-from stages.core.workflow.environment import environment
+from stages.core.workflow.environment import environment, launcher
 from stages.core.workflow.method import is_checkpoint
 from stages.core.workflow.trial import trial_notice
 
@@ -38,10 +38,9 @@ except ConfigError as error:
 
 DATASET = project.dataset
 GPUS = 0 if project.device == "cpu" else project.gpus
-# A training step is one process, or one process per GPU.
-LAUNCH = (
-    f"torchrun --standalone --nproc-per-node={GPUS} -m --" if GPUS > 1 else "python -m"
-)
+# A training step is one process, or one process per GPU, each with threads of its own.
+LAUNCH = launcher(GPUS, project.threads)
+TRAINING_THREADS = max(GPUS, 1) * project.threads
 
 # Jobs find the stages, whatever folder --directory names, and this environment's Python, whoever starts them; or that
 # of envs/tagmask.yaml where Snakemake is told to make it.
