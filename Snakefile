@@ -22,6 +22,7 @@ from stages.project.methods import METHODS
 from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
+from stages.core.training.folder import settle_trainings
 from stages.core.workflow.digest import code_digest
 from stages.core.workflow.environment import environment, launcher
 from stages.core.workflow.method import is_checkpoint
@@ -208,6 +209,8 @@ onstart:
 
 
 onsuccess:
+    # Every output of the graph is whole now: no training needs its last checkpoint any more.
+    settle_trainings(path for job in workflow.dag.jobs for path in job.output)
     shell(
         "python -m stages.inspection.summarise --results {folder:q}",
         folder=f"results/{DATASET}",
