@@ -24,8 +24,9 @@ from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
 from stages.project.terminal.handler import attach, stages_of_rules
+from stages.core.training.folder import settle_trainings
 from stages.core.workflow.digest import code_digest
-from stages.core.workflow.environment import environment
+from stages.core.workflow.environment import environment, launcher
 from stages.core.workflow.method import is_checkpoint
 from stages.core.workflow.trial import trial_notice
 
@@ -43,10 +44,9 @@ except ConfigError as error:
 
 DATASET = project.dataset
 GPUS = 0 if project.device == "cpu" else project.gpus
-# A training step is one process, or one process per GPU.
-LAUNCH = (
-    f"torchrun --standalone --nproc-per-node={GPUS} -m --" if GPUS > 1 else "python -m"
-)
+# A training step is one process, or one process per GPU, each with threads of its own.
+LAUNCH = launcher(GPUS, project.threads)
+TRAINING_THREADS = max(GPUS, 1) * project.threads
 
 # Jobs find the stages, whatever folder --directory names, and this environment's Python, whoever starts them; or that
 # of envs/tagmask.yaml where Snakemake is told to make it.
@@ -269,6 +269,8 @@ except ValueError as error:
 onsuccess:
     if VIEW is not None:
         VIEW.finish()
+    # Every output of the graph is whole now: no training needs its last checkpoint any more.
+    settle_trainings(path for job in workflow.dag.jobs for path in job.output)
     shell(
         "python -m stages.inspection.summarise {folder:q} --stages {stages:q}",
         folder=f"results/{DATASET}",

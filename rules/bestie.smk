@@ -124,7 +124,7 @@ rule train_bestie:
         run=one_of(trained_here("bestie")),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(24000),

@@ -74,7 +74,7 @@ rule train_cim:
         run=one_of(trained_here("cim")),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(24000),

@@ -77,7 +77,7 @@ rule train_classifier:
         classifier=one_of(trained_classifiers()),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(16000),
@@ -170,7 +170,7 @@ rule train_fold:
         fold=r"\d+",
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(16000),

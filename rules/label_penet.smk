@@ -80,7 +80,7 @@ rule pretrain_module:
         cascaded="|".join(MODULES),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(24000),
@@ -156,7 +156,7 @@ rule train_label_penet:
         run=one_of(trained_here("label_penet")),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(24000),

@@ -74,7 +74,7 @@ rule train_mask_rcnn:
         run=one_of(project.retrained_here("mask_rcnn")),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(24000),

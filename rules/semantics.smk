@@ -192,7 +192,7 @@ rule train_semantics:
         source=semantics_of_kind("network"),
     conda:
         software
-    threads: project.threads
+    threads: TRAINING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=memory(16000),

@@ -25,6 +25,7 @@ from stages.project.overlays import empty_mappings, expanded, merged, with_likes
 from stages.project.problems import readable, unknown_key
 from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
 from stages.project.sources import problems_of_sources
+from stages.project.trainings import undivided_passes
 from stages.project.trial import as_trial
 from stages.proposals.settings import ProposalSettings
 from stages.semantics.settings import SemanticsSettings
@@ -108,6 +109,7 @@ class ProjectBase(Section):
         if judge not in self.classifier:
             near = did_you_mean(judge, self.classifier)
             problems.append(f"suspect_tags.classifier is {judge!r}; there are {list(self.classifier)}{near}")
+        problems = problems or undivided_passes(self)  # of a configuration whose names are all there
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -29,7 +29,7 @@ def count_images(path: str | Path) -> int:
     import h5py  # not on the way to a plan without images
 
     Path(path).stat()  # h5py's error would not name the file, by which Snakemake knows an input that is not made yet
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         return len(file["image/values"])
 
 

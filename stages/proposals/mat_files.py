@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
 
 def _read_hdf5(path: Path) -> dict[str, Any]:
     """Variables of a file of version 7.3: structs as dicts, cells as lists, axes in MATLAB's order."""
-    with h5py.File(path) as file:
+    with h5py.File(path, "r", locking=False) as file:
         return {name: _from_hdf5(item, file) for name, item in file.items() if not name.startswith("#")}
 
 

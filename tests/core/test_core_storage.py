@@ -1,5 +1,7 @@
 import dataclasses
 import errno
+import fcntl
+import os
 import resource
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stages.core.artifacts import files
+from stages.core.artifacts.kinds import read_any
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.records import MissingImage, Record, array, check_record_class, text
 from stages.core.artifacts.storage import Provenance, create, read
@@ -200,6 +203,45 @@ def test_a_damaged_artifact_is_refused_with_its_name_and_a_remedy(tmp_path, dama
     with pytest.raises(ValueError, match=message) as caught, read(path, Sample):
         pass
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EAGAIN, errno.ESTALE, errno.EIO])
+def test_a_failing_file_system_is_no_reason_to_remove_a_file(tmp_path, monkeypatch, number):
+    write(tmp_path / "a.h5", [sample("p")])
+
+    def failing(*_, **__):
+        raise OSError(number, "Unable to synchronously open file (unable to lock file)")
+
+    monkeypatch.setattr(h5py, "File", failing)
+    expected = rf"a\.h5 could not be read \({os.strerror(number)}\), but may be whole; keep it"
+    for opened in (lambda: read(tmp_path / "a.h5", Sample), lambda: read_any(tmp_path / "a.h5")):
+        with pytest.raises(OSError, match=expected) as caught, opened():
+            pass
+        assert caught.value.errno == number
+        assert "remove" not in str(caught.value)
+
+
+def test_files_are_read_and_written_where_locks_fail(tmp_path, monkeypatch):
+    """HDF5 would ask for a lock that somebody else has, and give up."""
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    path = tmp_path / "a.h5"
+    write(path, [sample("p")])
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            h5py.File(path, "r")
+        with read(path, Sample) as artifact:
+            assert artifact.ids == ["p"]
+        write(path, [sample("q")])
+    with read(path, Sample) as artifact:
+        assert artifact.ids == ["q"]
+
+
+def test_writing_asks_for_no_lock(tmp_path, monkeypatch):
+    opened, make = [], h5py.File
+    monkeypatch.setattr(h5py, "File", lambda *args, **options: opened.append(options) or make(*args, **options))
+    write(tmp_path / "a.h5", [sample("p")])
+    assert [options["locking"] for options in opened] == [False]
 
 
 def test_another_kind_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from torch import nn
 
 from stages.core.networks.weights import load_weights, read_metadata, read_weights, save_weights
 from stages.core.training.checkpoints import find_checkpoint, save_checkpoint
+from stages.core.training.folder import settle
 from stages.core.training.identity import training_identity
 from stages.core.training.loop import TrainingOutputs, train
 from stages.core.training.settings import TrainingSettings
@@ -59,12 +60,16 @@ def fit(folder: Path, task=None, *, identity="a", snapshots=None, **changes) -> 
     return train(task or Toy(), settings(**changes), **arguments).state_dict()
 
 
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_training_learns_and_writes_weights_curves_and_plot_and_removes_the_checkpoint(tmp_path):
+def test_training_learns_and_writes_weights_curves_and_plot_and_keeps_the_last_checkpoint(tmp_path):
     trained = fit(
         tmp_path, steps=200, learning_rate=0.005, checkpoint_minutes=1e-4,
         schedule={**SETTINGS["schedule"], "kind": "polynomial"},
@@ -73,7 +78,7 @@ def test_training_learns_and_writes_weights_curves_and_plot_and_removes_the_chec
     assert [point["step"] for point in points] == list(range(5, 201, 5))
     assert points[-1]["losses"]["square"] < 0.4 * points[0]["losses"]["square"]
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    assert not (tmp_path / "checkpoint").exists()
+    assert names(tmp_path / "checkpoint") == {"checkpoint.pt", "finished.json"}
     again = Toy().network
     assert load_weights(tmp_path / "w.safetensors", again) == {"head": "toy"}
     assert_equal(again.state_dict(), trained)
@@ -179,7 +184,12 @@ def test_snapshots_are_the_weights_of_trainings_that_end_there(tmp_path, average
         load_snapshot(tmp_path / "kept" / "s.safetensors", update, found)
         assert_equal(found.state_dict(), fit(tmp_path / f"short_{update}", ema_decay=average, steps=update))
     assert read_metadata(tmp_path / "kept" / "s.safetensors") == {"head": "toy", "updates": [4, 7]}
-    assert not (tmp_path / "kept" / "checkpoint").exists()
+    assert names(tmp_path / "kept" / "checkpoint") == {
+        "checkpoint.pt",
+        "finished.json",
+        "snapshot.000004.safetensors",
+        "snapshot.000007.safetensors",
+    }
 
 
 def test_without_updates_the_file_of_snapshots_is_there_and_empty(tmp_path):
@@ -220,6 +230,7 @@ def test_snapshots_survive_a_killed_process_bit_for_bit(tmp_path, minutes):
     fit(tmp_path / "whole", snapshots=[4, 9])
     for name in ("s.safetensors", "w.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    settle(tmp_path / "cut" / "checkpoint")
     assert not (tmp_path / "cut" / "checkpoint").exists()
 
 

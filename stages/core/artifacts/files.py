@@ -5,8 +5,11 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from stages.core.artifacts.writers import beside, remove_leftovers
 
 
 @contextlib.contextmanager
@@ -14,13 +17,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it to `path` when the block ends without an error.
 
     On any error the unfinished file is removed and an older file at `path` stays as it was. A full disk raises an
-    OSError that names the file and what to do.
+    OSError that names the file and what to do. The file gets the permissions of any new file, whatever wrote it; what
+    killed writers have left in the folder is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    prepare_folder(path.parent)
+    unfinished = beside(path)
     try:
+        unfinished.touch()
+        permissions = unfinished.stat().st_mode
         yield unfinished
         with unfinished.open("rb+") as file:
+            os.fchmod(file.fileno(), permissions)  # some libraries write files that others cannot read
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
@@ -30,6 +37,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder, and remove what dead writers have left in it, once per process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder.absolute())
+
+
+@cache
+def _clear(folder: Path) -> None:
+    remove_leftovers(folder)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from stages.core.artifacts.files import prepare_folder
+from stages.core.artifacts.writers import beside
 
 
 @contextlib.contextmanager
@@ -15,9 +17,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     An older folder at `path` is replaced then, and stays as it was on any error; the unfinished one is removed. A full
     disk raises an OSError that names the folder and what to do.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    older = path.with_name(f".{path.name}.{os.getpid()}.older")
+    prepare_folder(path.parent)
+    unfinished, older = beside(path), beside(path, "older")
     unfinished.mkdir()
     try:
         yield unfinished

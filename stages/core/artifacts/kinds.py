@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
-
 from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.cluster_labels import ClusterLabels
@@ -20,7 +18,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.records import Record
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.core.artifacts.storage import Artifact, read
+from stages.core.artifacts.storage import Artifact, open_hdf5, read
 from stages.core.artifacts.tag_scores import TagScores
 
 RECORDS: dict[str, type[Record]] = {
@@ -43,11 +41,8 @@ def _kind(path: Path) -> str:
     """The kind that the file says. Raises as `read` where it cannot be asked."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run `snakemake {path}` to make it")
-    try:
-        with h5py.File(path, "r") as file:
-            kind = file.attrs.get("kind")
-    except OSError as error:
-        raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
+    with open_hdf5(path) as file:
+        kind = file.attrs.get("kind")
     if kind is None:
         raise ValueError(f"{path} is HDF5 but no tagmask artifact; known kinds are {sorted(RECORDS)}")
     if kind not in RECORDS:

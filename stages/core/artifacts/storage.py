@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -167,7 +168,7 @@ def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: P
     `header` holds what is true of all images (JSON types only), such as the class names.
     """
     check_record_class(record)
-    with whole_file(path) as unfinished, h5py.File(unfinished, "w", libver="v110") as file:
+    with whole_file(path) as unfinished, h5py.File(unfinished, "w", libver="v110", locking=False) as file:
         writer = Writer(file, record, header)
         yield writer
         writer.flush()
@@ -248,20 +249,31 @@ class Artifact(Generic[R]):
         return self[self.index(image)]
 
 
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading, without locks: files here are renamed to their place when they are whole.
+
+    Raises ValueError where the content is at fault, and OSError where the file system is and the file may be whole.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if error.errno is None:  # HDF5 has read the file and knows better
+            raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
+        reason = os.strerror(error.errno)
+        message = f"{path} could not be read ({reason}), but may be whole; keep it, mend the file system, start again"
+        raise OSError(error.errno, message) from error
+
+
 @contextlib.contextmanager
 def read(path: Path, record: type[R]) -> Iterator[Artifact[R]]:
     """Open an artifact of the given kind.
 
-    Raises FileNotFoundError where there is none, and ValueError where the file is no artifact, was cut off, is of
-    another kind, or of another schema version.
+    Raises FileNotFoundError where there is none, ValueError where the file is no artifact, was cut off, is of another
+    kind, or of another schema version, and OSError where the file system does not let it be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run `snakemake {path}` to make it")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
-    with file:
+    with open_hdf5(path) as file:
         kind, schema = file.attrs.get("kind"), file.attrs.get("schema")
         if kind is None or "fingerprint" not in file.attrs:
             raise ValueError(f"{path} is HDF5 but no tagmask artifact; expected kind {record.KIND!r}")

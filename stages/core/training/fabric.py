@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -10,6 +11,7 @@ from lightning_fabric.strategies import DDPStrategy
 from stages.core.networks.devices import torch_device
 from stages.core.training.settings import TrainingSettings
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -23,7 +25,8 @@ def make_fabric(device: str, settings: TrainingSettings) -> Fabric:
     if world > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
         # Outputs that no loss uses are the loop's business; this copes with parameters that no output depends on.
-        strategy = DDPStrategy(find_unused_parameters=True)
+        # Statistics of batch norms are the loop's, too: DDP would take those of the first process.
+        strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         fabric = Fabric(
             accelerator=chosen.type, devices=local, num_nodes=world // local, strategy=strategy, precision=precision
         )
@@ -33,3 +36,12 @@ def make_fabric(device: str, settings: TrainingSettings) -> Fabric:
     fabric.launch()
     log.info("training on %s, precision %s, %d process(es)", fabric.device, precision, fabric.world_size)
     return fabric
+
+
+def from_all(fabric: Fabric, own: T) -> list[T]:
+    """What each process gives, in the order of their ranks; small things such as numbers and texts."""
+    if fabric.world_size == 1:
+        return [own]
+    found: list[T] = [own] * fabric.world_size
+    torch.distributed.all_gather_object(found, own)
+    return found

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from stages.core.networks.weights import load_tensors, read_metadata, read_weights, save_tensors
-
-PATTERN = "snapshot.*.safetensors"
+from stages.core.training.folder import SNAPSHOTS
 
 
 def keep_snapshot(folder: Path, update: int, tensors: Mapping[str, torch.Tensor], *, identity: str) -> None:
@@ -44,12 +43,6 @@ def join_snapshots(path: Path, folder: Path, updates: Sequence[int], metadata: M
     save_tensors(path, tensors, {**metadata, "updates": list(updates)})
 
 
-def remove_kept(folder: Path) -> None:
-    """Remove what `keep_snapshot` wrote."""
-    for path in folder.glob(PATTERN):
-        path.unlink()
-
-
 def load_snapshot(path: Path, update: int, module: torch.nn.Module) -> None:
     """Load the weights after `update` from a joined file into `module`.
 
@@ -62,7 +55,7 @@ def load_snapshot(path: Path, update: int, module: torch.nn.Module) -> None:
 
 
 def _kept(folder: Path, update: int) -> Path:
-    return folder / PATTERN.replace("*", _number(update))
+    return folder / SNAPSHOTS.replace("*", _number(update))
 
 
 def _number(update: int) -> str:

@@ -1,4 +1,4 @@
-"""The environment of a job's shell line."""
+"""How a job's shell line begins: its environment, and what starts a training."""
 
 import shlex
 import sys
@@ -16,3 +16,12 @@ def environment(root: str | Path, *, own_python: bool) -> str:
         variables["PATH"] = f"{shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     assignments = " ".join(f"{name}={value}" for name, value in variables.items())
     return f"export {assignments}; ".replace("{", "{{").replace("}", "}}")
+
+
+def launcher(processes: int, threads: int) -> str:
+    """What starts a training's module: Python, or torchrun with that many processes of `threads` CPU threads each."""
+    if processes <= 1:
+        return "python -m"
+    # Snakemake gives a job all its threads: each process takes its own share. Behind `--` torchrun reads no option of
+    # the step as one of its own.
+    return f"OMP_NUM_THREADS={threads} torchrun --standalone --nproc-per-node={processes} -m --"

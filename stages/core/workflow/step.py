@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from stages.core.artifacts.records import MissingImage
 from stages.core.config.section import Section
+from stages.core.workflow.signals import StoppedBySignal
 
 T = TypeVar("T")
 log = logging.getLogger("tagmask")
@@ -34,13 +35,16 @@ def run(function: Callable[..., None], arguments: list[str] | None = None) -> No
     """Call a step with the command line's arguments; report time and memory; exit with 1 on an error.
 
     Errors that a user can mend (bad input, bad settings, full disk) are one message without a traceback; any other
-    error keeps its traceback.
+    error keeps its traceback. A step that a signal has stopped exits as the shell would say it: 143 for SIGTERM.
     """
     values = vars(_parser(function).parse_args(arguments))
     with _reporting(values.pop("log")):
         start = time.perf_counter()
         try:
             function(**values)
+        except StoppedBySignal as stopped:
+            log.warning("%s stopped: %s", function.__name__, stopped)
+            sys.exit(stopped.status)
         except EXPECTED_ERRORS as error:
             log.error("%s stopped: %s", function.__name__, error)
             sys.exit(1)
@@ -141,9 +145,15 @@ def _read_section(kind: type[Section], text: str) -> Section:
 
 @contextlib.contextmanager
 def _reporting(path: Path | None) -> Iterator[None]:
-    """Send what is logged to the terminal and to the file, for the time of the step."""
+    """Send what is logged to the terminal and to the file, for the time of the step.
+
+    Of the processes that torchrun starts, one per GPU, the first says what all do; the others say their errors alone.
+    """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if path is not None and os.environ.get("RANK", "0") == "0":  # torchrun starts one process per GPU: one writes
+    first = os.environ.get("RANK", "0") == "0"
+    if not first:
+        handlers[0].setLevel(logging.ERROR)
+    if path is not None and first:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     root, level = logging.getLogger(), logging.getLogger().level
