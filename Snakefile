@@ -7,6 +7,7 @@
 #   snakemake -c2 --config trial=50   a trial of everything on 50 images of each split, in minutes
 #   snakemake -c1 settings            complete settings of each run, with the file that each value comes from
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -47,6 +48,11 @@ TRAINING_THREADS = max(GPUS, 1) * project.threads
 # of envs/tagmask.yaml where Snakemake is told to make it.
 OWN_PYTHON = not workflow.deployment_settings.deployment_method
 shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
+
+# The Slurm plugin finds the partitions of profiles/slurm whatever folder --directory names; a path of your own wins.
+os.environ.setdefault(
+    "SNAKEMAKE_SLURM_PARTITIONS", f"{workflow.basedir}/profiles/slurm/partitions.yaml"
+)
 
 
 def software(wildcards):
