@@ -8,6 +8,7 @@
 #   snakemake -c1 settings            complete settings of each run, with the file that each value comes from
 #   snakemake --report report.zip     what has been made, as a report that works offline (.html: one file)
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -52,6 +53,11 @@ TRAINING_THREADS = max(GPUS, 1) * project.threads
 # of envs/tagmask.yaml where Snakemake is told to make it.
 OWN_PYTHON = not workflow.deployment_settings.deployment_method
 shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
+
+# The Slurm plugin finds the partitions of profiles/slurm whatever folder --directory names; a path of your own wins.
+os.environ.setdefault(
+    "SNAKEMAKE_SLURM_PARTITIONS", f"{workflow.basedir}/profiles/slurm/partitions.yaml"
+)
 
 
 def software(wildcards):

@@ -197,7 +197,7 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
         assert (np.diff(record.scores) <= 0).all()
         assert (record.regions.areas() > 0).all()
         assert (record.regions.masks().sum(0) <= 1).all()  # they never overlap
-    assert not (weights.parent / "checkpoint").exists()
+    assert (weights.parent / "checkpoint" / "finished.json").is_file()
 
 
 def test_supervision_goes_with_the_weights(train, pseudo_of):

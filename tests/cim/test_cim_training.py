@@ -191,7 +191,9 @@ def test_labels_of_a_split_are_those_of_each_image(toy, labels):
 def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train, predict, official, toy):
     settings = official(train={"training": {"steps": 4}})
     weights = train(settings)
-    assert {"weights.safetensors", "curves.json", "curves.png"} == {path.name for path in weights.parent.iterdir()}
+    assert {"weights.safetensors", "curves.json", "curves.png", "checkpoint"} == {
+        path.name for path in weights.parent.iterdir()
+    }
     metadata = read_metadata(weights)
     assert metadata["classes"] == ["cat", "dog", "hen"]
     assert metadata["supervision"] == "image tags"
@@ -216,7 +218,7 @@ def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, offici
     resumed = train(often, name="killed")
     ours, theirs = read_weights(resumed), read_weights(straight)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert not (saved / "checkpoint").exists()
+    assert (saved / "checkpoint" / "finished.json").is_file()
 
 
 def test_training_learns_without_labels_with_mist_and_paper_settings(train, official):

@@ -171,8 +171,13 @@ def test_training_writes_weights_that_prediction_rebuilds_the_network_from(train
         assert (record.boxes <= [width + 1e-3, height + 1e-3] * 2).all()
         assert (record.regions.areas() > 0).all()
         assert set(record.classes.tolist()) <= {0, 1, 2}
-    assert not (weights.parent / "checkpoint").exists()
-    assert {path.name for path in weights.parent.iterdir()} == {"weights.safetensors", "curves.json", "curves.png"}
+    assert (weights.parent / "checkpoint" / "finished.json").is_file()
+    assert {path.name for path in weights.parent.iterdir()} == {
+        "weights.safetensors",
+        "curves.json",
+        "curves.png",
+        "checkpoint",
+    }
 
 
 def test_images_in_which_nothing_is_found_stay_with_no_instance(train, predict, tiny, toy):

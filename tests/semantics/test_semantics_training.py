@@ -175,7 +175,12 @@ def test_a_training_writes_weights_that_predict_maps_of_every_size(train, predic
         "image tags",
         CLASSES,
     )
-    assert {path.name for path in weights.parent.iterdir()} == {"weights.safetensors", "curves.json", "curves.png"}
+    assert {path.name for path in weights.parent.iterdir()} == {
+        "weights.safetensors",
+        "curves.json",
+        "curves.png",
+        "checkpoint",
+    }
     header, maps = predict(weights, settings)
     assert (header["source"], header["supervision"], header["classes"]) == ("cam", "image tags", CLASSES)
     assert [labels.shape for labels in maps.values()] == list(toy.sizes)

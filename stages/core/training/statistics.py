@@ -1,11 +1,12 @@
 """Running statistics of batch norms where several processes share the passes of an update."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # of any number of dimensions
 Gather = Callable[[Tensor], Tensor]  # a tensor of every process -> (processes, ...), in the order of their ranks
 
 
@@ -19,8 +20,8 @@ class NormStatistics:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._all = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
-        self._norms: list[_BatchNorm] = []
+        self._all = [m for m in network.modules() if isinstance(m, BATCH_NORM) and m.running_mean is not None]
+        self._norms: list[Any] = []
 
     def start(self) -> None:
         """Call before the first pass of an update. Raises ValueError for statistics that have no fixed momentum."""
