@@ -24,12 +24,16 @@ import h5py
 import numpy as np
 
 from stages.core.artifacts.files import whole_file
+from stages.core.artifacts.hdf5 import naming, open_hdf5
+from stages.core.artifacts.layout import read_layout
 from stages.core.artifacts.records import TEXT, MissingImage, Record, check_record_class, is_optional
 from stages.core.config.section import Section
 
 BUFFERED_BYTES = 8 << 20  # what a writer holds back before it touches the file: memory stays constant
 CHUNK_BYTES = 128 << 10  # of one compressed block: small enough to read one image, large enough to compress
 LIGHT_COMPRESSION = 4  # gzip level: plain h5py reads it everywhere; higher levels gain under 3 % here
+
+REMEDY = "remove it and run again"
 
 R = TypeVar("R", bound=Record)
 
@@ -188,21 +192,11 @@ class Artifact(Generic[R]):
     def __init__(self, path: Path, file: h5py.File, record: type[R]) -> None:
         self.path, self.kind = path, record.KIND
         self._file, self._record = file, record
-        self.header: dict[str, Any] = json.loads(file.attrs["header"])
-        self.fingerprint: str = file.attrs["fingerprint"]
-        self.provenance: dict[str, Any] = {
-            "step": file.attrs["step"],
-            "settings": json.loads(file.attrs["settings"]),
-            "seed": int(file.attrs["seed"]),
-            "inputs": json.loads(file.attrs["inputs"]),
-        }
-        self.ids: list[str] = list(file["image/values"].asstr()[:])
+        layout = read_layout(file, record)
+        self.header, self.fingerprint, self.provenance = layout.header, layout.fingerprint, layout.provenance
+        self.ids = layout.ids
         self._position = {image: i for i, image in enumerate(self.ids)}
-        # Offsets and shapes are small (a few bytes per image and field) and asked for at every read.
-        self._absent = {f.name for f in dataclasses.fields(record) if is_optional(f) and f.name not in file}
-        ragged = [f.name for f in dataclasses.fields(record) if f.metadata["axes"] and f.name not in self._absent]
-        self._offsets = {name: file[name]["offsets"][:] for name in ragged}
-        self._shapes = {name: file[name]["shapes"][:] for name in ragged}
+        self._absent, self._offsets, self._shapes = layout.absent, layout.offsets, layout.shapes
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -210,7 +204,9 @@ class Artifact(Generic[R]):
     def __getitem__(self, i: int) -> R:
         if not 0 <= i < len(self):
             raise IndexError(f"{self.path} holds {len(self)} images, asked for number {i}")
-        return self._record(**{f.name: self.field(i, f.name) for f in dataclasses.fields(self._record)})
+        fields = {field.name: self.field(i, field.name) for field in dataclasses.fields(self._record)}
+        with naming(self.path, remedy=REMEDY):
+            return self._record(**fields)
 
     def __iter__(self) -> Iterator[R]:
         return (self[i] for i in range(len(self)))
@@ -219,12 +215,13 @@ class Artifact(Generic[R]):
         """One field of image `i` alone, without reading the others; None for an optional one that the file lacks."""
         if name in self._absent:
             return None
-        values = self._file[name]["values"]
-        if name in self._offsets:
-            start, end = self._offsets[name][i : i + 2]
-            return values[start:end].reshape(self._shapes[name][i])
-        value = values[i]
-        return value.decode() if isinstance(value, bytes) else value
+        with naming(self.path, remedy=REMEDY):
+            values = self._file[name]["values"]
+            if name in self._offsets:
+                start, end = self._offsets[name][i : i + 2]
+                return values[start:end].reshape(self._shapes[name][i])
+            value = values[i]
+            return value.decode() if isinstance(value, bytes) else value
 
     def has(self, name: str) -> bool:
         """Whether the file has a field, which an optional one may lack."""
@@ -232,8 +229,9 @@ class Artifact(Generic[R]):
 
     def column(self, name: str) -> np.ndarray:
         """All images' values of a field without axes, (images,)."""
-        values = self._file[name]["values"]
-        return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
+        with naming(self.path, remedy=REMEDY):
+            values = self._file[name]["values"]
+            return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
 
     def index(self, image: str) -> int:
         """Position of an image. Raises MissingImage naming the file."""
@@ -252,26 +250,41 @@ class Artifact(Generic[R]):
 def read(path: Path, record: type[R]) -> Iterator[Artifact[R]]:
     """Open an artifact of the given kind.
 
-    Raises FileNotFoundError where there is none, and ValueError where the file is no artifact, was cut off, is of
-    another kind, or of another schema version.
+    Raises FileNotFoundError where there is none, and ValueError where the file is no artifact, was cut off, is damaged,
+    reads other files, is of another kind, or of another schema version. Reading an image raises ValueError where its
+    values are damaged.
     """
+    check_exists(path)
+    with open_hdf5(path, remedy=REMEDY) as file:
+        yield _artifact(path, file, record)
+
+
+def check_exists(path: Path) -> None:
+    """Raise FileNotFoundError, with how to make it, where there is no artifact."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run `snakemake {path}` to make it")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
-    with file:
-        kind, schema = file.attrs.get("kind"), file.attrs.get("schema")
-        if kind is None or "fingerprint" not in file.attrs:
-            raise ValueError(f"{path} is HDF5 but no tagmask artifact; expected kind {record.KIND!r}")
-        if kind != record.KIND:
-            raise ValueError(f"{path} is an artifact of kind {kind!r}, expected {record.KIND!r}; give the right file")
-        if schema != record.SCHEMA:
-            raise ValueError(
-                f"{path} has schema {schema} of kind {kind!r}, expected {record.SCHEMA}; remove it and run again"
-            )
-        yield Artifact(path, file, record)
+
+
+def kind_of(path: Path, file: h5py.File) -> str:
+    """The kind that an artifact says that it is. Raises ValueError for files of something else."""
+    with naming(path, remedy=REMEDY):
+        kind = file.attrs.get("kind")
+        marked = isinstance(kind, str) and "fingerprint" in file.attrs
+    if not marked:
+        raise ValueError(f"{path} is HDF5 but no tagmask artifact; {REMEDY}")
+    return kind
+
+
+def _artifact(path: Path, file: h5py.File, record: type[R]) -> Artifact[R]:
+    kind = kind_of(path, file)
+    if kind != record.KIND:
+        raise ValueError(f"{path} is an artifact of kind {kind!r}, expected {record.KIND!r}; give the right file")
+    with naming(path, remedy=REMEDY):
+        schema = int(file.attrs["schema"])
+    if schema != record.SCHEMA:
+        raise ValueError(f"{path} has schema {schema} of kind {kind!r}, expected {record.SCHEMA}; {REMEDY}")
+    with naming(path, remedy=REMEDY):
+        return Artifact(path, file, record)
 
 
 @contextlib.contextmanager
