@@ -153,4 +153,4 @@ def test_an_error_in_what_reads_the_file_is_not_taken_for_damage(tmp_path):
 
 
 def test_sizes_are_for_people():
-    assert [hdf5._size(n) for n in (0, 999, 1000, 9 * 10**12)] == ["0 bytes", "999 bytes", "1 KB", "9 TB"]
+    assert [hdf5.size_of(n) for n in (0, 999, 1000, 9 * 10**12)] == ["0 bytes", "999 bytes", "1 KB", "9 TB"]

@@ -19,7 +19,7 @@ UNSTORED = 64 << 10  # bytes that may be declared without being stored, as an em
 # What HDF5 and h5py have built in: deflate, shuffle, fletcher32, szip, nbit, scale-offset, LZF.
 FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 # What h5py raises on a damaged file; MemoryError, where damaged bytes declare a size.
-DAMAGED = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError)
+DAMAGED = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError, MemoryError)
 
 
 class RefusedError(ValueError):
@@ -41,14 +41,14 @@ def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; {remedy}")
-    _forbid_plugins()
+    forbid_plugins()
     try:
         file = h5py.File(path, "r")
     except DAMAGED as error:
         raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); {remedy}") from error
     with file:
         with naming(path, remedy=remedy):
-            _look_through(file)
+            look_through(file)
         yield file
 
 
@@ -63,14 +63,14 @@ def naming(path: Path, *, remedy: str) -> Iterator[None]:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); {remedy}") from error
 
 
-def _forbid_plugins() -> None:
+def forbid_plugins() -> None:
     """Forget the folders in which HDF5 looks for libraries of filters."""
     while h5py.h5pl.size():
         h5py.h5pl.remove(0)
 
 
-def _look_through(file: h5py.File) -> None:
-    """Raise RefusedError for what no file should do; reads no data."""
+def look_through(file: h5py.File) -> None:
+    """Raise RefusedError for what no file should do, or what h5py raises on damaged files; reads no data."""
     groups = {h5py.h5o.get_info(file.id).addr}
     todo = [(file.id, "", 0)]
     while todo:
@@ -111,17 +111,17 @@ def check_dataset(dataset: h5py.h5d.DatasetID, path: str) -> int:
     declared = dataset.get_space().get_simple_extent_npoints() * width
     held = dataset.get_storage_size() * EXPANSION + UNSTORED
     if declared > held:
-        raise RefusedError(f"declares {_size(declared)} in {path!r}, but can hold {_size(held)} at most")
+        raise RefusedError(f"declares {size_of(declared)} in {path!r}, but can hold {size_of(held)} at most")
     if made.get_layout() == h5py.h5d.CHUNKED:
         chunk = math.prod(made.get_chunk()) * width
         if chunk > max(LARGEST_BLOCK, declared):
             raise RefusedError(
-                f"declares chunks of {_size(chunk)} in {path!r}, expected {_size(LARGEST_BLOCK)} at most"
+                f"declares chunks of {size_of(chunk)} in {path!r}, expected {size_of(LARGEST_BLOCK)} at most"
             )
     return declared
 
 
-def _size(amount: int) -> str:
+def size_of(amount: int) -> str:
     """Bytes for people: 9.1 TB."""
     number, units = float(amount), ["bytes", "KB", "MB", "GB", "TB", "PB", "EB"]
     while number >= 1000 and len(units) > 1:
