@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 
 from stages.classifier.settings import ClassifierSettings, FoldsSettings
 from stages.core.config.section import Entries, Section
 from stages.core.config.spelling import did_you_mean
+from stages.core.config.yaml_files import check_extent, load_yaml
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
@@ -254,11 +254,16 @@ def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> Pr
     Raises:
         ConfigError: with all problems at once.
     """
+    try:
+        check_extent(config, "the configuration")
+        overlaid = {path: load_yaml(path) for path in overlays}
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     problems = [
         f"{path}: {key} is an empty mapping, which changes nothing of what lies below; write null to empty it, null for"
         " an entry to leave that one out, or leave the key out"
-        for path in overlays
-        for key in empty_mappings(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for path, content in overlaid.items()
+        for key in empty_mappings(content)
     ]
     complete = with_likes(expanded(config, "", problems), problems)
     complete, taken = with_defaults(complete, problems)
@@ -284,7 +289,7 @@ def load_files(*paths: Path) -> ProjectBase:
     """The project of config.yaml with presets over it, merged as Snakemake's --configfile does."""
     config: dict[str, Any] = {}
     for path in paths:
-        config = merged(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        config = merged(config, load_yaml(path) or {})
     return load_project(config, overlays=paths[1:])
 
 

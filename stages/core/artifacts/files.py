@@ -53,5 +53,5 @@ def read_json(path: Path) -> Any:
     """Read JSON. Raises ValueError naming the file where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); it is damaged or another kind of file: remake it") from error
