@@ -55,6 +55,7 @@ class ProjectBase(Section):
     threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
     trial: int | None = Field(
         ge=1,
+        le=10**9,
         description="images; a trial of the whole graph on so many images of each split with fewer updates, results in"
         " results/<name>-trial<images>; null: the full run",
     )

@@ -14,15 +14,16 @@ header and values: two artifacts with equal content have equal fingerprints, whe
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import h5py
 import numpy as np
 
+from stages.core.artifacts.content import Digest
+from stages.core.artifacts.disk import NotingFile
 from stages.core.artifacts.files import whole_file
 from stages.core.artifacts.hdf5 import naming, open_hdf5
 from stages.core.artifacts.layout import read_layout
@@ -62,9 +63,13 @@ class Provenance:
 class Writer(Generic[R]):
     """Appends records to an open file; made by `create`."""
 
-    def __init__(self, file: h5py.File, record: type[R], header: dict[str, Any]) -> None:
-        self._file, self._record = file, record
-        self._digest = hashlib.sha256(f"{record.KIND}/{record.SCHEMA}/{json.dumps(header, sort_keys=True)}".encode())
+    def __init__(
+        self, file: h5py.File, record: type[R], header: dict[str, Any], *, written: Callable[[], None]
+    ) -> None:
+        """Write to a file; `written` raises OSError where the disk has not taken what was written so far."""
+        self._file, self._record, self._written = file, record, written
+        self.blocks: list[int] = []  # images that were written together: in this order goes the digest
+        self._digest = Digest(record, header)
         self._pending: list[R] = []
         self._pending_bytes = 0
         self._ids: set[str] = set()
@@ -127,31 +132,31 @@ class Writer(Generic[R]):
             return
         for field in self._fields or ():
             self._flush_field(field, [getattr(record, field.name) for record in self._pending])
+        self.blocks.append(len(self._pending))
         self._pending, self._pending_bytes = [], 0
+        self._written()
 
     def _flush_field(self, field: dataclasses.Field, values: list[Any]) -> None:
         group, axes = self._file[field.name], field.metadata["axes"]
         if field.metadata["dtype"] == TEXT:
             _extend(group["values"], np.array(values, dtype=object))
-            self._digest.update(json.dumps([field.name, values]).encode())
+            self._digest.add_text(field.name, values)
             return
         parts = [np.asarray(value).reshape(-1) for value in values]
         # One large image is neither copied nor spelled out as bytes.
         flat = np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
         _extend(group["values"], flat)
-        self._digest.update(field.name.encode())
-        self._digest.update(flat.data)
-        if axes:
+        shapes = np.array([value.shape for value in values], np.int32) if axes else None
+        self._digest.add_values(field.name, flat, shapes)
+        if shapes is not None:
             sizes = np.array([value.size for value in values], np.int64)
-            shapes = np.array([value.shape for value in values], np.int32)
             _extend(group["offsets"], group["offsets"][-1] + np.cumsum(sizes))
             _extend(group["shapes"], shapes)
-            self._digest.update(shapes.tobytes())
 
     @property
     def fingerprint(self) -> str:
         """Digest of all that was written so far."""
-        return self._digest.hexdigest()[:32]
+        return self._digest.fingerprint
 
 
 def _growing(group: h5py.Group, name: str, dtype: Any, chunk: int, **packing: Any) -> None:
@@ -171,13 +176,23 @@ def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: P
     `header` holds what is true of all images (JSON types only), such as the class names.
     """
     check_record_class(record)
-    with whole_file(path) as unfinished, h5py.File(unfinished, "w", libver="v110") as file:
-        writer = Writer(file, record, header)
-        yield writer
-        writer.flush()
-        attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
-        for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
-            file.attrs[name] = value
+    with whole_file(path) as unfinished:
+        with NotingFile(unfinished) as disk, h5py.File(disk, "w", libver="v110") as file:
+            writer = Writer(file, record, header, written=disk.check)
+            yield writer
+            writer.flush()
+            attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
+            for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
+                file.attrs[name] = value
+        _read_back(unfinished, record, writer)
+
+
+def _read_back(path: Path, record: type[R], writer: Writer[R]) -> None:
+    """Raise ValueError where the file does not hold what was written: its layout, and all values by their digest."""
+    with read(path, record) as artifact:
+        found = artifact.digest(writer.blocks)
+    if found != writer.fingerprint:
+        raise ValueError(f"{path} does not hold what was written: the disk is damaged; check it and start again")
 
 
 class Artifact(Generic[R]):
@@ -232,6 +247,29 @@ class Artifact(Generic[R]):
         with naming(self.path, remedy=REMEDY):
             values = self._file[name]["values"]
             return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
+
+    def digest(self, blocks: list[int]) -> str:
+        """The fingerprint of the values as they lie in the file, written in blocks of so many images each."""
+        digest = Digest(self._record, self.header)
+        fields = [field for field in dataclasses.fields(self._record) if self.has(field.name)]
+        first = 0
+        for images in blocks:
+            for field in fields:
+                self._count(digest, field, slice(first, first + images))
+            first += images
+        return digest.fingerprint
+
+    def _count(self, digest: Digest, field: dataclasses.Field, images: slice) -> None:
+        name = field.name
+        with naming(self.path, remedy=REMEDY):
+            values = self._file[name]["values"]
+            if field.metadata["dtype"] == TEXT:
+                digest.add_text(name, list(values.asstr()[images]))
+            elif name in self._offsets:
+                start, end = self._offsets[name][[images.start, images.stop]]
+                digest.add_values(name, values[start:end], self._shapes[name][images])
+            else:
+                digest.add_values(name, values[images], None)
 
     def index(self, image: str) -> int:
         """Position of an image. Raises MissingImage naming the file."""

@@ -26,8 +26,28 @@ def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], metadata: Ma
     from safetensors.torch import save_file
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    noted = {METADATA: json.dumps(metadata, sort_keys=True)}
     with whole_file(path) as unfinished:
-        save_file(copies, unfinished, {METADATA: json.dumps(metadata, sort_keys=True)})
+        save_file(copies, unfinished, noted)
+        _read_back(unfinished, copies, noted)
+
+
+def _read_back(path: Path, tensors: Mapping[str, "torch.Tensor"], noted: Mapping[str, str]) -> None:
+    """Raise ValueError where the file does not hold what was written."""
+    import torch
+
+    with _open(path) as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+        same = file.metadata() == noted and found.keys() == tensors.keys()
+    # As bytes: NaN is not equal to itself.
+    if not same or any(not torch.equal(_bytes(found[name]), _bytes(tensors[name])) for name in tensors):
+        raise ValueError(f"{path} does not hold what was written: the disk is damaged; check it and start again")
+
+
+def _bytes(tensor: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return tensor.reshape(-1).view(torch.uint8)
 
 
 def load_weights(path: Path, module: "torch.nn.Module") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from stages.core.artifacts.disk import NotingFile
 from stages.core.artifacts.files import whole_file
 from stages.core.training.snapshots import remove_kept
 
@@ -17,8 +18,8 @@ NAME = "checkpoint.pt"
 
 def save_checkpoint(folder: Path, state: dict[str, Any], *, identity: str) -> None:
     """Write tensors and plain containers, whole or not at all."""
-    with whole_file(folder / NAME) as unfinished:
-        torch.save({"identity": identity, "state": state}, unfinished)
+    with whole_file(folder / NAME) as unfinished, NotingFile(unfinished) as disk:
+        torch.save({"identity": identity, "state": state}, disk)
 
 
 def find_checkpoint(folder: Path, *, identity: str) -> dict[str, Any] | None:
