@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from stages.core.artifacts.files import whole_file
+from stages.core.networks.noted import Noted
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ def _bytes(tensor: "torch.Tensor") -> "torch.Tensor":
     return tensor.reshape(-1).view(torch.uint8)
 
 
-def load_weights(path: Path, module: "torch.nn.Module") -> dict[str, Any]:
+def load_weights(path: Path, module: "torch.nn.Module") -> Noted:
     """Load what `save_weights` wrote and return its metadata.
 
     Raises ValueError where a name is missing, left over, or of another shape: the file belongs to other settings.
@@ -78,16 +79,16 @@ def read_weights(path: Path, *, start: str = "") -> dict[str, "torch.Tensor"]:
         return {name.removeprefix(start): file.get_tensor(name) for name in names}
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_weights` noted; empty for files that something else wrote."""
+def read_metadata(path: Path) -> Noted:
+    """What `save_weights` noted; empty for files that something else wrote. Raises ValueError where it is damaged."""
     with _open(path, framework="numpy") as file:
-        return json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        return Noted(path, (file.metadata() or {}).get(METADATA, "{}"))
 
 
-def read_trained(path: Path, *, step: str, classes: list[str], listed: Path) -> dict[str, Any]:
+def read_trained(path: Path, *, step: str, classes: list[str], listed: Path) -> Noted:
     """What `save_weights` noted of weights that are to predict: written by `step`, for the classes of file `listed`.
 
-    Raises ValueError for weights of another step or of other classes.
+    Raises ValueError for weights of another step or of other classes, or that note none.
     """
     metadata = read_metadata(path)
     if metadata.get("step") != step:
