@@ -5,14 +5,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from stages.core.artifacts.files import read_json, write_json, write_text
+from stages.core.artifacts.files import write_json, write_text
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow import step
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 from stages.core.workflow.pages import render_page
 from stages.core.workflow.trial import trial_notice
 from stages.evaluation.settings import ComparisonSettings
 from stages.evaluation.settings_table import differing_settings
-from stages.evaluation.table import Table, build_tables, cell, markdown, rest, sheet, shown_number
+from stages.evaluation.table import NEEDED, Table, build_tables, cell, markdown, rest, sheet, shown_number
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
@@ -40,7 +41,7 @@ def compare_runs(
     Raises:
         ValueError: runs on a split were measured on different images or with different treatment, or given twice.
     """
-    tables = build_tables({path: read_json(path) for path in metrics})
+    tables = build_tables({path: read_metrics(path, also=NEEDED) for path in metrics})
     differences = differing_settings(settings.runs)
     costs = costs_of_runs(read_benchmarks(benchmarks), runs=list(settings.runs))
     write_json(

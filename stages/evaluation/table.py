@@ -11,6 +11,7 @@ from stages.evaluation.boxes import RULES
 # Columns of the short table; the long one has the others.
 HEADLINE = re.compile(r"mAP\d+ \(voc\)|mAP50 \(cim\)|AP \(coco\)|ABO \([a-z ]+\)|box AP50 \(voc12\)|CorLoc|mIoU")
 SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
+NEEDED = ("method", "supervision", *SAME)  # what a table asks of metrics beside the numbers
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,16 @@ class Table:
 
 
 def build_tables(metrics: dict[Path, dict[str, Any]]) -> list[Table]:
-    """A table for each split from metrics.json files, by path.
+    """A table for each split from metrics.json files with what is NEEDED, by path.
 
     Raises:
-        ValueError: no file, files that are no metrics, or runs on a split that were measured on different images or
+        ValueError: no file, or runs on a split that were measured on different images or
             with different treatment, or given twice.
     """
     if not metrics:
         raise ValueError("no metrics.json given; a comparison needs at least one run")
     by_split: dict[tuple[str, str], dict[Path, dict[str, Any]]] = {}
     for path, found in metrics.items():
-        _check_complete(path, found)
         by_split.setdefault((found["dataset"], found["split"]), {})[path] = found
     return [_build_table(group) for group in by_split.values()]
 
@@ -109,13 +109,6 @@ def shown_number(table: Table, row: dict[str, Any], column: str) -> tuple[str, b
 def cell(text: Any) -> str:
     """Text that cannot end its cell or line of a Markdown table."""
     return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
-
-
-def _check_complete(path: Path, found: Any) -> None:
-    needed = ("run", "method", "supervision", "masks", "boxes", "corloc", "semantic", *SAME)
-    missing = [key for key in needed if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise ValueError(f"{path} is no metrics.json of evaluate_instances: it lacks {', '.join(missing)}")
 
 
 def _check_comparable(metrics: dict[Path, dict[str, Any]]) -> None:

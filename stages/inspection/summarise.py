@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.core.artifacts.files import read_json
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow import step
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 
@@ -30,8 +30,8 @@ def metric_lines(results: Path) -> list[str]:
     lines = []
     found = [path for pattern in METRICS for path in results.glob(pattern)]
     for path in sorted(path for path in found if path.parent.name != PACKED):
-        metrics = read_json(path)
-        value = metrics["masks"][preset][metric]
+        metrics = read_metrics(path, also=("supervision",))
+        value = metrics["masks"].get(preset, {}).get(metric)
         shown = "not measured (no known masks)" if value is None else f"{value:.1f}"
         run, split = path.relative_to(results).parent.parent.as_posix(), path.parent.name
         lines.append(f"{run} on {split}, supervision {metrics['supervision']}: {metric} ({preset}) {shown}")

@@ -1,6 +1,22 @@
 import json
 
+import pytest
+
 from stages.inspection.summarise import summarise
+
+
+def metrics_of(value):
+    return {
+        "run": "a", "split": "val", "n_images": 1, "supervision": "image tags", "masks": {"voc": {"mAP50": value}},
+        "boxes": {"voc07": {"AP50": None}, "voc12": {"AP50": None}}, "corloc": None, "semantic": {"mIoU": None},
+    }  # fmt: skip
+
+
+def test_a_damaged_metrics_file_is_named(tmp_path):
+    (tmp_path / "cim" / "val").mkdir(parents=True)
+    (tmp_path / "cim" / "val" / "metrics.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"cim/val/metrics\.json is no metrics\.json"):
+        summarise(results=tmp_path)
 
 
 def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_path, capsys):
@@ -9,10 +25,10 @@ def test_summary_names_each_step_slowest_first_with_metrics_and_galleries(tmp_pa
     (tmp_path / "benchmarks" / "cim" / "train_cim.tsv").write_text("s\th:m:s\tmax_rss\n125.0\t0:02:05\t800.4\n")
     for run, value in (("cim", 61.26), ("prm", None)):
         (tmp_path / run / "val").mkdir(parents=True)
-        metrics = {"supervision": "image tags", "masks": {"voc": {"mAP50": value}}}
+        metrics = metrics_of(value)
         (tmp_path / run / "val" / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "cim" / "mask_rcnn" / "val").mkdir(parents=True)
-    retrained = {"supervision": "image tags", "masks": {"voc": {"mAP50": 66.0}}}
+    retrained = metrics_of(66.0)
     (tmp_path / "cim" / "mask_rcnn" / "val" / "metrics.json").write_text(json.dumps(retrained))
     for packed in (tmp_path / "cim" / "model", tmp_path / "cim" / "mask_rcnn" / "model"):
         packed.mkdir()
