@@ -22,6 +22,7 @@ from stages.inspection.settings import InspectionSettings, SuspectPageSettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
+from stages.project.packed import is_packed, problems_of_packed
 from stages.project.problems import readable, unknown_key
 from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
 from stages.project.sources import problems_of_sources
@@ -266,6 +267,8 @@ def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> Pr
         for path, content in overlaid.items()
         for key in empty_mappings(content)
     ]
+    for path, content in overlaid.items():
+        problems += problems_of_packed(path, content) if is_packed(path) else []
     complete = with_likes(expanded(config, "", problems), problems)
     complete, taken = with_defaults(complete, problems)
     complete = dict.fromkeys(METHODS) | complete
