@@ -42,7 +42,7 @@ def load_network(weights: Path, images: Artifact[ImageRecord], *, device: str) -
     Raises ValueError where the weights are not of `train_bestie`, do not fit, or know other classes than the images.
     """
     metadata = read_trained(weights, step="train_bestie", classes=images.header["classes"], listed=images.path)
-    settings = BestieTrainingSettings.model_validate(metadata["settings"])
+    settings = metadata.section(BestieTrainingSettings)
     network = BestieNetwork(settings, class_count=len(metadata["classes"]), load=False)
     load_weights(weights, network)
     return network.to(torch_device(device)).eval(), metadata

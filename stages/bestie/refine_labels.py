@@ -54,7 +54,7 @@ def refine_labels(
     with read(images, ImageRecord) as listing, read(pseudo_instances, PseudoInstances) as pseudo:
         check_classes(listing, pseudo)
         networks, metadata = load_networks(weights, snapshots, listing, device=device)
-        training = BestieTrainingSettings.model_validate(metadata["settings"])
+        training = metadata.section(BestieTrainingSettings)
         header = {
             "classes": listing.header["classes"],
             "run": pseudo.header["run"],
@@ -110,7 +110,7 @@ def load_networks(
 ) -> tuple[dict[int, BestieNetwork], dict]:
     """The network after each update that was kept and at the end, in evaluation mode, and the weights' metadata."""
     last, metadata = load_network(weights, images, device=device)
-    training = BestieTrainingSettings.model_validate(metadata["settings"])
+    training = metadata.section(BestieTrainingSettings)
     networks = {}
     for update in training.snapshots:
         network = BestieNetwork(training, class_count=len(metadata["classes"]), load=False)

@@ -168,7 +168,7 @@ def load_network(
     Raises ValueError where the weights are not of `train_cim`, do not fit, or know other classes than the images.
     """
     metadata = read_trained(weights, step="train_cim", classes=images.header["classes"], listed=images.path)
-    trained = CimTrainingSettings.model_validate(metadata["settings"])
+    trained = metadata.section(CimTrainingSettings)
     backbone = build_backbone(trained.backbone, load=False)
     network = CimNetwork(backbone, class_count=len(metadata["classes"]), settings=trained.network)
     load_weights(weights, network)

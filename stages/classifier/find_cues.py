@@ -59,7 +59,7 @@ def build_classifier(
             f"{weights} knows classes {metadata['classes']}, {images} has {classes}; train the classifier again"
         )
     kind = FoldTrainingSettings if trained_by == "train_fold" else ClassifierTrainingSettings
-    settings = kind.model_validate(metadata["settings"])
+    settings = metadata.section(kind)
     network = Classifier(build_backbone(settings.backbone, load=False), class_count=len(classes), settings=settings)
     load_weights(weights, network)
     return network

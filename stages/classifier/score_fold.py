@@ -28,7 +28,7 @@ def score_fold(*, images: Path, weights: Path, output: Path, settings: CuesSetti
         network = network.to(place).eval()
         metadata = read_metadata(weights)
         ids = metadata["held_out"]
-        header = {"classes": classes, "fold": metadata["settings"]["fold"], "weights": weights_digest(weights)}
+        header = {"classes": classes, "fold": metadata.setting("fold"), "weights": weights_digest(weights)}
         made_by = Provenance("score_fold", settings, None, {"images": listing})
         with create(output, TagScores, header=header, provenance=made_by) as writer:
             batches = [ids[first : first + settings.batch] for first in range(0, len(ids), settings.batch)]

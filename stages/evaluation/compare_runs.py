@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.artifacts.files import read_json, write_json, write_text
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow import step
 from stages.core.workflow.benchmarks import read_benchmarks
 from stages.core.workflow.trial import trial_notice
@@ -16,7 +17,7 @@ from stages.evaluation.run_charts import charts_of, check_charts, markdown_chart
 from stages.evaluation.seeds import Spread, part_settings, seed_rows
 from stages.evaluation.settings import ComparisonSettings
 from stages.evaluation.settings_table import differing_settings, own_settings, setting_cells
-from stages.evaluation.table import build_tables, cell, markdown, sheet
+from stages.evaluation.table import NEEDED, build_tables, cell, markdown, sheet
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def compare_runs(
         ValueError: runs on a split were measured on different images or with different treatment, or given twice;
             there are no charts of a run, or they are of other instances.
     """
-    measured, charted = ({path: read_json(path) for path in paths} for paths in (metrics, charts))
+    measured = {path: read_metrics(path, also=NEEDED) for path in metrics}
+    charted = {path: read_json(path) for path in charts}
     tables = build_tables(measured, settings.shown)
     for path, found in charted.items():
         check_charts(path, found)

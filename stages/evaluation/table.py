@@ -9,6 +9,7 @@ from stages.evaluation.boxes import RULES
 from stages.evaluation.settings import ShownSettings
 
 SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
+NEEDED = ("method", "supervision", "inputs", *SAME)  # what a table asks of metrics beside the numbers
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,16 @@ class Table:
 
 
 def build_tables(metrics: dict[Path, dict[str, Any]], shown: ShownSettings) -> list[Table]:
-    """A table for each split from metrics.json files, by path; `shown` names the columns of the short table.
+    """A table for each split from metrics.json files with what is NEEDED; `shown` names the columns of the short table.
 
     Raises:
-        ValueError: no file, files that are no metrics, or runs on a split that were measured on different images or
-            with different treatment, or given twice, or without a column that is to be shown.
+        ValueError: no file, or runs on a split that were measured on different images or with different treatment, or
+            given twice, or without a column that is to be shown.
     """
     if not metrics:
         raise ValueError("no metrics.json given; a comparison needs at least one run")
     by_split: dict[tuple[str, str], dict[Path, dict[str, Any]]] = {}
     for path, found in metrics.items():
-        _check_complete(path, found)
         by_split.setdefault((found["dataset"], found["split"]), {})[path] = found
     return [_build_table(group, shown) for group in by_split.values()]
 
@@ -112,13 +112,6 @@ def shown_number(table: Table, row: dict[str, Any], column: str) -> tuple[str, b
 def cell(text: Any) -> str:
     """Text that cannot end its cell or line of a Markdown table."""
     return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
-
-
-def _check_complete(path: Path, found: Any) -> None:
-    needed = ("run", "method", "supervision", "masks", "boxes", "corloc", "semantic", "inputs", *SAME)
-    missing = [key for key in needed if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise ValueError(f"{path} is no metrics.json of evaluate_instances: it lacks {', '.join(missing)}")
 
 
 def _check_comparable(metrics: dict[Path, dict[str, Any]]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.core.artifacts.files import read_json, whole_file, write_json, write_text
+from stages.core.artifacts.files import whole_file, write_json, write_text
 from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import read_metadata, weights_digest
@@ -88,7 +89,7 @@ def _check(weights: Path, metadata: dict[str, Any], classes: list[str], settings
 
 
 def _measured(path: Path, split: str, settings: PackSettings) -> dict[str, Any]:
-    found = read_json(path)
+    found = read_metrics(path, also=("n_instances",))
     if (found.get("run"), found.get("split")) != (settings.run, split):
         raise ValueError(
             f"{path} is of run and split {(found.get('run'), found.get('split'))}, expected {(settings.run, split)}; "

@@ -4,16 +4,18 @@ Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from stages.core.matlab.variables import is_hdf5, variables_of
 from stages.images.files.text import read_text
 from stages.images.index_maps import check_size
 
 PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # where the released archive has its folders
 LARGEST_ID = 2**31 - 1
 LISTS = ("train.txt", "val.txt")
+FIELDS = ("Segmentation", "Categories")
+RESTORE = "restore it"
 
 
 class Sbd:
@@ -47,7 +49,7 @@ class Sbd:
     def instances(self, image: str, height: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
         """Instance ids (height, width) int32, 0 for background, and the VOC category of each id."""
         path, ground_truth = self._path(image), self._read(image)
-        ids = np.asarray(ground_truth.Segmentation)
+        ids = ground_truth["Segmentation"]
         if ids.dtype.kind not in "iubf" or ids.ndim != 2 or not np.array_equal(ids, ids.clip(0, LARGEST_ID) // 1):
             raise ValueError(f"{path} has a Segmentation of {ids.dtype} {ids.shape}, expected a map of ids; restore it")
         ids = ids.astype(np.int32)
@@ -62,21 +64,22 @@ class Sbd:
     def _path(self, image: str) -> Path:
         return self._folder / "inst" / f"{image}.mat"
 
-    def _read(self, image: str) -> Any:
-        import scipy.io
-
+    def _read(self, image: str) -> dict[str, np.ndarray]:
         path = self._path(image)
-        try:
-            ground_truth = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)["GTinst"]
-            _ = ground_truth.Segmentation, ground_truth.Categories
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, scipy.io.matlab.MatReadError) as error:
-            raise ValueError(f"{path} is no instance file of SBD, a struct GTinst ({error}); restore it") from error
-        return ground_truth
+        if is_hdf5(path):
+            raise ValueError(f"{path} is of MATLAB's version 7.3, in which SBD has no files; restore it")
+        ground_truth = variables_of(path, remedy=f"it is no instance file of SBD: {RESTORE}").get("GTinst")
+        arrays = [isinstance(ground_truth, dict) and ground_truth.get(name) for name in FIELDS]
+        if not all(isinstance(value, np.ndarray) for value in arrays):
+            raise ValueError(
+                f"{path} is no instance file of SBD, a struct GTinst with {' and '.join(FIELDS)}; {RESTORE}"
+            )
+        return dict(zip(FIELDS, arrays, strict=True))
 
 
-def _categories(ground_truth: Any, path: Path) -> list[int]:
+def _categories(ground_truth: dict[str, np.ndarray], path: Path) -> list[int]:
     try:
-        categories = [int(category) for category in np.atleast_1d(ground_truth.Categories).ravel()]
+        categories = [int(category) for category in ground_truth["Categories"].ravel()]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} has categories that are no numbers ({error}); restore it") from error
     wrong = [category for category in categories if not 1 <= category <= 20]

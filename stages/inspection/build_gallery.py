@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.core.artifacts.files import read_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.core.workflow.ahead import in_order
@@ -77,7 +77,7 @@ def build_gallery(
 
 
 def _checked_metrics(path: Path, sources: Sources) -> dict[str, Any]:
-    metrics = read_json(path)
+    metrics = read_metrics(path, also=("treatment",))
     found = metrics.get("run"), metrics.get("split")
     expected = sources.instances.header["run"], sources.images.header["split"]
     if found != expected:

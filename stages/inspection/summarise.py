@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from stages.core.artifacts.files import read_json
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 from stages.core.workflow.headline import headline
 from stages.core.workflow.step import clock
@@ -52,7 +52,7 @@ def metric_lines(results: Path) -> list[str]:
     found = [path for pattern in METRICS for path in results.glob(pattern)]
     for path in sorted(path for path in found if path.parent.name != PACKED):
         run, split = path.relative_to(results).parent.parent.as_posix(), path.parent.name
-        lines.append(headline(read_json(path), run=run, split=split))
+        lines.append(headline(read_metrics(path, also=("supervision",)), run=run, split=split))
     return lines
 
 

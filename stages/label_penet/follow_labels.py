@@ -51,7 +51,7 @@ def follow_labels(
         )
         if list(last.stages) != list(MODULES):
             raise ValueError(f"{weights} holds the modules {list(last.stages)}; give the weights of all, fine-tuned")
-        training = FinetuningSettings.model_validate(metadata["settings"])
+        training = metadata.section(FinetuningSettings)
         networks = {}
         for update in training.snapshots:
             networks[update] = copy.deepcopy(last)

@@ -64,7 +64,7 @@ def load_modules(network: Cascade, paths: list[Path], *, classes: list[str], lis
     if len(paths) != len(MODULES):
         raise ValueError(f"{len(paths)} files of modules are given, expected those of {list(MODULES)}")
     for place, (path, module) in enumerate(zip(paths, MODULES, strict=True)):
-        found = read_trained(path, step=PRETRAINED, classes=classes, listed=listed)["settings"]["module"]
+        found = read_trained(path, step=PRETRAINED, classes=classes, listed=listed).setting("module")
         if found != module:
             raise ValueError(
                 f"{path} holds the module {found}, expected {module}; give the files in the cascade's order"

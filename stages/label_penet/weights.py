@@ -21,12 +21,11 @@ def load_cascade(
     """
     step = FINETUNED if read_metadata(weights).get("step") == FINETUNED else PRETRAINED
     metadata = read_trained(weights, step=step, classes=classes, listed=listed)
-    settings = metadata["settings"]
-    modules: list[Module] = list(MODULES) if step == FINETUNED else [settings["module"]]
+    modules: list[Module] = list(MODULES) if step == FINETUNED else [metadata.setting("module")]
     if module not in modules:
         raise ValueError(f"{weights} holds the modules {modules}, not {module}; give its weights")
     network = Cascade(
-        PenetNetworkSettings.model_validate(settings["network"]), PenetLossSettings.model_validate(settings["losses"]),
+        metadata.section(PenetNetworkSettings, name="network"), metadata.section(PenetLossSettings, name="losses"),
         class_count=len(classes), modules=modules, load=False,
     )  # fmt: skip
     load_weights(weights, network)

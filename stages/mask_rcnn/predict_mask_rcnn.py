@@ -87,7 +87,7 @@ def load_network(
     Raises ValueError where the weights are not of `train_mask_rcnn`, do not fit, or know other classes than the images.
     """
     metadata = read_trained(weights, step="train_mask_rcnn", classes=images.header["classes"], listed=images.path)
-    trained = MaskRcnnTrainingSettings.model_validate(metadata["settings"])
+    trained = metadata.section(MaskRcnnTrainingSettings)
     network = MaskRcnn(trained, class_count=len(metadata["classes"]), prediction=settings)
     load_weights(weights, network)
     return network.to(torch_device(device)).eval(), metadata

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import yaml
 
 from stages.core.config.spelling import did_you_mean
+from stages.core.config.yaml_files import load_yaml, parse_yaml
 from stages.images.settings import Kind
 from stages.project.defaults import DEFAULTS
 from stages.project.overlays import LIKE, NAMED, merged
@@ -178,7 +179,7 @@ def _shown(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return load_yaml(path) or {}
 
 
 def _setting(text: str) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def _setting(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"expected key=value, found {text!r}")
-    return {key: yaml.safe_load(value)}
+    return {key: parse_yaml(value, f"--config {key}")}
 
 
 def main() -> None:

@@ -40,12 +40,12 @@ def _likened(entries: dict[str, Any], chain: list[str], section: str, problems: 
         return entry
     other = entry[LIKE]
     rest = {key: value for key, value in entry.items() if key != LIKE}
-    if entries.get(other) is None:
-        possible = sorted(name for name, entry in entries.items() if entry is not None and name != chain[-1])
+    if not isinstance(other, str | int) or entries.get(other) is None:  # no other names are found in a mapping
+        possible = sorted(str(name) for name, entry in entries.items() if entry is not None and name != chain[-1])
         problems.append(f"{section}.{chain[-1]}.like is {other!r}; there are {possible}{did_you_mean(other, possible)}")
         return rest
     if other in chain:
-        problems.append(f"{section}.{chain[0]}.like leads back to itself: {' -> '.join([*chain, other])}")
+        problems.append(f"{section}.{chain[0]}.like leads back to itself: {' -> '.join(map(str, [*chain, other]))}")
         return rest
     start = _likened(entries, [*chain, other], section, problems)
     if section == "classifier" and isinstance(start, dict) and "train" in rest:

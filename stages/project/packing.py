@@ -6,6 +6,7 @@ from typing import Any
 from stages.core.workflow.method import SOURCES, Method
 from stages.exports.settings import PackSettings
 from stages.project.methods import METHODS
+from stages.project.packed import IMAGES, PROPOSALS
 from stages.project.project import ProjectBase
 from stages.project.run import NETWORK, NOTHING, RunBase
 from stages.project.sources import semantics_of_proposals
@@ -15,8 +16,6 @@ DATASET = "new_images"
 WEIGHTS = "${TAGMASK_MODEL}/weights.safetensors"
 MAPS = "${TAGMASK_MODEL}/semantics.safetensors"  # of the network whose maps rank the proposals
 MAPS_NAME = "maps_of_the_model"  # source of these maps; a name that no configuration is likely to have
-IMAGES = "${TAGMASK_IMAGES}"
-PROPOSALS = "${TAGMASK_PROPOSALS}"
 
 
 def pack_settings(

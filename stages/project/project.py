@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 
 from stages.classifier.settings import ClassifierSettings, FoldsSettings
 from stages.core.config.section import Entries, Section
 from stages.core.config.spelling import did_you_mean
+from stages.core.config.yaml_files import check_extent, load_yaml
 from stages.core.workflow.method import SOURCES
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
@@ -22,6 +22,7 @@ from stages.inspection.settings import InspectionSettings, SuspectPageSettings
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
+from stages.project.packed import is_packed, problems_of_packed
 from stages.project.problems import readable, unknown_key
 from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
 from stages.project.sources import problems_of_sources
@@ -56,6 +57,7 @@ class ProjectBase(Section):
     threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
     trial: int | None = Field(
         ge=1,
+        le=10**9,
         description="images; a trial of the whole graph on so many images of each split with fewer updates, results in"
         " results/<name>-trial<images>; null: the full run",
     )
@@ -257,12 +259,19 @@ def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> Pr
     Raises:
         ConfigError: with all problems at once.
     """
+    try:
+        check_extent(config, "the configuration")
+        overlaid = {path: load_yaml(path) for path in overlays}
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     problems = [
         f"{path}: {key} is an empty mapping, which changes nothing of what lies below; write null to empty it, null for"
         " an entry to leave that one out, or leave the key out"
-        for path in overlays
-        for key in empty_mappings(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for path, content in overlaid.items()
+        for key in empty_mappings(content)
     ]
+    for path, content in overlaid.items():
+        problems += problems_of_packed(path, content) if is_packed(path) else []
     complete = with_likes(expanded(config, "", problems), problems)
     complete, taken = with_defaults(complete, problems)
     complete = dict.fromkeys(METHODS) | complete
@@ -287,7 +296,7 @@ def load_files(*paths: Path) -> ProjectBase:
     """The project of config.yaml with presets over it, merged as Snakemake's --configfile does."""
     config: dict[str, Any] = {}
     for path in paths:
-        config = merged(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        config = merged(config, load_yaml(path) or {})
     return load_project(config, overlays=paths[1:])
 
 

@@ -26,10 +26,12 @@ def minutes(least: int, *, per_1000_images: float = 0.0) -> Resource:
 
 def count_images(path: str | Path) -> int:
     """How many images an images.h5 lists. Raises FileNotFoundError where it is not made yet."""
-    import h5py  # not on the way to a plan without images
+    # Not on the way to a plan without images.
+    from stages.core.artifacts.hdf5 import naming, open_hdf5
 
-    Path(path).stat()  # h5py's error would not name the file, by which Snakemake knows an input that is not made yet
-    with h5py.File(path, "r", locking=False) as file:
+    path, remedy = Path(path), "remove it and run again"
+    path.stat()  # whose error names the file as Snakemake wants it, to know an input that is not made yet
+    with open_hdf5(path, remedy=remedy) as file, naming(path, remedy=remedy):
         return len(file["image/values"])
 
 

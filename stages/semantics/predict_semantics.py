@@ -113,7 +113,7 @@ def load_network(
     Raises ValueError where the weights are not of `train_semantics`, do not fit, or know other classes than the images.
     """
     metadata = read_trained(weights, step="train_semantics", classes=images.header["classes"], listed=images.path)
-    trained = SegmentationTrainingSettings.model_validate(metadata["settings"])
+    trained = metadata.section(SegmentationTrainingSettings)
     network = SegmentationNetwork(
         build_backbone(trained.backbone, load=False),
         stage=trained.backbone.stage,

@@ -237,11 +237,113 @@ def test_files_are_read_and_written_where_locks_fail(tmp_path, monkeypatch):
         assert artifact.ids == ["q"]
 
 
-def test_writing_asks_for_no_lock(tmp_path, monkeypatch):
-    opened, make = [], h5py.File
-    monkeypatch.setattr(h5py, "File", lambda *args, **options: opened.append(options) or make(*args, **options))
-    write(tmp_path / "a.h5", [sample("p")])
-    assert [options["locking"] for options in opened] == [False]
+def without_values(file):
+    del file["pixels/values"]
+
+
+def without_a_field(file):
+    del file["boxes"]
+
+
+def without_shapes(file):
+    del file["weights/shapes"]
+
+
+def without_header(file):
+    del file.attrs["header"]
+
+
+def header_of_a_number(file):
+    file.attrs["header"] = 3
+
+
+def header_of_a_list(file):
+    file.attrs["header"] = "[]"
+
+
+def header_that_is_deep(file):
+    file.attrs["header"] = "[" * 30_000
+
+
+def header_of_no_json(file):
+    file.attrs["header"] = "{"
+
+
+def schema_of_text(file):
+    file.attrs["schema"] = "new"
+
+
+def other_type(file):
+    values = file["pixels/values"][:].astype(np.float64)
+    del file["pixels/values"]
+    file["pixels/values"] = values
+
+
+def a_group_for_values(file):
+    del file["score/values"]
+    file.create_group("score/values")
+
+
+def too_few(file):
+    file["score/values"].resize(1, axis=0)
+
+
+def cut_otherwise(file):
+    file["pixels/offsets"][1] = 5
+
+
+def negative_sides(file):
+    file["pixels/shapes"][0] = (-2, -3)
+
+
+def other_fixed_axis(file):
+    file["boxes/shapes"][0] = (2, 2)
+
+
+def wrapping_sides(file):
+    """Whose product is 6 modulo 2^64 for int64 and for int32."""
+    file["pixels/shapes"][0] = (2**31 - 1, 2**31 - 1)
+
+
+def ids_twice(file):
+    file["image/values"][1] = "p"
+
+
+def ids_of_numbers(file):
+    del file["image/values"]
+    file["image/values"] = np.arange(2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_values, without_a_field, without_shapes, without_header, header_of_a_number, header_of_a_list,
+        header_that_is_deep, header_of_no_json, schema_of_text, other_type, a_group_for_values, too_few, cut_otherwise,
+        negative_sides, other_fixed_axis, wrapping_sides, ids_twice, ids_of_numbers,
+    ],
+)  # fmt: skip
+def test_an_artifact_that_is_not_as_its_kind_says_is_refused_when_it_is_opened(tmp_path, damage):
+    path = tmp_path / "a.h5"
+    write(path, [sample("p"), sample("q")])
+    with h5py.File(path, "a") as file:
+        damage(file)
+    with pytest.raises(ValueError, match=r"is damaged .*; remove it and run again") as caught, read(path, Sample):
+        pass
+    assert str(path) in str(caught.value)
+
+
+def test_damaged_values_are_refused_when_they_are_read(tmp_path):
+    """A block that deflate cannot unpack, between others that it can."""
+    path = tmp_path / "a.h5"
+    write(path, [sample("p"), sample("q")])
+    with h5py.File(path, "a") as file:
+        file["pixels/values"].id.write_direct_chunk((0,), b"no block of deflate")
+    with read(path, Sample) as artifact:
+        assert artifact.field(0, "score") == 0.5
+        with pytest.raises(ValueError, match=r"a\.h5 is damaged .*; remove it and run again"):
+            artifact[0]
+        with pytest.raises(IndexError):
+            artifact[2]
 
 
 def test_another_kind_is_refused(tmp_path):

@@ -167,12 +167,36 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
     assert len({identity(), *(identity(**change) for change in changes)}) == 1 + len(changes)
 
 
-def test_checkpoint_that_was_cut_off_is_named(tmp_path):
-    save_checkpoint(tmp_path, {"step": 1}, identity="a")
+@pytest.mark.parametrize("damage", ["cut off", "one bit", "no checkpoint", "empty", "other content", "code"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tmp_path, damage, caplog):
     path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint or was cut off.*remove it"):
-        find_checkpoint(tmp_path, identity="a")
+    save_checkpoint(tmp_path, {"step": 1, "network": {"a": torch.zeros(100)}}, identity="a")
+    whole = bytearray(path.read_bytes())
+    if damage == "one bit":
+        whole[whole.index(bytes(200)) + 100] ^= 1  # of the tensor
+    path.write_bytes({"cut off": whole[:-100], "one bit": whole, "no checkpoint": b"x" * 100}.get(damage, b""))
+    if damage == "other content":
+        torch.save([1], path)
+    if damage == "code":
+        torch.save({"identity": "a", "state": Path(tmp_path)}, path)
+    assert find_checkpoint(tmp_path, identity="a") is None
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.damaged.pt"]
+    assert "checkpoint.pt is damaged" in caplog.text
+    assert "training starts anew" in caplog.text
+
+
+def test_a_checkpoint_with_any_damaged_byte_is_whole_or_set_aside(tmp_path):
+    state = {"step": 1, "network": {"a": torch.arange(10.0)}}
+    save_checkpoint(tmp_path, state, identity="a")
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    aside = 0
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x41]) + whole[i + 1 :])
+        found = find_checkpoint(tmp_path, identity="a")
+        aside += found is None
+        assert found is None or (found["step"] == 1 and torch.equal(found["network"]["a"], state["network"]["a"]))
+    assert aside > len(whole) / 4
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])

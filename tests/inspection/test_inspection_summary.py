@@ -2,7 +2,23 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from stages.inspection.summarise import summarise
+
+
+def metrics_of(value):
+    return {
+        "run": "a", "split": "val", "n_images": 1, "supervision": "image tags", "masks": {"voc": {"mAP50": value}},
+        "boxes": {"voc07": {"AP50": None}, "voc12": {"AP50": None}}, "corloc": None, "semantic": {"mIoU": None},
+    }  # fmt: skip
+
+
+def test_a_damaged_metrics_file_is_named(tmp_path):
+    (tmp_path / "cim" / "val").mkdir(parents=True)
+    (tmp_path / "cim" / "val" / "metrics.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"cim/val/metrics\.json is no metrics\.json"):
+        summarise(tmp_path, stage_of={})
 
 
 def test_summary_names_each_stage_with_its_slowest_step_metrics_and_pages(tmp_path, capsys):
@@ -13,10 +29,10 @@ def test_summary_names_each_stage_with_its_slowest_step_metrics_and_pages(tmp_pa
     (tmp_path / "benchmarks" / "cim" / "of_no_rule.tsv").write_text("s\th:m:s\tmax_rss\n1.0\t0:00:01\t9.0\n")
     for run, value in (("cim", 61.26), ("prm", None)):
         (tmp_path / run / "val").mkdir(parents=True)
-        metrics = {"supervision": "image tags", "masks": {"voc": {"mAP50": value}}}
+        metrics = metrics_of(value)
         (tmp_path / run / "val" / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "cim" / "mask_rcnn" / "val").mkdir(parents=True)
-    retrained = {"supervision": "image tags", "masks": {"voc": {"mAP50": 66.0}}}
+    retrained = metrics_of(66.0)
     (tmp_path / "cim" / "mask_rcnn" / "val" / "metrics.json").write_text(json.dumps(retrained))
     for packed in (tmp_path / "cim" / "model", tmp_path / "cim" / "mask_rcnn" / "model"):
         packed.mkdir()

@@ -1,6 +1,8 @@
 """What is said of a misspelt or a former key, and of a misspelt name or value."""
 
+import contextlib
 import copy
+import random
 import re
 from pathlib import Path
 
@@ -98,3 +100,52 @@ def test_a_former_name_of_another_block_is_a_misspelt_key(monkeypatch):
 )
 def test_the_nearest_word(word, known, end):
     assert did_you_mean(word, known) == end
+
+
+OTHER_TYPES = [
+    None, [], {}, [1], {1: 2}, {"x": None}, "x", 3, -1.5, True, [None], float("nan"), float("inf"), 10**400, "", "\n{x}$(x)",
+    [{"a": 1}], {(1, 2): 3}, {1: {"like": "x"}, "a": {"like": "y"}}, {"like": ["cim"]}, {"like": {}},
+]  # fmt: skip
+ADDED = [
+    ("runs", "cim", "like"), ("proposals", "x", "like"), ("classifier", "cam", "like"), ("runs", "cim", "iterates"),
+    ("runs", "cim", "trained", "network"), ("images", "folder", "splits", "train", "tags"),
+]  # fmt: skip
+
+
+def paths(value, path=()):
+    """The paths of all keys and entries of a configuration."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield (*path, key)
+        yield from paths(part, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_value_of_another_type_is_a_problem_wherever_it_stands(seed):
+    """No error but ConfigError comes of it; all values at all keys are some 17,600 configurations."""
+    places = [*paths(BASE), *ADDED]
+    draw = random.Random(seed)
+    for path in draw.sample(places, 60):
+        config = copy.deepcopy(BASE)
+        block = config
+        for key in path[:-1]:
+            if isinstance(block, dict):
+                block = block.setdefault(key, {})
+                continue
+            block = block[key]
+        if isinstance(block, dict | list):
+            block[path[-1]] = draw.choice(OTHER_TYPES)
+            with contextlib.suppress(ConfigError):
+                load_project(config)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "path"),
+    [
+        ("runs: {second: {like: [cim]}}", "runs.second.like"),
+        ("images: {kind: [voc]}", "images.kind"),
+        ("proposals: {1: {like: x}, a: {like: y}}", "proposals.1.like"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_key(overlay, path):
+    assert any(line.startswith(path) for line in said(overlay)), said(overlay)

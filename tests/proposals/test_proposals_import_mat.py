@@ -186,3 +186,113 @@ def test_a_missing_file_is_reported_before_any_is_read(tmp_path: Path, run):
     (tmp_path / "cat.mat").write_bytes(b"damaged")
     with pytest.raises(FileNotFoundError, match=r"no proposals of image 'dog': looked for dog\.mat, COCO_dog\.mat"):
         run("cat", "dog", prefixes=("", "COCO_"))
+
+
+def in_a_file(change):
+    """A file of version 7.3 with masks, changed by h5py."""
+
+    def write(path):
+        save_v73(path, LAYOUTS["maskmat cell"]())
+        with h5py.File(path, "a") as file:
+            change(file)
+
+    return write
+
+
+def lies_elsewhere(file):
+    file.create_dataset("masks", (2, 5, 6), "u1", external=[("/etc/passwd", 0, 60)])
+
+
+def links_elsewhere(file):
+    file["masks"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+def leads_nowhere(file):
+    file["masks"] = h5py.SoftLink("/nowhere")
+
+
+def declares_much(file):
+    file.create_dataset("masks", (3_000_000, 3000, 1000), "u1", chunks=(1, 1000, 1000), compression=4)
+
+
+def unpacks_to_much(file):
+    """2.4 GB in 2 MB, each array of which is small."""
+    file.create_dataset("#refs#/zeros", data=np.zeros((24, 1000, 1000), np.uint8), compression=9)
+    references = np.array([file["#refs#/zeros"].ref] * 100, h5py.ref_dtype)
+    file.create_dataset("masks", data=references, dtype=h5py.ref_dtype)
+
+
+def holds_itself(file):
+    file["#refs#"].create_group("x")["again"] = file["#refs#"]
+    file["struct"] = file["#refs#/x"]
+
+
+def cell_of_itself(file):
+    file.create_dataset("own", (1,), h5py.ref_dtype)
+    file["own"][0] = file["own"].ref
+
+
+def cells_of_cells(file):
+    """Ten references to the next cell each, ten cells deep."""
+    below = file["maskmat"]
+    for i in range(10):
+        file.create_dataset(f"#refs#/level{i}", data=np.array([below.ref] * 10, h5py.ref_dtype), dtype=h5py.ref_dtype)
+        below = file[f"#refs#/level{i}"]
+    file["own"] = below
+
+
+def null_reference(file):
+    file.create_dataset("own", (3,), h5py.ref_dtype)
+
+
+def bytes_that_kill(path):
+    """An element of version 5 whose declared number of bytes leads SciPy's reader out of its buffer."""
+    save = {"maskmat": cell([mask.astype(np.uint8) for mask in MASKS])}
+    scipy.io.savemat(path, save)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"maskmat") + 8
+    data[at : at + 4] = (0xFFFFFFF0).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        pytest.param(in_a_file(lies_elsewhere), "'/masks' whose data lie in other files", id="external storage"),
+        pytest.param(in_a_file(links_elsewhere), "has a link at '/masks'", id="external link"),
+        pytest.param(in_a_file(leads_nowhere), "has a link at '/masks'", id="dangling link"),
+        pytest.param(in_a_file(declares_much), "declares 9 TB in '/masks'", id="9 TB"),
+        pytest.param(in_a_file(unpacks_to_much), r"declares 2\.16 GB and more, expected 2\.15 GB at most", id="2.4 GB"),
+        pytest.param(in_a_file(holds_itself), "has a group '.*' that is or holds another one again", id="own group"),
+        pytest.param(in_a_file(cell_of_itself), "more than 32 cells and structs within each other", id="own cell"),
+        pytest.param(in_a_file(cells_of_cells), "more than 50000 cells and fields", id="10^10 cells"),
+        pytest.param(in_a_file(null_reference), "cannot be read as a MATLAB file", id="null reference"),
+        pytest.param(bytes_that_kill, "cat.mat (cannot|ended|needs)", id="damaged tag of version 5"),
+    ],
+)
+def test_hostile_files_are_refused_by_name(write: Callable[[Path], None], message: str, tmp_path: Path, run):
+    write(tmp_path / "cat.mat")
+    with pytest.raises(ValueError, match=message) as caught:
+        run()
+    assert str(caught.value).startswith(str(tmp_path / "cat.mat"))
+    assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("version", SAVE)
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"superpixels": np.full((5, 6), 4e9), "labels": id_vectors()}, "superpixels` has other values than whole"),
+        ({"superpixels": np.full((5, 6), 1e6), "labels": id_vectors()}, "holds id 1000000, more than its pixels"),
+        ({"superpixels": np.full((5, 6), np.nan), "labels": id_vectors()}, "superpixels` has other values than whole"),
+        ({"superpixels": SUPERPIXELS, "labels": cell([np.array([[1.5]])])}, "cell 1 of `labels` has other values"),
+        ({"superpixels": SUPERPIXELS, "labels": cell([{"x": np.ones(1)}])}, "cell 1 of `labels` has no numbers"),
+        ({**LAYOUTS["maskmat cell"](), "scores": cell([np.ones((1, 1))] * 4)}, "`scores` is no array of numbers"),
+    ],
+)
+def test_values_that_are_no_ids_or_scores_are_refused(
+    variables: dict[str, Any], message: str, version: str, tmp_path: Path, run
+):
+    SAVE[version](tmp_path / "cat.mat", variables)
+    with pytest.raises(ValueError, match=message):
+        run()

@@ -1,11 +1,11 @@
 """Folders of files for other programs that appear whole or not at all."""
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.core.artifacts.disk import full_disk, is_full, sync_folder
 from stages.core.artifacts.files import prepare_folder
 from stages.core.artifacts.writers import beside
 
@@ -25,10 +25,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.replace(older)
         unfinished.replace(path)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            message = f"{path}: the disk is full, nothing was written there; free some space and start again"
-            raise OSError(errno.ENOSPC, message) from error
+        sync_folder(path.parent)
+    except Exception as error:
+        if is_full(error):
+            raise full_disk(path) from error
         raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -14,23 +14,27 @@ header and values: two artifacts with equal content have equal fingerprints, whe
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import h5py
 import numpy as np
 
+from stages.core.artifacts.content import Digest
+from stages.core.artifacts.disk import NotingFile
 from stages.core.artifacts.files import whole_file
+from stages.core.artifacts.hdf5 import naming, open_hdf5
+from stages.core.artifacts.layout import read_layout
 from stages.core.artifacts.records import TEXT, MissingImage, Record, check_record_class, is_optional
 from stages.core.config.section import Section
 
 BUFFERED_BYTES = 8 << 20  # what a writer holds back before it touches the file: memory stays constant
 CHUNK_BYTES = 128 << 10  # of one compressed block: small enough to read one image, large enough to compress
 LIGHT_COMPRESSION = 4  # gzip level: plain h5py reads it everywhere; higher levels gain under 3 % here
+
+REMEDY = "remove it and run again"
 
 R = TypeVar("R", bound=Record)
 
@@ -59,9 +63,13 @@ class Provenance:
 class Writer(Generic[R]):
     """Appends records to an open file; made by `create`."""
 
-    def __init__(self, file: h5py.File, record: type[R], header: dict[str, Any]) -> None:
-        self._file, self._record = file, record
-        self._digest = hashlib.sha256(f"{record.KIND}/{record.SCHEMA}/{json.dumps(header, sort_keys=True)}".encode())
+    def __init__(
+        self, file: h5py.File, record: type[R], header: dict[str, Any], *, written: Callable[[], None]
+    ) -> None:
+        """Write to a file; `written` raises OSError where the disk has not taken what was written so far."""
+        self._file, self._record, self._written = file, record, written
+        self.blocks: list[int] = []  # images that were written together: in this order goes the digest
+        self._digest = Digest(record, header)
         self._pending: list[R] = []
         self._pending_bytes = 0
         self._ids: set[str] = set()
@@ -124,31 +132,31 @@ class Writer(Generic[R]):
             return
         for field in self._fields or ():
             self._flush_field(field, [getattr(record, field.name) for record in self._pending])
+        self.blocks.append(len(self._pending))
         self._pending, self._pending_bytes = [], 0
+        self._written()
 
     def _flush_field(self, field: dataclasses.Field, values: list[Any]) -> None:
         group, axes = self._file[field.name], field.metadata["axes"]
         if field.metadata["dtype"] == TEXT:
             _extend(group["values"], np.array(values, dtype=object))
-            self._digest.update(json.dumps([field.name, values]).encode())
+            self._digest.add_text(field.name, values)
             return
         parts = [np.asarray(value).reshape(-1) for value in values]
         # One large image is neither copied nor spelled out as bytes.
         flat = np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
         _extend(group["values"], flat)
-        self._digest.update(field.name.encode())
-        self._digest.update(flat.data)
-        if axes:
+        shapes = np.array([value.shape for value in values], np.int32) if axes else None
+        self._digest.add_values(field.name, flat, shapes)
+        if shapes is not None:
             sizes = np.array([value.size for value in values], np.int64)
-            shapes = np.array([value.shape for value in values], np.int32)
             _extend(group["offsets"], group["offsets"][-1] + np.cumsum(sizes))
             _extend(group["shapes"], shapes)
-            self._digest.update(shapes.tobytes())
 
     @property
     def fingerprint(self) -> str:
         """Digest of all that was written so far."""
-        return self._digest.hexdigest()[:32]
+        return self._digest.fingerprint
 
 
 def _growing(group: h5py.Group, name: str, dtype: Any, chunk: int, **packing: Any) -> None:
@@ -168,13 +176,23 @@ def create(path: Path, record: type[R], *, header: dict[str, Any], provenance: P
     `header` holds what is true of all images (JSON types only), such as the class names.
     """
     check_record_class(record)
-    with whole_file(path) as unfinished, h5py.File(unfinished, "w", libver="v110", locking=False) as file:
-        writer = Writer(file, record, header)
-        yield writer
-        writer.flush()
-        attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
-        for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
-            file.attrs[name] = value
+    with whole_file(path) as unfinished:
+        with NotingFile(unfinished) as disk, h5py.File(disk, "w", libver="v110") as file:
+            writer = Writer(file, record, header, written=disk.check)
+            yield writer
+            writer.flush()
+            attributes = {"kind": record.KIND, "schema": record.SCHEMA, "header": json.dumps(header, sort_keys=True)}
+            for name, value in {**attributes, **provenance.attributes(), "fingerprint": writer.fingerprint}.items():
+                file.attrs[name] = value
+        _read_back(unfinished, record, writer)
+
+
+def _read_back(path: Path, record: type[R], writer: Writer[R]) -> None:
+    """Raise ValueError where the file does not hold what was written: its layout, and all values by their digest."""
+    with read(path, record) as artifact:
+        found = artifact.digest(writer.blocks)
+    if found != writer.fingerprint:
+        raise ValueError(f"{path} does not hold what was written: the disk is damaged; check it and start again")
 
 
 class Artifact(Generic[R]):
@@ -189,21 +207,11 @@ class Artifact(Generic[R]):
     def __init__(self, path: Path, file: h5py.File, record: type[R]) -> None:
         self.path, self.kind = path, record.KIND
         self._file, self._record = file, record
-        self.header: dict[str, Any] = json.loads(file.attrs["header"])
-        self.fingerprint: str = file.attrs["fingerprint"]
-        self.provenance: dict[str, Any] = {
-            "step": file.attrs["step"],
-            "settings": json.loads(file.attrs["settings"]),
-            "seed": int(file.attrs["seed"]),
-            "inputs": json.loads(file.attrs["inputs"]),
-        }
-        self.ids: list[str] = list(file["image/values"].asstr()[:])
+        layout = read_layout(file, record)
+        self.header, self.fingerprint, self.provenance = layout.header, layout.fingerprint, layout.provenance
+        self.ids = layout.ids
         self._position = {image: i for i, image in enumerate(self.ids)}
-        # Offsets and shapes are small (a few bytes per image and field) and asked for at every read.
-        self._absent = {f.name for f in dataclasses.fields(record) if is_optional(f) and f.name not in file}
-        ragged = [f.name for f in dataclasses.fields(record) if f.metadata["axes"] and f.name not in self._absent]
-        self._offsets = {name: file[name]["offsets"][:] for name in ragged}
-        self._shapes = {name: file[name]["shapes"][:] for name in ragged}
+        self._absent, self._offsets, self._shapes = layout.absent, layout.offsets, layout.shapes
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -211,7 +219,9 @@ class Artifact(Generic[R]):
     def __getitem__(self, i: int) -> R:
         if not 0 <= i < len(self):
             raise IndexError(f"{self.path} holds {len(self)} images, asked for number {i}")
-        return self._record(**{f.name: self.field(i, f.name) for f in dataclasses.fields(self._record)})
+        fields = {field.name: self.field(i, field.name) for field in dataclasses.fields(self._record)}
+        with naming(self.path, remedy=REMEDY):
+            return self._record(**fields)
 
     def __iter__(self) -> Iterator[R]:
         return (self[i] for i in range(len(self)))
@@ -220,12 +230,13 @@ class Artifact(Generic[R]):
         """One field of image `i` alone, without reading the others; None for an optional one that the file lacks."""
         if name in self._absent:
             return None
-        values = self._file[name]["values"]
-        if name in self._offsets:
-            start, end = self._offsets[name][i : i + 2]
-            return values[start:end].reshape(self._shapes[name][i])
-        value = values[i]
-        return value.decode() if isinstance(value, bytes) else value
+        with naming(self.path, remedy=REMEDY):
+            values = self._file[name]["values"]
+            if name in self._offsets:
+                start, end = self._offsets[name][i : i + 2]
+                return values[start:end].reshape(self._shapes[name][i])
+            value = values[i]
+            return value.decode() if isinstance(value, bytes) else value
 
     def has(self, name: str) -> bool:
         """Whether the file has a field, which an optional one may lack."""
@@ -233,8 +244,32 @@ class Artifact(Generic[R]):
 
     def column(self, name: str) -> np.ndarray:
         """All images' values of a field without axes, (images,)."""
-        values = self._file[name]["values"]
-        return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
+        with naming(self.path, remedy=REMEDY):
+            values = self._file[name]["values"]
+            return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
+
+    def digest(self, blocks: list[int]) -> str:
+        """The fingerprint of the values as they lie in the file, written in blocks of so many images each."""
+        digest = Digest(self._record, self.header)
+        fields = [field for field in dataclasses.fields(self._record) if self.has(field.name)]
+        first = 0
+        for images in blocks:
+            for field in fields:
+                self._count(digest, field, slice(first, first + images))
+            first += images
+        return digest.fingerprint
+
+    def _count(self, digest: Digest, field: dataclasses.Field, images: slice) -> None:
+        name = field.name
+        with naming(self.path, remedy=REMEDY):
+            values = self._file[name]["values"]
+            if field.metadata["dtype"] == TEXT:
+                digest.add_text(name, list(values.asstr()[images]))
+            elif name in self._offsets:
+                start, end = self._offsets[name][[images.start, images.stop]]
+                digest.add_values(name, values[start:end], self._shapes[name][images])
+            else:
+                digest.add_values(name, values[images], None)
 
     def index(self, image: str) -> int:
         """Position of an image. Raises MissingImage naming the file."""
@@ -249,41 +284,45 @@ class Artifact(Generic[R]):
         return self[self.index(image)]
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading, without locks: files here are renamed to their place when they are whole.
-
-    Raises ValueError where the content is at fault, and OSError where the file system is and the file may be whole.
-    """
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if error.errno is None:  # HDF5 has read the file and knows better
-            raise ValueError(f"{path} is no HDF5 file or was cut off ({error}); remove it and run again") from error
-        reason = os.strerror(error.errno)
-        message = f"{path} could not be read ({reason}), but may be whole; keep it, mend the file system, start again"
-        raise OSError(error.errno, message) from error
-
-
 @contextlib.contextmanager
 def read(path: Path, record: type[R]) -> Iterator[Artifact[R]]:
     """Open an artifact of the given kind.
 
-    Raises FileNotFoundError where there is none, ValueError where the file is no artifact, was cut off, is of another
-    kind, or of another schema version, and OSError where the file system does not let it be read.
+    Raises FileNotFoundError where there is none, ValueError where the file is no artifact, was cut off, is damaged,
+    reads other files, is of another kind, or of another schema version, and OSError where the file system does not let
+    it be read. Reading an image raises ValueError where its values are damaged.
     """
+    check_exists(path)
+    with open_hdf5(path, remedy=REMEDY) as file:
+        yield _artifact(path, file, record)
+
+
+def check_exists(path: Path) -> None:
+    """Raise FileNotFoundError, with how to make it, where there is no artifact."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run `snakemake {path}` to make it")
-    with open_hdf5(path) as file:
-        kind, schema = file.attrs.get("kind"), file.attrs.get("schema")
-        if kind is None or "fingerprint" not in file.attrs:
-            raise ValueError(f"{path} is HDF5 but no tagmask artifact; expected kind {record.KIND!r}")
-        if kind != record.KIND:
-            raise ValueError(f"{path} is an artifact of kind {kind!r}, expected {record.KIND!r}; give the right file")
-        if schema != record.SCHEMA:
-            raise ValueError(
-                f"{path} has schema {schema} of kind {kind!r}, expected {record.SCHEMA}; remove it and run again"
-            )
-        yield Artifact(path, file, record)
+
+
+def kind_of(path: Path, file: h5py.File) -> str:
+    """The kind that an artifact says that it is. Raises ValueError for files of something else."""
+    with naming(path, remedy=REMEDY):
+        kind = file.attrs.get("kind")
+        marked = isinstance(kind, str) and "fingerprint" in file.attrs
+    if not marked:
+        raise ValueError(f"{path} is HDF5 but no tagmask artifact; {REMEDY}")
+    return kind
+
+
+def _artifact(path: Path, file: h5py.File, record: type[R]) -> Artifact[R]:
+    kind = kind_of(path, file)
+    if kind != record.KIND:
+        raise ValueError(f"{path} is an artifact of kind {kind!r}, expected {record.KIND!r}; give the right file")
+    with naming(path, remedy=REMEDY):
+        schema = int(file.attrs["schema"])
+    if schema != record.SCHEMA:
+        raise ValueError(f"{path} has schema {schema} of kind {kind!r}, expected {record.SCHEMA}; {REMEDY}")
+    with naming(path, remedy=REMEDY):
+        return Artifact(path, file, record)
 
 
 @contextlib.contextmanager

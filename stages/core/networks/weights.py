@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from stages.core.artifacts.files import whole_file
+from stages.core.networks.noted import Noted
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +27,31 @@ def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], metadata: Ma
     from safetensors.torch import save_file
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    noted = {METADATA: json.dumps(metadata, sort_keys=True)}
     with whole_file(path) as unfinished:
-        save_file(copies, unfinished, {METADATA: json.dumps(metadata, sort_keys=True)})
+        save_file(copies, unfinished, noted)
+        _read_back(unfinished, copies, noted)
 
 
-def load_weights(path: Path, module: "torch.nn.Module") -> dict[str, Any]:
+def _read_back(path: Path, tensors: Mapping[str, "torch.Tensor"], noted: Mapping[str, str]) -> None:
+    """Raise ValueError where the file does not hold what was written."""
+    import torch
+
+    with _open(path) as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+        same = file.metadata() == noted and found.keys() == tensors.keys()
+    # As bytes: NaN is not equal to itself.
+    if not same or any(not torch.equal(_bytes(found[name]), _bytes(tensors[name])) for name in tensors):
+        raise ValueError(f"{path} does not hold what was written: the disk is damaged; check it and start again")
+
+
+def _bytes(tensor: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return tensor.reshape(-1).view(torch.uint8)
+
+
+def load_weights(path: Path, module: "torch.nn.Module") -> Noted:
     """Load what `save_weights` wrote and return its metadata.
 
     Raises ValueError where a name is missing, left over, or of another shape: the file belongs to other settings.
@@ -58,16 +79,16 @@ def read_weights(path: Path, *, start: str = "") -> dict[str, "torch.Tensor"]:
         return {name.removeprefix(start): file.get_tensor(name) for name in names}
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_weights` noted; empty for files that something else wrote."""
+def read_metadata(path: Path) -> Noted:
+    """What `save_weights` noted; empty for files that something else wrote. Raises ValueError where it is damaged."""
     with _open(path, framework="numpy") as file:
-        return json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        return Noted(path, (file.metadata() or {}).get(METADATA, "{}"))
 
 
-def read_trained(path: Path, *, step: str, classes: list[str], listed: Path) -> dict[str, Any]:
+def read_trained(path: Path, *, step: str, classes: list[str], listed: Path) -> Noted:
     """What `save_weights` noted of weights that are to predict: written by `step`, for the classes of file `listed`.
 
-    Raises ValueError for weights of another step or of other classes.
+    Raises ValueError for weights of another step or of other classes, or that note none.
     """
     metadata = read_metadata(path)
     if metadata.get("step") != step:

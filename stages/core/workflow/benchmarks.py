@@ -25,15 +25,21 @@ class StepCost:
 
 
 def read_benchmarks(folder: Path) -> list[StepCost]:
-    """Costs of all steps below `folder`, by name; none where there is no such folder."""
+    """Costs of all steps below `folder`, by name; none where there is no such folder.
+
+    Raises ValueError naming a file that is none of Snakemake's.
+    """
     costs = []
     for path in sorted(folder.rglob("*.tsv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            entries = list(csv.DictReader(file, delimiter="\t"))
-        if entries:
-            last = entries[-1]
-            step = path.relative_to(folder).with_suffix("").as_posix()
-            costs.append(StepCost(step, float(last["s"]), _number(last, "cpu_time"), _number(last, "max_rss")))
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                entries = list(csv.DictReader(file, delimiter="\t"))
+            if entries:
+                last = entries[-1]
+                step = path.relative_to(folder).with_suffix("").as_posix()
+                costs.append(StepCost(step, float(last["s"]), _number(last, "cpu_time"), _number(last, "max_rss")))
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ValueError(f"{path} is no benchmark file of Snakemake ({error}); remove it") from error
     return costs
 
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stages.core.config.yaml_files import parse_yaml
 from stages.images.files.text import lines_of, read_text
 
 YAMLS = ("data.yaml", "dataset.yaml", "data.yml")
@@ -45,10 +44,7 @@ def _read(path: Path) -> dict[int, str]:
 
 
 def _of_yaml(path: Path, text: str) -> Any:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]}); mend it") from error
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict) or "names" not in data:
         raise ValueError(f"{path} has no key `names` with the names of the classes; mend it")
     return data["names"]

@@ -51,7 +51,7 @@ def position_of(artifact: Artifact[Any], image: str | None) -> int:
 def describe_artifact(artifact: Artifact[Any], image: str | None) -> dict[str, Any]:
     """All that the lens says of an open artifact, as JSON has it; `image` (or the first) is the sample."""
     record = RECORDS[artifact.kind]
-    file = h5py.File(artifact.path, "r")
+    file = h5py.File(artifact.path, "r", locking=False)
     with file:
         fields = [_field(file, field) for field in dataclasses.fields(record) if artifact.has(field.name)]
     return {

@@ -65,6 +65,6 @@ def _dataset(path: Path) -> Path | None:
 
 def _attribute(path: Path, name: str) -> Any:
     """An attribute of an HDF5 file; None where it cannot be asked."""
-    with contextlib.suppress(OSError), h5py.File(path, "r") as file:
+    with contextlib.suppress(OSError), h5py.File(path, "r", locking=False) as file:
         return file.attrs.get(name)
     return None

@@ -1,0 +1,78 @@
+"""metrics.json, as those read it who did not measure: the parts that they use, each of its type."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+from stages.core.artifacts.files import read_json
+
+Number = float | None  # None: not measured
+
+
+class _Open(BaseModel):
+    """Holds more than it says."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Masks(_Open):
+    """Best overlaps, and the numbers of each preset."""
+
+    __pydantic_extra__: dict[str, dict[str, Number]]
+
+    ABO: Number = None
+    MABO: Number = None
+
+
+class _Preset(_Open):
+    AP50: Number
+
+
+class _Boxes(_Open):
+    voc07: _Preset
+    voc12: _Preset
+
+
+class _Semantic(_Open):
+    mIoU: Number
+
+
+class _Metrics(_Open):
+    run: str
+    split: str
+    n_images: NonNegativeInt
+    masks: _Masks
+    boxes: _Boxes
+    corloc: Number
+    semantic: _Semantic
+    # Not all of those who read it need these.
+    method: str = ""
+    supervision: str = ""
+    dataset: str = ""
+    units: str = ""
+    n_instances: NonNegativeInt = 0
+    treatment: dict[str, str] = {}
+
+
+def read_metrics(path: Path, *, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The content of a metrics.json of `evaluate_instances`; `also` are further keys that must be there.
+
+    Raises FileNotFoundError, and ValueError naming the file where it is something else or is damaged.
+    """
+    found = read_json(path)
+    try:
+        _Metrics.model_validate(found)
+        missing = [key for key in also if key not in found]
+        problem = f"it lacks {', '.join(missing)}" if missing else ""
+    except ValidationError as error:
+        lacking = [_place(item) for item in error.errors() if item["type"] == "missing"]
+        first = error.errors()[0]
+        problem = f"it lacks {', '.join(lacking)}" if lacking else f"{_place(first) or 'the whole'}: {first['msg']}"
+    if problem:
+        raise ValueError(f"{path} is no metrics.json of evaluate_instances: {problem}; evaluate again")
+    return found
+
+
+def _place(item: Any) -> str:
+    return ".".join(map(str, item["loc"]))
