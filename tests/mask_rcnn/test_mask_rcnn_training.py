@@ -23,7 +23,7 @@ from tests.mask_rcnn.conftest import IMAGES, PREDICTED, SIZE, predictions
 def pseudo_masks(toy, tiny):
     output = toy.folder / "pseudo_masks.h5"
     settings = tiny(pseudo_masks={"empty": "negative"}).pseudo_masks
-    make_pseudo_masks(images=toy.images, instances=toy.instances, output=output, settings=settings)
+    make_pseudo_masks(images=toy.images, instances=toy.instances, marks=None, output=output, settings=settings)
     return output
 
 
@@ -275,7 +275,7 @@ def test_a_negative_is_trained_on_as_background_and_an_unknown_image_is_not_read
     caplog.set_level("INFO")
     images, masks = toy.listed("with_negative", looked_at=True), tmp_path / "masks.h5"
     settings = tiny(train={"data": {"batch": 1}, "training": {"steps": 1}})
-    make_pseudo_masks(images=images, instances=toy.instances, output=masks, settings=settings.pseudo_masks)
+    make_pseudo_masks(images=images, instances=toy.instances, marks=None, output=masks, settings=settings.pseudo_masks)
     with read(images, ImageRecord) as listed, read(masks, Instances) as found:
         task = MaskRcnnTask(
             MaskRcnn(settings.train, class_count=3), images=listed, pseudo_masks=found, settings=settings.train
