@@ -154,3 +154,19 @@ def test_an_error_in_what_reads_the_file_is_not_taken_for_damage(tmp_path):
 
 def test_sizes_are_for_people():
     assert [hdf5.size_of(n) for n in (0, 999, 1000, 9 * 10**12)] == ["0 bytes", "999 bytes", "1 KB", "9 TB"]
+
+
+def test_a_heap_of_texts_without_end_is_refused(tmp_path):
+    """An object of size 0 in the heap, for which HDF5 never returns."""
+    path = tmp_path / "a.h5"
+    with create(path, Points, header={"classes": ["a"]}, provenance=Provenance("test", None, None, {})):
+        pass
+    data = bytearray(path.read_bytes())
+    at = place = data.index(hdf5.HEAP) + 16
+    while data[place : place + 2] != b"\0\0":
+        place += 16 + -(-int.from_bytes(data[place + 8 : place + 16], "little") // 8) * 8
+    assert place > at
+    data[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="is damaged .*remove it and run again"), read(path, Points):
+        pass

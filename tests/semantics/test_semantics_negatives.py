@@ -47,7 +47,9 @@ def test_a_negative_is_trained_on_as_background(toy, tiny, label, tmp_path, capl
         task = SegmentationTask(network, images=listed, labels=maps, settings=settings)
         assert sorted(task.usable) == list(toy.ids)
     files = {name: tmp_path / name for name in ("output_weights", "output_curves", "output_plot")}
-    train_semantics(images=images, labels=labels, backbone_weights=None, start=None, settings=settings, device="cpu", **files)
+    train_semantics(
+        images=images, labels=labels, backbone_weights=None, start=None, settings=settings, device="cpu", **files
+    )
     said = "trained on 4 of 4 images, of them 1 without anything; 0 images that nobody looked at are left out"
     assert said in caplog.text
     predict_semantics(

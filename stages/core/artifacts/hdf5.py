@@ -19,6 +19,8 @@ EXPANSION = 1100  # times that deflate makes data smaller at most is 1032
 UNSTORED = 64 << 10  # bytes that may be declared without being stored, as an empty array of MATLAB is
 # What HDF5 and h5py have built in: deflate, shuffle, fletcher32, szip, nbit, scale-offset, LZF.
 FILTERS = {1, 2, 3, 4, 5, 6, 32000}
+LOOKED_AT = 32 << 20  # bytes at each end of a file
+HEAP = b"GCOL\x01\0\0\0"
 # What h5py raises on a damaged file; MemoryError, where damaged bytes declare a size.
 DAMAGED = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError, MemoryError)
 
@@ -47,7 +49,10 @@ def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
         raise FileNotFoundError(f"{path} does not exist; {remedy}")
     forbid_plugins()
     try:
+        check_heaps(path)
         file = h5py.File(path, "r", locking=False)
+    except RefusedError as error:
+        raise ValueError(f"{path} {error}; {remedy}") from error
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:  # else HDF5 has read the file and knows better
             reason = os.strerror(error.errno)
@@ -77,6 +82,40 @@ def forbid_plugins() -> None:
     """Forget the folders in which HDF5 looks for libraries of filters."""
     while h5py.h5pl.size():
         h5py.h5pl.remove(0)
+
+
+def check_heaps(path: Path) -> None:
+    """Raise RefusedError where a heap of texts is damaged so that HDF5 never comes to its end. Opens no HDF5.
+
+    An object of no size sends HDF5 2.0 around forever (HDF5 file format, III.E: signature, version, size, objects). Of
+    large files the ends are looked at.
+    """
+    size = path.stat().st_size
+    spans = [(0, size)] if size <= 2 * LOOKED_AT else [(0, LOOKED_AT), (size - LOOKED_AT, size)]
+    with path.open("rb") as file:
+        for start, end in spans:
+            file.seek(start)
+            data = file.read(end - start)
+            at = data.find(HEAP)
+            while at >= 0:
+                _check_heap(data, at)
+                at = data.find(HEAP, at + 1)
+
+
+def _check_heap(data: bytes, at: int) -> None:
+    end = at + int.from_bytes(data[at + 8 : at + 16], "little")
+    if end > len(data):
+        return  # cut by the span, or HDF5 finds it itself
+    place = at + 16
+    while place + 16 <= end:
+        number, size = (
+            int.from_bytes(data[place : place + 2], "little"),
+            int.from_bytes(data[place + 8 : place + 16], "little"),
+        )
+        needed = 16 + -(-size // 8) * 8 if number else size
+        if not 16 <= needed <= end - place:
+            raise RefusedError("is damaged (a heap of texts whose objects overlap)")
+        place += needed
 
 
 def look_through(file: h5py.File) -> None:

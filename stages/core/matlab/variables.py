@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from stages.core.artifacts.hdf5 import RefusedError, check_dataset, forbid_plugins, look_through, size_of
+from stages.core.artifacts.hdf5 import RefusedError, check_dataset, check_heaps, forbid_plugins, look_through, size_of
 from stages.core.workflow.contained import Contained
 
 LARGEST = 2 << 30  # bytes that the arrays of one file may take
@@ -76,6 +76,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 def _of_hdf5(path: Path) -> dict[str, Any]:
     forbid_plugins()
+    check_heaps(path)
     with h5py.File(path, "r", locking=False) as file:
         look_through(file)
         return _loaded(_Outline(file).variables())

@@ -29,7 +29,8 @@ import numpy as np
 from stages.core.artifacts.hdf5 import RefusedError
 
 MEMORY = 4 << 30  # bytes that the child may take beyond what it starts with
-SECONDS = 300.0  # for one file
+SECONDS = 8.0  # for one file, and a second more for each MB of it
+START = 120.0  # seconds for the child to load its libraries
 ROOT = Path(__file__).parents[3]
 LENGTHS = struct.Struct("<QQ")  # bytes of an answer's text and of all its arrays
 
@@ -59,18 +60,17 @@ class Contained:
                 names the file, what the function raised (of a RefusedError the text alone), and the remedy.
         """
         with self._lock:
-            child = self._started()
+            seconds = self._seconds + (path.stat().st_size / 1e6 if path.is_file() else 0)
             try:
-                answer, arrays = self._ask(child, path)
+                child = self._started()
+                answer, arrays = self._ask(child, path, seconds)
             except (EOFError, BrokenPipeError) as error:
                 raise ValueError(
                     f"{path} ended the process that read it ({self._end(dying=True)}); {remedy}"
                 ) from error
             except TimeoutError as error:
                 self._end()
-                raise ValueError(
-                    f"{path} was not read within {self._seconds:g} s, and is given up; {remedy}"
-                ) from error
+                raise ValueError(f"{path} was not read within {seconds:.0f} s, and is given up; {remedy}") from error
             except BaseException:
                 self._end()  # half an answer is in the pipe
                 raise
@@ -95,6 +95,8 @@ class Contained:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
             )
             atexit.register(self.close)
+            assert self._child.stdout is not None
+            _received(self._child.stdout.fileno(), 1, time.monotonic() + START)
         return self._child
 
     def _end(self, *, dying: bool = False) -> str:
@@ -113,12 +115,12 @@ class Contained:
         child.stdout.close()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    def _ask(self, child: "subprocess.Popen[bytes]", path: Path) -> tuple[dict[str, Any], bytearray]:
+    def _ask(self, child: "subprocess.Popen[bytes]", path: Path, seconds: float) -> tuple[dict[str, Any], bytearray]:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(os.fsencode(path).hex().encode() + b"\n")
         # Its end of the pipe is read without a buffer, so that waiting for it can have a limit.
-        pipe, until = child.stdout.fileno(), time.monotonic() + self._seconds
+        pipe, until = child.stdout.fileno(), time.monotonic() + seconds
         text, arrays = LENGTHS.unpack(_received(pipe, LENGTHS.size, until))
         return json.loads(_received(pipe, text, until)), _received(pipe, arrays, until)
 
@@ -178,6 +180,8 @@ def _serve(name: str, memory: int) -> None:
     pipe = os.fdopen(os.dup(1), "wb", 1 << 20)
     os.dup2(2, 1)  # whatever a library prints goes elsewhere
     _limit(memory)
+    pipe.write(b"!")  # ready
+    pipe.flush()
     for line in sys.stdin:
         arrays: list[np.ndarray] = []
         text = json.dumps(_answer(call, Path(os.fsdecode(bytes.fromhex(line))), memory, arrays)).encode()
