@@ -1,5 +1,6 @@
 """Who writes a file that is not finished: its name tells the host and the process, so that leftovers are known."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -39,13 +40,10 @@ def process_start(pid: int) -> str | None:
     A number that was given to another process since has another start. Where the kernel does not say, it is "".
     """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with contextlib.suppress(PermissionError):  # somebody else's, and there
+            os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return None
-    except OverflowError:
-        return None
-    except PermissionError:
-        pass  # somebody else's
     try:
         # "pid (name) state ...": the name may hold anything, so fields are counted from its end.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
