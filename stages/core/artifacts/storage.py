@@ -206,12 +206,17 @@ class Artifact(Generic[R]):
 
     def __init__(self, path: Path, file: h5py.File, record: type[R]) -> None:
         self.path, self.kind = path, record.KIND
-        self._file, self._record = file, record
+        self._record = record
         layout = read_layout(file, record)
         self.header, self.fingerprint, self.provenance = layout.header, layout.fingerprint, layout.provenance
         self.ids = layout.ids
         self._position = {image: i for i, image in enumerate(self.ids)}
         self._absent, self._offsets, self._shapes = layout.absent, layout.offsets, layout.shapes
+        # To look a dataset up, and to read one number of it, takes as long as to read an array.
+        self._values = {
+            field.name: file[field.name]["values"] for field in dataclasses.fields(record) if self.has(field.name)
+        }
+        self._scalars: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -231,11 +236,12 @@ class Artifact(Generic[R]):
         if name in self._absent:
             return None
         with naming(self.path, remedy=REMEDY):
-            values = self._file[name]["values"]
             if name in self._offsets:
                 start, end = self._offsets[name][i : i + 2]
-                return values[start:end].reshape(self._shapes[name][i])
-            value = values[i]
+                return self._values[name][start:end].reshape(self._shapes[name][i])
+            if name not in self._scalars:
+                self._scalars[name] = self._values[name][:]
+            value = self._scalars[name][i]
             return value.decode() if isinstance(value, bytes) else value
 
     def has(self, name: str) -> bool:
@@ -245,7 +251,7 @@ class Artifact(Generic[R]):
     def column(self, name: str) -> np.ndarray:
         """All images' values of a field without axes, (images,)."""
         with naming(self.path, remedy=REMEDY):
-            values = self._file[name]["values"]
+            values = self._values[name]
             return values.asstr()[:] if h5py.check_string_dtype(values.dtype) else values[:]
 
     def digest(self, blocks: list[int]) -> str:
@@ -262,7 +268,7 @@ class Artifact(Generic[R]):
     def _count(self, digest: Digest, field: dataclasses.Field, images: slice) -> None:
         name = field.name
         with naming(self.path, remedy=REMEDY):
-            values = self._file[name]["values"]
+            values = self._values[name]
             if field.metadata["dtype"] == TEXT:
                 digest.add_text(name, list(values.asstr()[images]))
             elif name in self._offsets:
