@@ -1,19 +1,22 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
 # make test    set up, run all tests, in as many processes as CORES
 # make test-importers  set up, have other programs read the exports (1.6 GB more, in .venv-importers)
+# make fuzz    set up, damage inputs of every reader for SECONDS each, with SEED
 # make docs    write the pages of docs/ as a site: site/index.html (120 MB more, in .venv-docs)
 # make test-docs  write the site, and test it
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
 # make format  set up, format Python and Snakemake files, write what is made of code and constraints
 PYTHON ?= python3
 CORES ?= 2
+SECONDS ?= 30
+SEED ?= 0
 BIN := .venv/bin
 INSTALLED := .venv/installed
 IMPORTERS := .venv-importers
 PAGES := .venv-docs
 SMK_FILES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: demo test test-importers docs test-docs check format
+.PHONY: demo test fuzz test-importers docs test-docs check format
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -24,6 +27,9 @@ test: $(INSTALLED)
 
 test-importers: $(INSTALLED) $(IMPORTERS)/installed
 	TAGMASK_IMPORTERS=$(CURDIR)/$(IMPORTERS)/bin/python $(BIN)/python -m pytest tests/exports/test_exports_importers.py
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED)
 
 docs: $(PAGES)/installed
 	rm -rf site

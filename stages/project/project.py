@@ -261,7 +261,7 @@ def load_project(config: dict[str, Any], *, overlays: Iterable[Path] = ()) -> Pr
     """
     try:
         check_extent(config, "the configuration")
-        overlaid = {path: load_yaml(path) for path in overlays}
+        overlaid = {path: _mapping(path) for path in overlays}
     except ValueError as error:
         raise ConfigError(str(error)) from error
     problems = [
@@ -296,8 +296,19 @@ def load_files(*paths: Path) -> ProjectBase:
     """The project of config.yaml with presets over it, merged as Snakemake's --configfile does."""
     config: dict[str, Any] = {}
     for path in paths:
-        config = merged(config, load_yaml(path) or {})
+        config = merged(config, _mapping(path) or {})
     return load_project(config, overlays=paths[1:])
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """The content of a configuration file. Raises ConfigError where it is none."""
+    try:
+        content = load_yaml(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no keys but {str(content)[:60]!r}; write `key: value`")
+    return content
 
 
 def _completed(name: str, run: Any, config: dict[str, Any], problems: list[str]) -> Any:

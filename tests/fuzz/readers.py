@@ -197,8 +197,16 @@ def metrics(folder):
 def marks(folder):
     from stages.core.artifacts.marks import read_marks
 
-    entry = {"image": "a", "mark": "good", "note": "", "instances": []}
-    content = {"dataset": "d", "split": "val", "run": "cim", "fingerprint": "f", "images": [entry]}
+    entry = {"image": "a", "mark": None, "instances": []}
+    content = {
+        "format": "tagmask marks",
+        "version": 1,
+        "dataset": "d",
+        "split": "val",
+        "run": "cim",
+        "fingerprint": "f",
+    }
+    content["images"] = [entry]
     (folder / "marks.json").write_text(json.dumps(content))
     return Reader(folder / "marks.json", lambda: read_marks(folder / "marks.json", run="cim", split="val"))
 

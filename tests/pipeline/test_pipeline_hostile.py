@@ -28,18 +28,23 @@ CASES = {
     "classes-per-split": (IMAGES, None),
     "deeply-nested-json": (IMAGES, "tags.json"),
     "empty-rows": (IMAGES, None),
+    "encodings-of-xml": (IMAGES, "ansi"),
     "flat-polygons": (IMAGES, None),
     "instances-csv-in-another-encoding": (IMAGES, None),
     "linked-folders": (IMAGES, None),
     "lists-with-a-byte-order-mark": (IMAGES, None),
     "masks-as-bitmaps": (IMAGES, None),
     "masks-with-an-unused-category": (IMAGES, None),
+    "names-not-in-utf8": (IMAGES, "rename"),
     "one-bit-masks": (IMAGES, None),
     "own-pictures-without-masks": (IMAGES, None),
+    "picture-suffixes": (IMAGES, None),
     "polygon-with-null": (IMAGES, "train.json"),
+    "proposals-ids-and-names": (OWN, None),
     "proposals-in-subfolders": (OWN, None),
     "sbd-of-matlab-7.3": (IMAGES, "2008_000001.mat"),
     "sideways-tiff-by-header": (IMAGES, None),
+    "space-in-the-path-of-weights": ("results/toy/bestie/val/instances.h5", "weights.safetensors"),
     "shell-in-the-path-of-weights": (INSTANCES, "safetensors"),
     "weights-without-settings": (INSTANCES, "w.safetensors"),
     "windows-paths-in-instances-csv": (IMAGES, None),
@@ -74,7 +79,16 @@ def case(real_data, tmp_path, monkeypatch):
         if not source.is_dir():
             pytest.skip(f"the data has no cases/{name}")
         folder = tmp_path / "case" / name
-        shutil.copytree(source, folder, symlinks=True)
+        shutil.copytree(source, folder, symlinks=True, copy_function=shutil.copy)
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o755)
+        link = folder / "pictures" / "day1"
+        if name == "linked-folders" and link.is_file():  # a link that Git has kept as a text
+            where = link.read_text().strip()
+            link.unlink()
+            link.symlink_to(where)
+        if (folder / "make_input.py").is_file():
+            subprocess.run([sys.executable, "make_input.py"], cwd=folder, check=True)
         config = yaml.safe_load((folder / "config.yaml").read_text()) if (folder / "config.yaml").is_file() else None
         if config is not None and "holds" not in name and "like" not in name:
             (folder / "config.yaml").write_text(yaml.safe_dump(renamed(config)))
@@ -177,13 +191,9 @@ def test_an_alias_that_holds_itself_is_one_message(case, tmp_path):
 
 
 def test_every_folder_of_cases_is_run(real_data):
-    """Or has its own test of the same name, for inputs that are made there."""
     folders = {path.name for path in (real_data / "cases").glob("*/")}
     if not folders:
         pytest.skip("the data has no cases")
     here = {*CASES, *TRIED, "coco-entries-of-other-types", "damaged-artifact", "like-that-is-a-list"}
-    elsewhere = {
-        "encodings-of-xml", "names-not-in-utf8", "picture-suffixes", "proposals-ids-and-names",
-        "space-in-the-path-of-weights", "alias-that-holds-itself",
-    }  # fmt: skip
-    assert folders <= here | elsewhere, folders - here - elsewhere
+    here |= {"alias-that-holds-itself"}
+    assert folders <= here, folders - here

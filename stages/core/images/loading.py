@@ -31,9 +31,11 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners that are kept in 16
 PNG = b"\x89PNG\r\n\x1a\n"
 # Pillow's decoders raise all of these on damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-# And these where an EXIF block is; of one that ends early Pillow warns, without a name of the image.
-BROKEN_EXIF = (*DAMAGED, KeyError, TypeError, OverflowError, ZeroDivisionError, UserWarning)
+DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error, zlib.error,
+)  # fmt: skip
+# And this where an EXIF block ends early: a warning, without a name of the image.
+BROKEN_EXIF = (*DAMAGED, UserWarning)
 warnings.filterwarnings("error", "Corrupt EXIF data")
 log = logging.getLogger(__name__)
 
