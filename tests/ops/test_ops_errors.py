@@ -44,6 +44,7 @@ def sorted_out(predictions, instances, *, classes=None, instance_classes=None, c
         (box(0, 0, 30, 10), "grouped"),
         (box(30, 15, 40, 20), "background"),
         (box(8, 0, 18, 10), "poor"),  # IoU .11
+        (box(4, 0, 19, 19), "poor"),  # holds six tenths
         (box(9, 0, 19, 10), "background"),  # IoU .05
     ],
 )
