@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -167,7 +168,7 @@ def test_identity_of_a_training_is_what_its_network_depends_on(tmp_path):
     assert len({identity(), *(identity(**change) for change in changes)}) == 1 + len(changes)
 
 
-@pytest.mark.parametrize("damage", ["cut off", "one bit", "no checkpoint", "empty", "other content", "code"])
+@pytest.mark.parametrize("damage", ["cut off", "one bit", "no checkpoint", "empty", "other content", "code", "packed"])
 def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tmp_path, damage, caplog):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(tmp_path, {"step": 1, "network": {"a": torch.zeros(100)}}, identity="a")
@@ -177,6 +178,12 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tmp_path, da
     path.write_bytes({"cut off": whole[:-100], "one bit": whole, "no checkpoint": b"x" * 100}.get(damage, b""))
     if damage == "other content":
         torch.save([1], path)
+    if damage == "packed":  # as a damaged method of compression has it
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("data", b"x" * 1000)
+        packed = bytearray(path.read_bytes())
+        packed[34:38] = b"\xff" * 4
+        path.write_bytes(packed)
     if damage == "code":
         torch.save({"identity": "a", "state": Path(tmp_path)}, path)
     assert find_checkpoint(tmp_path, identity="a") is None

@@ -163,7 +163,7 @@ def instances(folder):
 
 def _image(name, **options):
     def make(folder):
-        from stages.core.images.loading import decode_rgb, image_size
+        from stages.core.images.loading import decode_rgb, image_size, pixel_limit
 
         path = folder / name
         pixels = np.random.default_rng(0).integers(0, 255, (24, 32, 3)).astype(np.uint8)
@@ -171,7 +171,8 @@ def _image(name, **options):
 
         def read_all():
             data = path.read_bytes()
-            return image_size(data, str(path)), decode_rgb(data, str(path))
+            with pixel_limit(10**7):  # time and memory follow images.max_pixels, whose default is many times as much
+                return image_size(data, str(path)), decode_rgb(data, str(path))
 
         return Reader(path, read_all)
 

@@ -28,11 +28,11 @@ MEMORY = 2 << 30
 def trials_of(name, *, seed, trials, seconds):
     """Counts of outcomes, the slowest trial in seconds, and what was wrong; ends after so many trials or seconds."""
     logging.disable(logging.CRITICAL)
-    counts, wrong, slowest, until = collections.Counter(), [], 0.0, time.monotonic() + seconds
+    counts, wrong, slowest = collections.Counter(), [], 0.0
     with tempfile.TemporaryDirectory() as folder:
         reader = READERS[name](Path(folder))
         reader.read()  # what is right is read
-        whole = reader.file.read_bytes()
+        whole, until = reader.file.read_bytes(), time.monotonic() + seconds
         for number in range(trials):
             if time.monotonic() > until:
                 break

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,17 @@ from stages.core.training.folder import CHECKPOINT, is_finished, remove_kept
 
 log = logging.getLogger(__name__)
 # What zipfile raises on damaged bytes, and `_read` on what they hold.
-DAMAGED = (zipfile.BadZipFile, ValueError, OSError, EOFError, LookupError, RuntimeError, OverflowError, struct.error)
+DAMAGED = (
+    zipfile.BadZipFile,
+    ValueError,
+    OSError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], *, identity: str) -> None:
