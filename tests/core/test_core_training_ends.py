@@ -112,7 +112,7 @@ def test_the_driver_settles_what_is_whole_and_nothing_else(tmp_path, caplog):
     settle_trainings(str(tmp_path / name / file) for name in folders for file in OUTPUTS)
     left = {name for name in folders if (tmp_path / name / "checkpoint").exists()}
     assert left == {"lost", "cut_short", "running", "unreadable"}
-    assert "unreadable/checkpoint stays: " in caplog.text
+    assert "unreadable/checkpoint is not removed: " in caplog.text
 
 
 # Signals

@@ -197,8 +197,8 @@ def test_a_killed_training_goes_on_to_the_same_network_bit_for_bit(train, tiny, 
 
 
 def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
-    """Forty updates on the toy's bright rectangles: each is found again, with its class and most of its mask."""
-    fast = {"steps": 60, "accumulate": 1, "optimizer": "adamw", "learning_rate": 5e-3, "schedule": {"drops": []}}
+    """A hundred updates on the toy's bright rectangles: each is found again, with its class and most of its mask."""
+    fast = {"steps": 100, "accumulate": 1, "optimizer": "adamw", "learning_rate": 5e-3, "schedule": {"drops": []}}
     settings = tiny(
         pseudo_masks={"keep_best": True},
         train={

@@ -15,7 +15,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 
-from stages.core.training import loop
+from stages.core.training import reporter
 from stages.core.workflow import step
 from stages.project.terminal.capture import Capture
 from stages.project.terminal.cautions import is_warning, warning_texts
@@ -66,9 +66,9 @@ def test_progress_is_read_as_steps_write_it(monkeypatch, caplog):
 
 
 def test_progress_is_read_as_trainings_write_it():
-    source = (ROOT / "stages" / "core" / "training" / "loop.py").read_text()
+    source = (ROOT / "stages" / "core" / "training" / "reporter.py").read_text()
     (form,) = re.findall(r'"(update %d of %d: .*? left)"', source)
-    line = "12:00:03 " + form % (40, 1000, "mil 0.53, cluster 1.2", 0.001, 2.5, loop.clock(384))
+    line = "12:00:03 " + form % (40, 1000, "mil 0.53, cluster 1.2", 0.001, 2.5, reporter.clock(384))
     assert read_progress(message(line)) == Progress("update", 40, 1000, 2.5, "6m24s")
 
 

@@ -265,7 +265,9 @@ def bytes_that_kill(path):
         pytest.param(in_a_file(unpacks_to_much), r"declares 2\.16 GB and more, expected 2\.15 GB at most", id="2.4 GB"),
         pytest.param(in_a_file(holds_itself), "has a group '.*' that is or holds another one again", id="own group"),
         pytest.param(in_a_file(cell_of_itself), "more than 32 cells and structs within each other", id="own cell"),
-        pytest.param(in_a_file(cells_of_cells), "more than 50000 cells and fields", id="10^10 cells"),
+        pytest.param(
+            in_a_file(cells_of_cells), "more than 50000 cells and fields|was not read within", id="10^10 cells"
+        ),
         pytest.param(in_a_file(null_reference), "cannot be read as a MATLAB file", id="null reference"),
         pytest.param(bytes_that_kill, "cat.mat (cannot|ended|needs)", id="damaged tag of version 5"),
     ],

@@ -93,7 +93,7 @@ def settle_trainings(outputs: Iterable[str]) -> None:
         try:
             settle(folder)
         except (OSError, ValueError) as error:
-            log.warning("%s stays: %s", folder, error)
+            log.warning("the checkpoint in %s is not removed: %s", folder, error)
 
 
 def _outputs_whole(folder: Path) -> bool:

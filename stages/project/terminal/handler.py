@@ -217,6 +217,8 @@ class TagmaskLogHandler(LogHandlerBase):
         self._read(job)
         taken = clock(time.monotonic() - job.started)
         self._screen.say(f"✗ {job.name} failed after {taken}", "bold red")
+        for line in str(vars(record).get("rule_msg") or "").splitlines():  # what the executor says, such as sbatch
+            self._screen.say(f"  {line}", "red")
         # With those of a cluster's jobs, which say what the cluster has done to one.
         for path in dict.fromkeys(map(Path, vars(record)["log"] or ())):
             lines = last_lines(path, LAST_LINES)
