@@ -22,7 +22,7 @@ def galleries_for_the_report():
 
 def joint_gallery():
     """The page on which the runs are compared, where there are several."""
-    of = {name.partition("/")[0] for name in project.measured}
+    of = {name.partition("/")[0] for name in project.outcomes}
     return [f"results/{DATASET}/gallery/index.html"] if len(of) > 1 else []
 
 
@@ -86,13 +86,13 @@ use rule build_gallery as build_sample_gallery with:
         code=code_digest("stages.inspection.build_gallery"),
 
 
-# The predictions of all runs on one page.
+# The predictions of all runs, and of what is on top of them, on one page.
 use rule build_gallery as build_joint_gallery with:
     input:
         images=f"results/{{dataset}}/{GALLERY_SPLIT}/images.h5",
         artifacts=expand(
             f"results/{{{{dataset}}}}/{{run}}/{GALLERY_SPLIT}/instances.h5",
-            run=project.measured,
+            run=project.outcomes,
         ),
         ground_truth=f"results/{{dataset}}/{GALLERY_SPLIT}/ground_truth.h5",
         metrics=[],

@@ -182,6 +182,7 @@ def _head(
     digest = hashlib.sha256(repr([artifact.fingerprint for artifact in sources.artifacts]).encode())
     return {
         "run": ", ".join(one["run"] for one in shown),
+        "title": f"{len(shown)} runs" if sources.joint else instances["run"],
         "method": ", ".join(dict.fromkeys(one["method"] for one in shown)),
         "supervision": ", ".join(dict.fromkeys(one["supervision"] for one in shown)),
         "joint": sources.joint,

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,16 @@ def found(tab, text: str):
 
 def listed(tab, expected: list[str]) -> None:
     """Wait until these rows are listed, and no others."""
+    until(tab, lambda: names(tab) == expected)
+
+
+def until(tab, holds: Callable[[], bool]) -> None:
+    """Wait five seconds at most until something holds."""
     for _ in range(100):
-        if names(tab) == expected:
+        if holds():
             return
         tab.wait_for_timeout(50)
-    assert names(tab) == expected
+    assert holds()
 
 
 def pixels(tab, selector: str = "#viewer .stage") -> np.ndarray:
@@ -92,8 +98,7 @@ def test_rows_are_paged_and_their_panels_are_drawn(tab):
 def test_filters_orders_and_their_address(tab, gallery):
     tab.select_option("#find-sort", "missed")
     found(tab, "Images 1 to 20")
-    tab.wait_for_timeout(300)
-    assert set(names(tab)[:2]) == {"image 01", "image 03"}
+    until(tab, lambda: set(names(tab)[:2]) == {"image 01", "image 03"})
     for kind, expected in [("missed", ["image 01", "image 03"]), ("duplicate", ["image 02"]), ("class", ["image 03"])]:
         tab.select_option("#find-kind", kind)
         listed(tab, expected)
@@ -119,8 +124,7 @@ def test_filters_orders_and_their_address(tab, gallery):
 
 def test_largest_change_comes_first(tab):
     tab.select_option("#find-sort", "change 0")
-    tab.wait_for_timeout(300)
-    assert set(names(tab)[:2]) == {"image 03", "image 05"}
+    until(tab, lambda: set(names(tab)[:2]) == {"image 03", "image 05"})
 
 
 def test_an_image_is_opened_layers_are_switched_and_compared(tab):
@@ -165,12 +169,11 @@ def test_zoom_and_what_lies_below_the_pointer(tab):
     assert tab.locator("#viewer .tip").is_hidden()
     tab.mouse.move(*at)
     tab.mouse.wheel(0, -300)
-    assert tab.locator("#viewer canvas").bounding_box()["width"] > box["width"]
+    until(tab, lambda: tab.locator("#viewer canvas").bounding_box()["width"] > 1.2 * box["width"])
     tab.mouse.click(*at)
-    assert tab.locator("#viewer .instances [aria-pressed=true]").count() == 1
+    tab.locator("#viewer .instances [aria-pressed=true]").wait_for()
     tab.keyboard.press("0")
-    tab.wait_for_timeout(200)
-    assert tab.locator("#viewer canvas").bounding_box()["width"] == pytest.approx(box["width"], rel=0.01)
+    until(tab, lambda: tab.locator("#viewer canvas").bounding_box()["width"] == pytest.approx(box["width"], rel=0.01))
 
 
 def test_marks_by_keyboard_alone_saved_and_read_again(tab, gallery, tmp_path):
