@@ -186,7 +186,7 @@ def test_marks_by_keyboard_alone_saved_and_read_again(tab, gallery, tmp_path):
     tab.keyboard.press("b")
     tab.keyboard.press("ArrowRight")
     tab.locator("#viewer-name", has_text="image 03").wait_for()
-    tab.wait_for_timeout(200)
+    tab.wait_for_timeout(1000)
     tab.keyboard.press("w")
     assert tab.locator("#viewer .said").inner_text() == "the image: marked wrong class"
     tab.keyboard.press("Escape")
