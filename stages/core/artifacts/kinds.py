@@ -19,7 +19,7 @@ from stages.core.artifacts.pseudo_instances import PseudoInstances
 from stages.core.artifacts.records import Record
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.semantic_maps import SemanticMaps
-from stages.core.artifacts.storage import REMEDY, Artifact, check_exists, kind_of, read
+from stages.core.artifacts.storage import REMEDY, Artifact, artifact_in, check_exists, kind_of
 from stages.core.artifacts.tag_scores import TagScores
 
 RECORDS: dict[str, type[Record]] = {
@@ -37,7 +37,6 @@ def read_any(path: Path) -> Iterator[Artifact]:
     check_exists(path)
     with open_hdf5(path, remedy=REMEDY) as file:
         kind = kind_of(path, file)
-    if kind not in RECORDS:
-        raise ValueError(f"{path} is an artifact of kind {kind!r}; known are {sorted(RECORDS)}")
-    with read(path, RECORDS[kind]) as artifact:
-        yield artifact
+        if kind not in RECORDS:
+            raise ValueError(f"{path} is an artifact of kind {kind!r}; known are {sorted(RECORDS)}")
+        yield artifact_in(file, path, RECORDS[kind])

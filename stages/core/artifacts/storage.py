@@ -300,7 +300,7 @@ def read(path: Path, record: type[R]) -> Iterator[Artifact[R]]:
     """
     check_exists(path)
     with open_hdf5(path, remedy=REMEDY) as file:
-        yield _artifact(path, file, record)
+        yield artifact_in(file, path, record)
 
 
 def check_exists(path: Path) -> None:
@@ -319,7 +319,8 @@ def kind_of(path: Path, file: h5py.File) -> str:
     return kind
 
 
-def _artifact(path: Path, file: h5py.File, record: type[R]) -> Artifact[R]:
+def artifact_in(file: h5py.File, path: Path, record: type[R]) -> Artifact[R]:
+    """The artifact of an open file. Raises ValueError as `read` does."""
     kind = kind_of(path, file)
     if kind != record.KIND:
         raise ValueError(f"{path} is an artifact of kind {kind!r}, expected {record.KIND!r}; give the right file")
