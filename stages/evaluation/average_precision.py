@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.evaluation.matching import Matches, Rule, counts_as_positive, match_predictions
 from stages.evaluation.overlaps import Overlaps
+from stages.ops.precision import interpolated_average
 
 PRESETS = {
     # chainercv's eval_instance_segmentation_voc: BESTIE, IRNet.
@@ -20,8 +21,6 @@ PRESETS = {
     # pycocotools' COCOeval, area `all`.
     "coco": Rule(interpolation="coco101", match="free", strict=False, absent="nan", limit=100),
 }
-# The floats of NumPy's grids, in which 0.3 is above 3/10: the public programs use them, and recalls meet them exactly.
-RECALLS = {"coco101": np.linspace(0, 1, 101), "voc07": np.linspace(0, 1, 11)}
 # COCO's .5:.05:.95, as pycocotools makes them.
 COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
@@ -115,19 +114,3 @@ def _curve(scores: np.ndarray, hit: np.ndarray, ignored: np.ndarray, positives: 
     true = np.cumsum(hit[order], axis=0)
     counted = np.cumsum(~ignored[order], axis=0)
     return Curve(recall=true / positives, precision=true / np.maximum(counted, 1))
-
-
-def interpolated_average(
-    recall: np.ndarray, precision: np.ndarray, interpolation: Literal["area", "coco101", "voc07"]
-) -> np.ndarray:
-    """Average of precision over recall, (T,), from curves (n, T); no prediction (n = 0) gives 0.
-
-    Precision at a recall is the best that any longer list of predictions reaches (the falling envelope).
-    """
-    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    if interpolation == "area":
-        steps = np.diff(recall, axis=0, prepend=np.zeros((1, recall.shape[1])))
-        return (steps * envelope).sum(axis=0)
-    padded = np.concatenate([envelope, np.zeros((1, recall.shape[1]))])
-    at = [np.searchsorted(recall[:, t], RECALLS[interpolation], side="left") for t in range(recall.shape[1])]
-    return np.array([padded[at[t], t].mean() for t in range(recall.shape[1])])

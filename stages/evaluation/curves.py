@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.core.artifacts.files import whole_file
-from stages.evaluation.average_precision import RECALLS, AveragePrecision, Curve
+from stages.evaluation.average_precision import AveragePrecision, Curve
 from stages.evaluation.settings import MaskMetricsSettings
+from stages.ops.precision import RECALLS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

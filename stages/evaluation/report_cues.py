@@ -14,9 +14,10 @@ from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord, all_tags
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.workflow import step
-from stages.evaluation.average_precision import interpolated_average, mean_of_known
+from stages.evaluation.average_precision import mean_of_known
 from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
 from stages.evaluation.wording import percent, shown
+from stages.ops.precision import interpolated_average
 
 log = logging.getLogger(__name__)
 NO_CLASSIFIER = "points"  # supervision of cues that people set; they hold no class scores

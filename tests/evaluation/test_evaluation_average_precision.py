@@ -12,12 +12,12 @@ from stages.evaluation.average_precision import (
     COCO_THRESHOLDS,
     PRESETS,
     average_precision,
-    interpolated_average,
     preset,
 )
 from stages.evaluation.coco import CocoEvaluation
 from stages.evaluation.matching import Rule
 from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth
+from stages.ops.precision import interpolated_average
 
 
 def image(scores, overlap, classes=None, ground_truth_classes=None, crowd=None, difficult=None) -> Overlaps:

@@ -7,6 +7,7 @@ import numpy as np
 from stages.core.artifacts.instances import Instances
 from stages.inspection.gallery.scene import Scene
 from stages.ops.errors import CROWD, DUPLICATE, RIGHT, ErrorKinds
+from stages.ops.precision import interpolated_average
 
 
 def summary(scene: Scene, instances: Instances, beside: list[Instances]) -> dict[str, Any]:
@@ -61,9 +62,9 @@ def average_precision(scene: Scene, instances: Instances, kinds: ErrorKinds) -> 
         own = np.flatnonzero((instances.classes == label) & (kinds.of != CROWD))
         hit = (kinds.of[own] == RIGHT)[np.argsort(-instances.scores[own], kind="stable")]
         total = int(((known.classes == label) & ~known.crowd).sum())
-        precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        values.append(100 * float(envelope[hit].sum()) / total)
+        true = np.cumsum(hit)[:, None]
+        precision = true / np.arange(1, len(hit) + 1)[:, None]
+        values.append(100 * float(interpolated_average(true / total, precision, "area")[0]))
     return round(float(np.mean(values)), 1) if values else None
 
 
