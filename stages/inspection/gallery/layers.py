@@ -23,6 +23,7 @@ from stages.inspection.gallery.scene import (
     region_layer,
     scaled_points,
 )
+from stages.inspection.shown import clustered_regions, peaks_in_words, peaks_of, shown_classes
 from stages.inspection.wording import counted
 from stages.ops.regions import Regions
 
@@ -52,38 +53,22 @@ def cue_layers(scene: Scene, cues: Cues, header: dict[str, Any]) -> list[Layer]:
     """
     tags, head = scene.tags, header["head"]
     has_maps = not cues.from_points
-    predicted = np.flatnonzero(~tags & (cues.class_scores > 0)) if has_maps else np.zeros(0, int)
-    predicted = predicted[np.argsort(-cues.class_scores[predicted], kind="stable")]
     layers = []
-    for label in [*np.flatnonzero(tags), *predicted][: scene.settings.responses]:
-        own = np.flatnonzero(cues.peak_classes == label)
-        own = own[np.argsort(-cues.peak_scores[own], kind="stable")]
+    for label in shown_classes(cues, tags, most=scene.settings.responses):
+        own = peaks_of(cues, label)
         kind = head.upper() if has_maps else head
         title = f"{kind}, {'tagged' if tags[label] else 'predicted'}: {scene.classes[label]}"
         response = cues.responses[label] if has_maps else np.zeros((1, 1), np.float32)
         points = scaled_points(scene, cues.peaks[own], cues.peak_classes[own])
-        notes = _peak_notes(cues, label, own) if has_maps else [counted(len(own), "point")]
+        notes = [f"class score {cues.class_scores[label]:.1f}", peaks_in_words(cues, own)]
+        notes = notes if has_maps else [counted(len(own), "point")]
         layers.append(map_layer(title, response, notes=notes, points=points, empty=not has_maps))
     return layers
 
 
-def _peak_notes(cues: Cues, label: int, own: np.ndarray) -> list[str]:
-    scores = ", ".join(f"{score:.1f}" for score in cues.peak_scores[own][:5])
-    peaks = counted(len(own), "peak") + (f": {scores}{', …' if len(own) > 5 else ''}" if len(own) else "")
-    return [f"class score {cues.class_scores[label]:.1f}", peaks]
-
-
 def cluster_layers(scene: Scene, labels: ClusterLabels, _: dict[str, Any]) -> list[Layer]:
     """Each foreground cluster: the pixels that at least half of its proposals hold."""
-    proposals = scene.records.get(Proposals.KIND)
-    if proposals is None:
-        raise ValueError(f"image {labels.image!r} has cluster labels, but no proposals are given; give them too")
-    regions = scene.regions(proposals)
-    if len(labels.clusters) != len(regions):
-        raise ValueError(
-            f"image {labels.image!r}: {len(labels.clusters)} cluster labels for {len(regions)} proposals; they "
-            "come from different proposals: remake the labels"
-        )
+    regions = clustered_regions(labels, scene.records.get(Proposals.KIND))
     foreground = np.unique(labels.clusters[labels.cluster_classes >= 0])
     votes = labels.clusters == foreground[:, None]
     held = regions.support(votes) >= 0.5 if len(votes) else np.zeros((0, len(regions.sizes)), bool)

@@ -13,6 +13,7 @@ from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.records import Record
 from stages.inspection.gallery.choice import same_class_iou
 from stages.inspection.settings import GallerySettings
+from stages.inspection.shown import clustered_regions, peaks_in_words, peaks_of, shown_classes
 from stages.inspection.wording import counted
 from stages.ops.drawing import heatmap, hexadecimal, mark, number, paint, palette, small_masks
 from stages.ops.resize import nearest
@@ -76,15 +77,11 @@ def cue_panels(view: View, cues: Cues, header: dict[str, Any]) -> list[Panel]:
     The header's `head` is the kind of the classifier's head, or points. Cues from points have no maps.
     """
     rgb, tags, classes, settings, head = view.rgb, view.tags, view.classes, view.settings, header["head"]
-    has_maps = cues.responses.shape[1] > 0
-    tagged = np.flatnonzero(tags)
-    predicted = np.flatnonzero(~tags & (cues.class_scores > 0)) if has_maps else np.zeros(0, int)
-    predicted = predicted[np.argsort(-cues.class_scores[predicted], kind="stable")]
+    has_maps = not cues.from_points
     colours = palette(len(classes))
     panels = []
-    for label in [*tagged, *predicted][: settings.responses]:
-        own = np.flatnonzero(cues.peak_classes == label)
-        own = own[np.argsort(-cues.peak_scores[own], kind="stable")]
+    for label in shown_classes(cues, tags, most=settings.responses):
+        own = peaks_of(cues, label)
         points = scaled_points(cues.peaks[own], view.shape, rgb.shape[:2])
         drawn = heatmap(rgb, cues.responses[label], opacity=settings.opacity) if has_maps else rgb
         marked = mark(drawn, points, np.tile(colours[label], (len(own), 1)))
@@ -97,9 +94,7 @@ def cue_panels(view: View, cues: Cues, header: dict[str, Any]) -> list[Panel]:
 def _peak_notes(cues: Cues, label: int, own: np.ndarray, colour: str, *, maps: bool) -> list[Note]:
     if not maps:
         return [Note(counted(len(own), "point"), colour)]
-    scores = ", ".join(f"{score:.1f}" for score in cues.peak_scores[own][:5])
-    peaks = counted(len(own), "peak") + (f": {scores}{', …' if len(own) > 5 else ''}" if len(own) else "")
-    return [Note(f"class score {cues.class_scores[label]:.1f}"), Note(peaks, colour)]
+    return [Note(f"class score {cues.class_scores[label]:.1f}"), Note(peaks_in_words(cues, own), colour)]
 
 
 def scaled_points(points: np.ndarray, shape: tuple[int, int], drawn: tuple[int, int]) -> np.ndarray:
@@ -111,15 +106,7 @@ def scaled_points(points: np.ndarray, shape: tuple[int, int], drawn: tuple[int, 
 def clusters_panel(view: View, labels: ClusterLabels, _: dict[str, Any]) -> list[Panel]:
     """Each foreground cluster: the pixels that at least half of its proposals hold."""
     rgb, classes, settings = view.rgb, view.classes, view.settings
-    proposals = view.records.get(Proposals.KIND)
-    if proposals is None:
-        raise ValueError(f"image {labels.image!r} has cluster labels, but no proposals are given; give them too")
-    regions = proposals.regions
-    if len(labels.clusters) != len(regions):
-        raise ValueError(
-            f"image {labels.image!r}: {len(labels.clusters)} cluster labels for {len(regions)} proposals; they "
-            "come from different proposals: remake the labels"
-        )
+    regions = clustered_regions(labels, view.records.get(Proposals.KIND))
     foreground = np.unique(labels.clusters[labels.cluster_classes >= 0])
     colours, atoms = palette(len(foreground)), nearest(regions.atoms, *rgb.shape[:2])
     members = [labels.clusters == cluster for cluster in foreground]
