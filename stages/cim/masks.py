@@ -3,7 +3,7 @@
 import numpy as np
 
 from stages.cim.settings import CimPredictionSettings
-from stages.ops.crf import dense_crf
+from stages.ops.crf import one_object_crf
 from stages.ops.regions import Regions
 
 SUREST = 0.98  # probability that a vote of all, or of none, counts as
@@ -77,8 +77,7 @@ def refined(
         if labels is not None:
             logit += settings.map_weight * np.where(labels[window] == 1 + classes[i], 1.0, -1.0)
         inside = 1 / (1 + np.exp(-logit))
-        both = np.stack([1 - inside, inside]).astype(np.float32)
-        mask = dense_crf(np.ascontiguousarray(rgb[window]), both, **settings.crf.model_dump())[1] > 0.5
+        mask = one_object_crf(rgb[window], inside, crf=settings.crf.model_dump()) > 0.5
         if mask.any():
             found[i] = False
             found[i][window] = mask

@@ -20,13 +20,13 @@ from stages.label_penet.labelling import Scored, scored, soft_masks
 from stages.label_penet.settings import PenetPredictionSettings
 from stages.label_penet.weights import load_cascade
 from stages.ops import boxes as box_algebra
-from stages.ops.crf import dense_crf
+from stages.ops.crf import object_crf
 from stages.ops.nms import greedy
 from stages.ops.regions import Regions
 
 log = logging.getLogger(__name__)
 
-WINDOW = 2.0  # sides of what the CRF sees of an image, times those of the box
+WIDENING = 2.0  # sides of what the CRF sees of an image, times those of the box
 
 
 def predict_label_penet(
@@ -91,7 +91,11 @@ def find_instances(
         masks = Regions.from_masks(_calibrated(rgb, found, index, classes, settings))
     else:
         soft = soft_masks(network, module, found.shared, places, classes, shape=rgb.shape[:2], view=settings.view)
-        masks = Regions.from_masks(cut_masks(rgb, soft, places, scores, settings))
+        refined = object_crf(
+            rgb, soft, places, wanted=scores >= settings.crf_score, threshold=settings.mask_threshold,
+            widening=WIDENING, crf=settings.crf.model_dump(),
+        )  # fmt: skip
+        masks = Regions.from_masks(refined)
     filled = np.flatnonzero(masks.areas() > 0)
     return Instances(
         image=image.image,
@@ -133,36 +137,6 @@ def _calibrated(
         row[region] = True
     candidates = Candidates(index, classes, found.ranks[index, classes], affiliated)
     return calibrate(rgb, found.boxes, candidates, found.attend, settings=settings.calibration).masks
-
-
-def cut_masks(
-    rgb: np.ndarray, soft: np.ndarray, boxes: np.ndarray, scores: np.ndarray, settings: PenetPredictionSettings
-) -> np.ndarray:
-    """Masks (K, H, W) bool of mask probabilities (K, H, W): through a CRF, each by itself, where the score is enough.
-
-    The CRF sees a window of the image around the box (K, 4): the box widened about its center, `WINDOW` times as wide
-    and high. A mask that it leaves empty stands as it is without.
-    """
-    masks = soft >= settings.mask_threshold
-    for place in np.flatnonzero(scores >= settings.crf_score) if settings.crf.iterations else ():
-        window = _window(boxes[place], rgb.shape[:2])
-        inside = soft[place][window]
-        both = np.stack([1 - inside, inside])
-        refined = dense_crf(rgb[window], both, **settings.crf.model_dump())[1] >= settings.mask_threshold
-        if refined.any():
-            masks[place][window] = refined
-    return masks
-
-
-def _window(box: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the widened box, cut at the image."""
-    centers, sides = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * WINDOW
-    low, high = np.floor(centers - sides / 2), np.ceil(centers + sides / 2) + 1
-    columns, rows = (
-        slice(int(np.clip(a, 0, side - 1)), int(np.clip(b, 1, side)))
-        for a, b, side in zip(low, high, shape[::-1], strict=True)
-    )
-    return rows, columns
 
 
 if __name__ == "__main__":

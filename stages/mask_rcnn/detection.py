@@ -84,17 +84,35 @@ def full_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], *, t
         size: height and width.
         threshold: probability from which a pixel belongs to the mask.
     """
-    height, width = size
-    masks = np.zeros((len(boxes), height, width), bool)
-    for mask, grid, (x0, y0, x1, y1) in zip(masks, probabilities.cpu().float(), boxes.tolist(), strict=True):
-        left, right = max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))
-        top, bottom = max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))
-        if left >= right or top >= bottom:
-            continue
-        xs = (torch.arange(left, right) + 0.5 - x0) / (x1 - x0) * 2 - 1
-        ys = (torch.arange(top, bottom) + 0.5 - y0) / (y1 - y0) * 2 - 1
-        places = torch.stack([xs.expand(len(ys), -1), ys[:, None].expand(-1, len(xs))], -1)
-        inside = (places.abs() <= 1).all(-1)
-        values = functional.grid_sample(grid[None, None], places[None], padding_mode="border", align_corners=False)
-        mask[top:bottom, left:right] = ((values[0, 0] >= threshold) & inside).numpy()
+    masks = np.zeros((len(boxes), *size), bool)
+    for mask, grid, box in zip(masks, probabilities, boxes, strict=True):
+        window, values = _pasted(grid, box, size)
+        mask[window] = values >= threshold
     return masks
+
+
+def soft_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Mask probabilities (N, H, W) float32 of an image, 0 outside the boxes; arguments as for `full_masks`."""
+    masks = np.zeros((len(boxes), *size), np.float32)
+    for mask, grid, box in zip(masks, probabilities, boxes, strict=True):
+        window, values = _pasted(grid, box, size)
+        mask[window] = values.clip(0)
+    return masks
+
+
+def _pasted(grid: Tensor, box: Tensor, size: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Rows and columns of the pixels that a box touches, and the grid's probability in them; -1 outside the box."""
+    height, width = size
+    x0, y0, x1, y1 = box.tolist()
+    left, right = max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))
+    top, bottom = max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))
+    if left >= right or top >= bottom:
+        return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), np.float32)
+    xs = (torch.arange(left, right) + 0.5 - x0) / (x1 - x0) * 2 - 1
+    ys = (torch.arange(top, bottom) + 0.5 - y0) / (y1 - y0) * 2 - 1
+    places = torch.stack([xs.expand(len(ys), -1), ys[:, None].expand(-1, len(xs))], -1)
+    values = functional.grid_sample(
+        grid.cpu().float()[None, None], places[None], padding_mode="border", align_corners=False
+    )
+    inside = (places.abs() <= 1).all(-1)
+    return (slice(top, bottom), slice(left, right)), values[0, 0].where(inside, -1).numpy()

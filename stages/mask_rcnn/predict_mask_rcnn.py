@@ -14,13 +14,16 @@ from stages.core.images.loading import load_rgb
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
-from stages.mask_rcnn.detection import detect, full_masks
+from stages.mask_rcnn.detection import detect, full_masks, soft_masks
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.samples import scaled_image, scaled_size
 from stages.mask_rcnn.settings import MaskRcnnPredictionSettings, MaskRcnnTrainingSettings
+from stages.ops.crf import object_crf
 from stages.ops.regions import Regions
 
 log = logging.getLogger(__name__)
+
+WIDENING = 1.5  # sides of what the CRF sees of an image, times those of the box
 
 
 def predict_mask_rcnn(
@@ -69,6 +72,12 @@ def find_instances(
     found = detect(network, scaled_image(rgb, size, flip=False).to(device), flip=settings.flip)
     boxes = found.boxes.cpu() * found.boxes.new_tensor([width / size[1], height / size[0]] * 2).cpu()
     masks = full_masks(found.masks, boxes, (height, width), threshold=settings.mask_threshold)
+    best = settings.crf_instances if settings.crf.iterations else 0
+    masks[:best] = object_crf(
+        rgb, soft_masks(found.masks[:best], boxes[:best], (height, width)), boxes[:best].numpy(),
+        wanted=np.ones(len(masks[:best]), bool), threshold=settings.mask_threshold, widening=WIDENING,
+        crf=settings.crf.model_dump(),
+    )  # fmt: skip
     filled = masks.any((1, 2))
     return Instances(
         image=image.image,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.core.config.crf import CrfSettings
 from stages.core.config.section import Section
 from stages.core.networks.settings import PyramidBackboneSettings
 from stages.core.training.settings import TrainingSettings
@@ -145,6 +146,8 @@ class MaskRcnnPredictionSettings(Section):
     nms_threshold: Share = Field(description="box IoU above which the weaker of two of a class is dropped (paper: 0.5)")
     top_k: Count = Field(description="instances kept per image, the best (paper: 100)")
     mask_threshold: Share = Field(description="probability from which a pixel belongs to the mask (paper: 0.5)")
+    crf: CrfSettings = Field(description="on the masks of the best instances; 0 iterations: off (paper: off)")
+    crf_instances: Count = Field(description="best instances of an image whose masks the CRF refines")
 
 
 class MaskRcnnSettings(Section):

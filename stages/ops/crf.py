@@ -3,6 +3,8 @@
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
 
+from stages.ops.windows import widened
+
 SMALLEST = 1e-5  # probability below which none is taken for a logarithm (pydensecrf's unary_from_softmax)
 
 
@@ -48,6 +50,47 @@ def dense_crf(
     field.addPairwiseGaussian(sxy=smooth_sxy, compat=smooth_compat)
     field.addPairwiseBilateral(sxy=colour_sxy, srgb=colour_srgb, rgbim=np.ascontiguousarray(rgb), compat=colour_compat)
     return np.array(field.inference(iterations), np.float32).reshape(labels, height, width)
+
+
+def object_crf(
+    rgb: np.ndarray,
+    probabilities: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    wanted: np.ndarray,
+    threshold: float,
+    widening: float,
+    crf: dict[str, float],
+) -> np.ndarray:
+    """Masks (K, H, W) bool of objects that pass a CRF one by one, each against all that is not it.
+
+        M_k = { q : CRF(P_k)(q) >= threshold }
+
+    The CRF sees a window of the image about the object's box. What is not `wanted`, and what the CRF leaves empty, is
+    cut at the threshold as it is.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        probabilities: P (K, H, W) float32, of the object in each pixel.
+        boxes: (K, 4), (x0, y0, x1, y1) in pixels.
+        wanted: (K,) bool, the objects that pass the CRF.
+        threshold: probability from which a pixel belongs to the mask.
+        widening: sides of the window, times those of the box.
+        crf: the keyword arguments of `dense_crf`.
+    """
+    masks = probabilities >= threshold
+    for place in np.flatnonzero(wanted) if crf["iterations"] else ():
+        window = widened(boxes[place], widening, rgb.shape[:2])
+        refined = one_object_crf(rgb[window], probabilities[place][window], crf=crf) >= threshold
+        if refined.any():
+            masks[place][window] = refined
+    return masks
+
+
+def one_object_crf(rgb: np.ndarray, inside: np.ndarray, *, crf: dict[str, float]) -> np.ndarray:
+    """Probability (H, W) float32 of an object against all else, after a CRF on its probability `inside` (H, W)."""
+    both = np.stack([1 - inside, inside]).astype(np.float32)
+    return dense_crf(np.ascontiguousarray(rgb), both, **crf)[1]
 
 
 def label_probabilities(labels: np.ndarray, count: int, *, gt_prob: float) -> np.ndarray:

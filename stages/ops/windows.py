@@ -63,6 +63,20 @@ def _starts(length: int, size: int, overlap: int) -> list[int]:
     return [*range(0, last, size - overlap), last]
 
 
+def widened(box: np.ndarray, factor: float, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a box (4,) whose sides are `factor` times as long about the same center, cut at the image.
+
+    They hold at least one pixel, of whatever box.
+    """
+    centers, sides = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * factor
+    low, high = np.floor(centers - sides / 2), np.ceil(centers + sides / 2) + 1
+    columns, rows = (
+        slice(int(np.clip(a, 0, side - 1)), int(np.clip(b, 1, side)))
+        for a, b, side in zip(low, high, shape[::-1], strict=True)
+    )
+    return rows, columns
+
+
 @dataclass(frozen=True, eq=False)
 class WindowedMask:
     """A mask of an image that may be large, as the bitmap of its tight window.

@@ -179,14 +179,24 @@ def test_a_class_is_seen_where_its_response_is_a_share_of_its_maximum(response, 
     assert areas.tolist() == [[expected]]
 
 
-def test_a_thousand_proposals_are_labelled_within_20_ms(masks_of):
+def test_a_thousand_proposals_are_labelled_many_times_faster_than_mask_by_mask():
     rng = np.random.default_rng(1)
     cells = rng.integers(0, 350, (375, 500))
     regions = Regions.from_superpixels(cells, rng.random((1000, 350)) < 0.2)
     points, classes = rng.integers(0, 375, (10, 2)), rng.integers(0, 3, 10)
+    part = regions.select(np.arange(100)).masks()
+
+    def ours():
+        return assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=SETTINGS)
+
+    # Both share the machine, with whatever else runs on it: a tenth of the proposals, mask by mask, takes longer.
+    assert fastest(ours) < fastest(lambda: plain_clusters(part, points, classes, np.arange(10)))
+
+
+def fastest(work):
     times = []
-    for _ in range(5):
-        start = time.process_time()  # a busy machine is no reason to fail
-        assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=SETTINGS)
+    for _ in range(3):
+        start = time.process_time()
+        work()
         times.append(time.process_time() - start)
-    assert min(times) < 0.02
+    return min(times)

@@ -6,10 +6,11 @@ import pytest
 from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.refined_labels import RefinedLabels
 from stages.core.artifacts.storage import read
+from stages.label_penet import predict_label_penet as predict_step
 from stages.label_penet.follow_labels import follow_labels
-from stages.label_penet.predict_label_penet import cut_masks
 from stages.label_penet.propagate_labels import propagate_labels
 from stages.label_penet.settings import MODULES
+from stages.ops.crf import object_crf
 from tests.label_penet.conftest import predict, propagate
 
 
@@ -36,39 +37,20 @@ def test_with_tags_only_tagged_classes_are_predicted(toy, tiny, finetuned):
         assert tags[record.classes].all()
 
 
-def test_weak_masks_and_masks_that_the_crf_empties_stand_as_they_are(tiny):
-    soft = np.zeros((3, 20, 20), np.float32)
-    soft[:, 5:15, 5:15] = 0.9
-    soft[1, 5:15, 5:15] = 0
-    soft[1, 10, 10] = 0.6  # noise, which a CRF takes for background
-    settings = tiny(predict={"crf": {"iterations": 3}}).predict
-    boxes = np.tile(np.array([5, 5, 15, 15], np.float32), (3, 1))
-    masks = cut_masks(np.zeros((20, 20, 3), np.uint8), soft, boxes, np.array([0.9, 0.9, 0.05]), settings)
-    assert masks[1].sum() == 1
-    assert masks[2].sum() == 100
-    none = tiny(predict={"crf": {"iterations": 0}}).predict
-    assert (cut_masks(np.zeros((20, 20, 3), np.uint8), soft, boxes, np.ones(3), none) == (soft >= 0.5)).all()
+def test_masks_of_heads_pass_the_crf_from_a_score_on(toy, tiny, finetuned, monkeypatch):
+    asked = []
 
+    def spy(rgb, probabilities, boxes, *, wanted, **rest):
+        asked.append((wanted.copy(), rest["crf"]["iterations"]))
+        return object_crf(rgb, probabilities, boxes, wanted=wanted, **rest)
 
-@pytest.mark.parametrize("box", [(8, 8, 16, 16), (-6, -6, 2, 2), (36, 30, 60, 50), (50, 50, 60, 60)])
-def test_the_crf_of_a_mask_sees_its_box_and_what_is_around_it_alone(tiny, box):
-    rng = np.random.default_rng(4)
-    rgb = rng.integers(0, 255, (40, 48, 3), np.uint8)
-    x0, y0, x1, y1 = box
-    soft = np.zeros((1, 40, 48), np.float32)
-    soft[0, max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = 0.7
-    inside = np.zeros((40, 48), bool)  # twice as wide and high as the box, and the pixels that it cuts
-    rows, columns = (y0 + y1) / 2, (x0 + x1) / 2
-    high, wide = y1 - y0, x1 - x0
-    inside[max(int(rows - high), 0) : int(rows + high) + 1, max(int(columns - wide), 0) : int(columns + wide) + 1] = (
-        True
-    )
-    other = np.where(inside[:, :, None], rgb, 255 - rgb)
-    settings = tiny(predict={"crf": {"iterations": 3}}).predict
-    places, scores = np.array([box], np.float32), np.ones(1)
-    first, second = (cut_masks(image, soft, places, scores, settings) for image in (rgb, other))
-    assert (first == second).all()
-    assert not (first[0] & ~inside).any()
+    monkeypatch.setattr(predict_step, "object_crf", spy)
+    for least, share in ((0.0, 1.0), (1.0, 0.0)):
+        settings = tiny(predict={"crf": {"iterations": 1}, "crf_score": least})
+        predict(toy, settings, "segmentation", finetuned, f"from {least}")
+        assert {iterations for _, iterations in asked} == {1}
+        assert np.concatenate([wanted for wanted, _ in asked]).mean() == share
+        asked.clear()
 
 
 @pytest.fixture

@@ -52,6 +52,11 @@ TINY: dict[str, Any] = {
     "predict": {
         "shorter_side": 64, "longest_side": 96, "flip": True, "rpn_before_nms": 60, "rpn_after_nms": 30,
         "score_threshold": 0.05, "nms_threshold": 0.5, "top_k": 9, "mask_threshold": 0.5,
+        "crf": {
+            "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 20.0, "colour_srgb": 5.0,
+            "colour_compat": 10.0,
+        },
+        "crf_instances": 2,
     },
 }  # fmt: skip
 CLASSES = ["cat", "dog", "hen"]

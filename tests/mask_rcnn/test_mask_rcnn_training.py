@@ -16,7 +16,8 @@ from stages.mask_rcnn.predict_mask_rcnn import predict_mask_rcnn
 from stages.mask_rcnn.samples import scaled_target
 from stages.mask_rcnn.task import MaskRcnnTask
 from stages.mask_rcnn.train_mask_rcnn import train_mask_rcnn
-from tests.mask_rcnn.conftest import IMAGES, PREDICTED, SIZE, predictions
+from stages.ops.regions import Regions
+from tests.mask_rcnn.conftest import IMAGES, PREDICTED, SIZE, predictions, rectangles
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,8 @@ def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
         },
         predict={"flip": False, "score_threshold": 0.2},
     )
-    _, records = predict(train(settings), settings)
+    weights = train(settings)
+    _, records = predict(weights, settings)
     right = 0
     for i, image in enumerate(toy.ids[:2]):
         known = predictions(image, toy.sides[i][:2], toy.classes[i][:2], toy.scores[i][:2])
@@ -217,6 +219,19 @@ def test_it_learns_what_it_is_shown(train, predict, tiny, toy):
         overlap = np.where(found.classes[:, None] == known.classes, found.regions.iou(known.regions), 0)
         right += int((overlap.max(0, initial=0) > 0.5).sum())
     assert right >= 3
+
+    # With a CRF the best mask follows the colours, and no other changes.
+    crf = {"iterations": 5, "colour_srgb": 10.0}
+    followed = settings.predict.model_validate(
+        settings.predict.model_dump() | {"crf": settings.predict.crf.model_dump() | crf, "crf_instances": 1}
+    )
+    _, refined = predict(weights, settings.model_copy(update={"predict": followed}))
+    for image in toy.ids[:2]:
+        before, after = records[image].regions, refined[image].regions
+        assert (after.masks()[1:] == before.masks()[1:]).all()
+        known = Regions.from_masks(rectangles(*toy.sides[toy.ids.index(image)]))
+        best = [found.select(np.array([0])).iou(known).max() for found in (before, after)]
+        assert best[1] > max(best[0], 0.9), best
 
 
 def test_backbone_can_start_from_a_classifier(train, tiny, tmp_path):

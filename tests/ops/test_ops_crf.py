@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.ops.crf import dense_crf, label_probabilities
+from stages.ops.crf import dense_crf, label_probabilities, object_crf
 
 USUAL = {
     "iterations": 5, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 30.0, "colour_srgb": 5.0,
@@ -107,3 +107,51 @@ def test_label_probabilities_are_those_of_pydensecrf():
 def test_what_does_not_fit_is_refused(rgb, probabilities, message):
     with pytest.raises(ValueError, match=message):
         dense_crf(rgb, probabilities, **USUAL)
+
+
+def cut(rgb, probabilities, boxes, *, wanted=None, **crf):
+    wanted = np.ones(len(boxes), bool) if wanted is None else np.array(wanted)
+    return object_crf(
+        rgb, probabilities, boxes, wanted=wanted, threshold=0.5, widening=2.0, crf={**USUAL, "iterations": 3, **crf}
+    )
+
+
+def test_objects_that_are_not_wanted_and_that_the_crf_empties_stand_as_they_are():
+    soft = np.zeros((3, 20, 20), np.float32)
+    soft[:, 5:15, 5:15] = 0.9
+    soft[1, 5:15, 5:15] = 0
+    soft[1, 10, 10] = 0.6  # noise, which a CRF takes for background
+    boxes = np.tile(np.array([5, 5, 15, 15], np.float32), (3, 1))
+    black = np.zeros((20, 20, 3), np.uint8)
+    masks = cut(black, soft, boxes, wanted=[True, True, False])
+    assert masks[1].sum() == 1
+    assert masks[2].sum() == 100
+    assert (cut(black, soft, boxes, iterations=0) == (soft >= 0.5)).all()
+    assert cut(black, soft[:0], boxes[:0]).shape == (0, 20, 20)
+
+
+def test_an_object_follows_the_colours_of_its_own(halves):
+    rgb, labels = halves
+    soft = np.where(labels == 1, 0.8, 0.2).astype(np.float32)[None]
+    mask = cut(rgb, soft, np.array([[13, 0, 32, 24]], np.float32))[0]
+    assert not mask[:, :16].any()
+    assert mask[:, 16:].all()
+
+
+@pytest.mark.parametrize("box", [(8, 8, 16, 16), (-6, -6, 2, 2), (36, 30, 60, 50), (50, 50, 60, 60)])
+def test_the_crf_of_an_object_sees_its_box_and_what_is_around_it_alone(box):
+    rng = np.random.default_rng(4)
+    rgb = rng.integers(0, 255, (40, 48, 3), np.uint8)
+    x0, y0, x1, y1 = box
+    soft = np.zeros((1, 40, 48), np.float32)
+    soft[0, max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = 0.7
+    inside = np.zeros((40, 48), bool)  # twice as wide and high as the box, and the pixels that it cuts
+    rows, columns = (y0 + y1) / 2, (x0 + x1) / 2
+    high, wide = y1 - y0, x1 - x0
+    inside[max(int(rows - high), 0) : int(rows + high) + 1, max(int(columns - wide), 0) : int(columns + wide) + 1] = (
+        True
+    )
+    other = np.where(inside[:, :, None], rgb, 255 - rgb)
+    first, second = (cut(image, soft, np.array([box], np.float32)) for image in (rgb, other))
+    assert (first == second).all()
+    assert not (first[0] & ~inside).any()
