@@ -1,6 +1,8 @@
 # make demo    set up, run the built-in shapes data set to masks, metrics and a gallery
 # make test    set up, run all tests, in as many processes as CORES
 # make test-importers  set up, have other programs read the exports (1.6 GB more, in .venv-importers)
+# make cluster-test  have a throw-away Slurm (root, Debian) run the toy graph, and end its jobs before their time
+# make cluster-demo  run the built-in shapes data set through such a Slurm
 # make fuzz    set up, damage inputs of every reader for SECONDS each, with SEED
 # make docs    write the pages of docs/ as a site: site/index.html (120 MB more, in .venv-docs)
 # make test-docs  write the site, and test it
@@ -16,7 +18,7 @@ IMPORTERS := .venv-importers
 PAGES := .venv-docs
 SMK_FILES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: demo test fuzz test-importers docs test-docs check format
+.PHONY: demo test fuzz test-importers cluster-test cluster-demo docs test-docs check format
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -27,6 +29,14 @@ test: $(INSTALLED)
 
 test-importers: $(INSTALLED) $(IMPORTERS)/installed
 	TAGMASK_IMPORTERS=$(CURDIR)/$(IMPORTERS)/bin/python $(BIN)/python -m pytest tests/exports/test_exports_importers.py
+
+cluster-test: $(INSTALLED)
+	envs/install_slurm.sh
+	TAGMASK_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+
+cluster-demo: $(INSTALLED)
+	envs/install_slurm.sh
+	$(BIN)/python -m tests.cluster.slurm -- $(BIN)/snakemake --profile profiles/slurm
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED)

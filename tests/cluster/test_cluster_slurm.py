@@ -1,0 +1,230 @@
+"""The toy graph through a real Slurm: where jobs run, what ends them, and that nothing is lost.
+
+These tests take minutes, most of them for the two further Snakemakes that Slurm's plugin starts for every job.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.conftest import TOY, Driver, until
+
+PREDICTED = "results/toy/cim/val/instances.h5"
+CLUSTERS = "results/toy/cim/cluster_labels/train.h5"
+TRAINED = "results/toy/cim/network/weights.safetensors"
+CLASSIFIER = "results/toy/classifier/cam/weights.safetensors"
+LISTED = "results/toy/train/images.h5"
+ON_GPUS = {"train_classifier", "find_cues", "train_cim", "predict_cim"}
+UPDATES = 1500
+
+
+@pytest.fixture(scope="module")
+def local(cluster, tmp_path_factory):
+    """The graph without Slurm, to compare with."""
+    driver = Driver(cluster, tmp_path_factory.mktemp("local"))
+    done = driver.run(PREDICTED, "--configfile", str(TOY), local=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return driver
+
+
+@pytest.fixture(scope="module")
+def through_slurm(cluster, tmp_path_factory):
+    """The same through Slurm, and its jobs."""
+    driver = Driver(cluster, tmp_path_factory.mktemp("slurm"))
+    before = {job.number for job in cluster.jobs()}
+    done = driver.run(PREDICTED, "--configfile", str(TOY))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return driver, [job for job in cluster.jobs() if job.number not in before]
+
+
+def test_jobs_run_where_their_rule_belongs_with_the_gpus_that_it_asks_for(through_slurm):
+    _, jobs = through_slurm
+    assert {job.state for job in jobs} == {"COMPLETED"}
+    assert {job.rule for job in jobs} > ON_GPUS
+    for job in jobs:
+        gpu = job.rule in ON_GPUS
+        assert (job.partition, job.gpus) == (("gpu", 1) if gpu else ("cpu", 0)), job
+        assert job.node == "gpu1" if gpu else job.node in ("cpu1", "cpu2")
+        assert job.restarts == 0
+    rules = [job.rule for job in jobs if job.rule in ON_GPUS]
+    assert len(rules) == len(set(rules)), "a GPU job ran twice"
+
+
+def test_shards_run_side_by_side(through_slurm):
+    _, jobs = through_slurm
+    shards = [job for job in jobs if job.rule == "generate_proposals"]
+    assert len(shards) == 4
+    assert any(one.beside(other) for one in shards for other in shards if one is not other)
+    assert {job.node for job in shards} == {"cpu1", "cpu2"}
+
+
+def test_artifacts_and_weights_equal_those_of_a_local_run_byte_for_byte(through_slurm, local):
+    driver, _ = through_slurm
+    made = driver.made(".h5", ".safetensors", ".json")
+    expected = local.made(".h5", ".safetensors", ".json")
+    assert len(made) > 10
+    differing = {name for name in made.keys() | expected.keys() if made.get(name) != expected.get(name)}
+    assert all(Path(name).name == "curves.json" for name in differing), differing  # they hold wall times
+
+
+def overlay(folder: Path, **values: object) -> tuple[str, ...]:
+    path = folder / "overlay.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return ("--configfile", str(TOY), str(path))
+
+
+def test_a_training_of_two_processes_is_one_job_with_two_gpus(cluster, submitted, tmp_path):
+    driver = Driver(cluster, tmp_path / "run")
+    configured = overlay(tmp_path, gpus=2, defaults={"training": {"accumulate": 2}})
+    done = driver.run(CLASSIFIER, *configured)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (job,) = submitted("train_classifier")
+    assert (job.state, job.partition, job.gpus, job.restarts) == ("COMPLETED", "gpu", 2, 0)
+    log = (driver.folder / "results/toy/logs/train_classifier.cam.log").read_text()
+    assert "2 process(es)" in log
+    assert log.count("train_classifier cam done") == 1
+
+
+def test_the_log_of_a_failed_job_reaches_who_started_it(cluster, submitted, tmp_path):
+    """`device: cuda` is planned on a machine without a GPU, and fails where the job finds none."""
+    driver = Driver(cluster, tmp_path / "run")
+    done = driver.run(CLASSIFIER, "--retries", "1", *overlay(tmp_path, device="cuda"))
+    assert done.returncode != 0
+    assert "device 'cuda' is not there (0 GPUs)" in done.stdout + done.stderr
+    assert [job.state for job in submitted("train_classifier")] == ["FAILED"] * 2
+    assert not (driver.folder / CLASSIFIER).exists()
+    assert (driver.folder / LISTED).exists()
+
+
+class Training:
+    """A training of many updates on Slurm, after all that comes before it was made without."""
+
+    def __init__(self, cluster, folder: Path, *, updates: int = UPDATES) -> None:
+        self.cluster = cluster
+        self.driver = Driver(cluster, folder / "run")
+        self.configured = overlay(folder, cim={"train": {"training": {"steps": updates, "checkpoint_minutes": 1e-5}}})
+        done = self.driver.run(CLUSTERS, CLASSIFIER, *self.configured, local=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.log = self.driver.folder / "results/toy/logs/cim/train_cim.log"
+        self.checkpoint = self.driver.folder / "results/toy/cim/network/checkpoint/checkpoint.pt"
+        self.resumed: list[int] = []
+
+    def running(self, submitted, number: int):
+        """Wait until the training's attempt `number`, from 0 on, has saved a checkpoint of its own, and give its job."""
+
+        def underway():
+            jobs = submitted("train_cim")
+            attempt = sum(1 + job.restarts for job in jobs)
+            text = self.log.read_text() if self.log.exists() else ""
+            if attempt <= number or jobs[-1].state != "RUNNING" or not re.search(r"update \d+ of", text):
+                return None
+            return jobs[-1] if self.pids() else None
+
+        job = until(underway, f"attempt {number} of the training")
+        self.resumed += [int(update) for update in re.findall(r"resumed after update (\d+)", self.log.read_text())]
+        return job
+
+    @staticmethod
+    def pids() -> list[int]:
+        """Processes of the training."""
+        found = subprocess.run(
+            ["pgrep", "-f", "^[^ ]*python[^ ]* -m stages.cim.train_cim "], capture_output=True, text=True
+        )
+        return [int(pid) for pid in found.stdout.split()]
+
+    def ended(self) -> None:
+        """Wait until no process of it is left."""
+        until(lambda: not self.pids(), "the training's process to end")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster, tmp_path_factory):
+    """Weights of the training without Slurm and without an end before its time."""
+    training = Training(cluster, tmp_path_factory.mktemp("undisturbed"))
+    done = training.driver.run(TRAINED, *training.configured, local=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (training.driver.folder / TRAINED).read_bytes()
+
+
+def test_a_training_that_is_cancelled_killed_and_loses_its_node_goes_on(cluster, submitted, tmp_path, undisturbed):
+    training = Training(cluster, tmp_path)
+    driver = training.driver.start(TRAINED, "--retries", "3", *training.configured)
+    try:
+        job = training.running(submitted, 0)
+        cluster.run("scancel", str(job.number))
+        training.ended()
+
+        training.running(submitted, 1)
+        for pid in training.pids():
+            os.kill(pid, signal.SIGKILL)
+        training.ended()
+
+        job = training.running(submitted, 2)
+        cluster.run("scontrol", "update", "nodename=gpu1", "state=down", "reason=test")
+        for pid in training.pids():  # a node that is gone takes its processes with it
+            os.kill(pid, signal.SIGKILL)
+        cluster.run("scontrol", "update", "nodename=gpu1", "state=resume")
+        until(lambda: submitted("train_cim")[-1].state != "COMPLETING", "the node to be up")
+        cluster.run(
+            "scontrol", "update", f"jobid={job.number}", "StartTime=now", check=False
+        )  # it would wait for minutes
+        training.driver.end(driver)
+    finally:
+        driver.kill()
+    training.resumed += [int(update) for update in re.findall(r"resumed after update (\d+)", training.log.read_text())]
+    assert len(set(training.resumed)) >= 3
+    assert sorted(set(training.resumed)) == list(dict.fromkeys(training.resumed))
+    assert (training.driver.folder / TRAINED).read_bytes() == undisturbed
+
+
+def test_a_training_past_its_time_limit_goes_on_in_the_next_attempt(cluster, submitted, tmp_path):
+    training = Training(cluster, tmp_path, updates=200_000)
+    driver = training.driver.start(
+        TRAINED, "--retries", "1", "--set-resources", "train_cim:runtime=1", *training.configured
+    )
+    try:
+        training.running(submitted, 0)
+        until(lambda: submitted("train_cim")[0].state == "TIMEOUT", "the time limit")
+        training.running(submitted, 1)
+        os.killpg(driver.pid, signal.SIGINT)
+        training.driver.end(driver, status=1)
+    finally:
+        driver.kill()
+    assert len(training.resumed) == 1
+    assert training.resumed[0] > 0
+
+
+def test_a_driver_that_is_interrupted_cancels_its_jobs_and_one_that_is_killed_starts_again(
+    cluster, submitted, tmp_path, undisturbed
+):
+    training = Training(cluster, tmp_path)
+    first = training.driver.start(TRAINED, *training.configured)
+    try:
+        training.running(submitted, 0)
+        first.send_signal(signal.SIGINT)
+        training.driver.end(first, status=1)
+    finally:
+        first.kill()
+    training.ended()
+    until(lambda: submitted("train_cim")[0].state == "CANCELLED", "its job to be cancelled")
+
+    second = training.driver.start(TRAINED, *training.configured)
+    training.running(submitted, 1)
+    second.kill()
+    second.wait()
+    until(lambda: submitted("train_cim")[1].state == "COMPLETED", "the job that outlives its driver")
+
+    locked = training.driver.run(PREDICTED, *training.configured)
+    assert locked.returncode != 0
+    assert "--unlock" in locked.stdout + locked.stderr
+    assert training.driver.run("--unlock", *training.configured).returncode == 0
+    third = training.driver.run(TRAINED, *training.configured)
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert len(submitted("train_cim")) == 2, "what was finished was trained again"
+    assert training.resumed[0] > 0
+    assert (training.driver.folder / TRAINED).read_bytes() == undisturbed
