@@ -266,8 +266,9 @@ onstart:
 
 # One calm view of the run in the place of Snakemake's own output; docs/terminal_and_report.md.
 STAGE_OF_RULE = stages_of_rules(workflow)
+HEADLINE = project.evaluation.comparison.headline
 try:
-    VIEW = attach(workflow, STAGE_OF_RULE, f"tagmask {DATASET}")
+    VIEW = attach(workflow, STAGE_OF_RULE, f"tagmask {DATASET}", column=HEADLINE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -278,8 +279,9 @@ onsuccess:
     # Every output of the graph is whole now: no training needs its last checkpoint any more.
     settle_trainings(path for job in workflow.dag.jobs for path in job.output)
     shell(
-        "python -m stages.inspection.summarise {folder:q} --stages {stages:q}",
+        "python -m stages.inspection.summarise {folder:q} --headline {headline:q} --stages {stages:q}",
         folder=f"results/{DATASET}",
+        headline=HEADLINE,
         stages=[f"{rule}={stage}" for rule, stage in STAGE_OF_RULE.items()],
     )
 

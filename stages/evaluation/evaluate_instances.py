@@ -12,6 +12,7 @@ from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.metrics import MASK_PRESETS, THRESHOLD_PRESETS
 from stages.core.artifacts.painting import painted
 from stages.core.artifacts.semantic_maps import MAX_CLASSES
 from stages.core.artifacts.storage import Artifact, read, read_optional
@@ -36,7 +37,6 @@ from stages.evaluation.settings import InstanceMetricsSettings, MaskMetricsSetti
 from stages.evaluation.wording import percent, shown, treatment, treatment_beside_masks
 
 log = logging.getLogger(__name__)
-THRESHOLD_PRESETS = ("voc", "cim", "sds")  # reported at the settings' thresholds; `coco` has its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +251,7 @@ def _report(metrics: dict[str, Any]) -> None:
     if not metrics["n_images"]:
         log.warning("no image of this split has known masks: there are predictions, but nothing to measure them by")
     masks = metrics["masks"]
-    for name in (*THRESHOLD_PRESETS, "coco"):
+    for name in MASK_PRESETS:
         log.info("preset %s: %s", name, ", ".join(f"{key} {shown(value)}" for key, value in masks[name].items()))
     log.info("ABO over instances %s, over classes %s", shown(masks["ABO"]), shown(masks["MABO"]))
     for name in RULES:

@@ -4,12 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from stages.core.artifacts.metrics import BOX_PRESETS, THRESHOLD_PRESETS
 from stages.core.config.section import Section
 from stages.core.config.spelling import did_you_mean
 
 Preset = Literal["voc", "cim", "sds"]
-PRESETS = ("voc", "cim", "sds")
-BOX_PRESETS = ("voc07", "voc12")
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Overlap = Annotated[float, Field(gt=0, lt=1)]
 
@@ -163,7 +162,7 @@ class EvaluationSettings(Section):
 
     def columns(self) -> list[str]:
         """All columns of a comparison, by the names that it gives them."""
-        presets = [f"mAP{round(100 * t)} ({preset})" for preset in PRESETS for t in self.masks.thresholds]
+        presets = [f"mAP{round(100 * t)} ({preset})" for preset in THRESHOLD_PRESETS for t in self.masks.thresholds]
         coco = [f"{name} (coco)" for name in COCO]
         boxes = [f"box AP50 ({preset})" for preset in BOX_PRESETS]
         return [*presets, *coco, "ABO (over instances)", "MABO (over classes)", *boxes, "CorLoc", "mIoU"]

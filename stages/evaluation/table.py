@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.evaluation.average_precision import PRESETS
-from stages.evaluation.boxes import RULES
+from stages.core.artifacts.metrics import metric_columns
 from stages.evaluation.settings import ShownSettings
 
 SAME = ("dataset", "split", "n_images", "treatment", "units")  # what runs must share to stand in one table
@@ -48,7 +47,7 @@ def build_tables(metrics: dict[Path, dict[str, Any]], shown: ShownSettings) -> l
 
 def _build_table(metrics: dict[Path, dict[str, Any]], shown: ShownSettings) -> Table:
     _check_comparable(metrics)
-    cells = {path: _cells(found) for path, found in metrics.items()}
+    cells = {path: metric_columns(found) for path, found in metrics.items()}
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     rows = [
         {
@@ -127,19 +126,6 @@ def _check_comparable(metrics: dict[Path, dict[str, Any]]) -> None:
         if found["run"] in runs:
             raise ValueError(f"{runs[found['run']]} and {path} are both of run {found['run']!r}; give each run once")
         runs[found["run"]] = path
-
-
-def _cells(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """Numbers by column name: of masks, those that need no preset last, then of boxes and of painted instances."""
-    masks = metrics["masks"]
-    cells: dict[str, float | None] = {}
-    for preset in (name for name in PRESETS if name in masks):
-        cells |= {f"{name} ({preset})": value for name, value in masks[preset].items()}
-    means = {"ABO": "over instances", "MABO": "over classes"}
-    cells |= {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
-    for preset in (name for name in RULES if name in metrics["boxes"]):
-        cells |= {f"box {name} ({preset})": value for name, value in metrics["boxes"][preset].items()}
-    return cells | {"CorLoc": metrics["corloc"], "mIoU": metrics["semantic"]["mIoU"]}
 
 
 def _best(table: Table, column: str) -> float | None:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from stages.core.artifacts.metrics import BOX_PRESETS, MASK_PRESETS
 from stages.exports.escaping import markdown_code, markdown_text
 from stages.exports.settings import PackSettings
 
-PRESETS = ("voc", "cim", "sds", "coco")
-BOX_PRESETS = ("voc07", "voc12")
 WITHOUT_MASKS = {"image tags", "points"}  # kinds of supervision in which nobody draws a mask
 USAGE = """\
 TAGMASK_MODEL=path/of/this/folder TAGMASK_IMAGES=path/of/images \\
@@ -100,7 +99,7 @@ def _metrics(metrics: dict[str, dict[str, Any]]) -> str:
             "",
             "| preset | metrics |",
             "| --- | --- |",
-            *[f"| {name} | {_numbers(found['masks'][name])} |" for name in PRESETS if name in found["masks"]],
+            *[f"| {name} | {_numbers(found['masks'][name])} |" for name in MASK_PRESETS if name in found["masks"]],
             *[f"| boxes, {name} | {_numbers({'AP50': found['boxes'][name]['AP50']})} |" for name in BOX_PRESETS],
             f"| none | {_numbers({'CorLoc': found['corloc'], 'mIoU': found['semantic']['mIoU']})} |",
             "",

@@ -12,7 +12,7 @@ import numpy as np
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.metrics import read_metrics
+from stages.core.artifacts.metrics import BOX_PRESETS, MASK_PRESETS, read_metrics
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.core.workflow.ahead import in_order
@@ -30,8 +30,6 @@ from stages.ops.errors import KINDS, MEANINGS
 from stages.ops.resize import resize, scaled_size
 
 log = logging.getLogger(__name__)
-PRESETS = ("voc", "cim", "sds", "coco")  # order of the header's numbers
-BOX_PRESETS = ("voc07", "voc12")
 MAPS = ("atoms", "labels")  # fields of records that have the image's size
 
 
@@ -229,7 +227,7 @@ def _headline(metrics: dict[str, Any]) -> dict[str, str]:
 def _metric_rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """Preset and its numbers in percent as text, then those that need no preset, or are of boxes or painted masks."""
     masks = metrics["masks"]
-    rows = [(f"preset {name}", masks[name]) for name in PRESETS if name in masks]
+    rows = [(f"preset {name}", masks[name]) for name in MASK_PRESETS if name in masks]
     rows.append(("average best overlap", {name: masks[name] for name in ("ABO", "MABO") if name in masks}))
     boxes = {f"AP50 ({preset})": metrics["boxes"][preset]["AP50"] for preset in BOX_PRESETS}
     rows.append(("boxes", boxes | {"CorLoc": metrics["corloc"]}))

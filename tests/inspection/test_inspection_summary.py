@@ -10,7 +10,7 @@ from stages.inspection.summarise import summarise
 def metrics_of(value):
     return {
         "run": "a", "split": "val", "n_images": 1, "supervision": "image tags", "masks": {"voc": {"mAP50": value}},
-        "boxes": {"voc07": {"AP50": None}, "voc12": {"AP50": None}}, "corloc": None, "semantic": {"mIoU": None},
+        "boxes": {"voc07": {"AP50": None}, "voc12": {"AP50": None}}, "corloc": None, "semantic": {"mIoU": 51},
     }  # fmt: skip
 
 
@@ -49,9 +49,11 @@ def test_summary_names_each_stage_with_its_slowest_step_metrics_and_pages(tmp_pa
     assert table[5][:2] == ["all", "2m14s"]
     assert "cim on val, supervision image tags: mAP50 (voc) 61.3" in lines
     assert "cim/mask_rcnn on val, supervision image tags: mAP50 (voc) 66.0" in lines
-    assert "prm on val, supervision image tags: mAP50 (voc) not measured (no known masks)" in lines
+    assert "prm on val, supervision image tags: mAP50 (voc) not measured" in lines
     assert lines[-2].endswith("comparison.html") and lines[-1].endswith("cim/gallery/index.html")
     assert sum("supervision" in line for line in lines) == 3
+    summarise(tmp_path, stage_of={}, column="mIoU")
+    assert "cim on val, supervision image tags: mIoU 51.0" in capsys.readouterr().out.splitlines()
 
 
 def test_the_command_prints_the_summary_and_nothing_else(tmp_path, project_root):

@@ -312,7 +312,8 @@ def test_a_run_from_its_plan_to_its_end(monkeypatch, capsys, tmp_path):
     log, metrics = tmp_path / "a.log", tmp_path / "cim" / "val" / "metrics.json"
     metrics.parent.mkdir(parents=True)
     metrics.write_text(
-        '{"run": "cim", "split": "val", "supervision": "image tags", "masks": {"voc": {"mAP50": 61.26}}}'
+        '{"run": "cim", "split": "val", "supervision": "image tags", "masks": {"voc": {"mAP25": 70, "mAP50": 61.26}},'
+        ' "boxes": {}, "corloc": null, "semantic": {"mIoU": 44}}'
     )
     handler = handler_on(monkeypatch)
     say(handler, "host: here")

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from stages.core.artifacts.files import read_json
 
 Number = float | None  # None: not measured
+THRESHOLD_PRESETS = ("voc", "cim", "sds")  # of masks, at the thresholds of the settings
+MASK_PRESETS = (*THRESHOLD_PRESETS, "coco")  # `coco` has thresholds of its own
+BOX_PRESETS = ("voc07", "voc12")
 
 
 class _Open(BaseModel):
@@ -72,6 +75,22 @@ def read_metrics(path: Path, *, also: tuple[str, ...] = ()) -> dict[str, Any]:
     if problem:
         raise ValueError(f"{path} is no metrics.json of evaluate_instances: {problem}; evaluate again")
     return found
+
+
+def metric_columns(metrics: dict[str, Any]) -> dict[str, Number]:
+    """The numbers of a metrics.json by the names that tables give them, such as "mAP50 (voc)".
+
+    Those of masks come first, of these the ones that need no preset last, then those of boxes and of painted instances.
+    """
+    masks = metrics["masks"]
+    found: dict[str, Number] = {}
+    for preset in (name for name in MASK_PRESETS if name in masks):
+        found |= {f"{name} ({preset})": value for name, value in masks[preset].items()}
+    means = {"ABO": "over instances", "MABO": "over classes"}
+    found |= {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
+    for preset in (name for name in BOX_PRESETS if name in metrics["boxes"]):
+        found |= {f"box {name} ({preset})": value for name, value in metrics["boxes"][preset].items()}
+    return found | {"CorLoc": metrics["corloc"], "mIoU": metrics["semantic"]["mIoU"]}
 
 
 def _place(item: Any) -> str:

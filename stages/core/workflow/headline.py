@@ -2,12 +2,13 @@
 
 from typing import Any
 
-HEADLINE = ("voc", "mAP50")  # preset and metric; metrics.json has all
+from stages.core.artifacts.metrics import metric_columns
+
+HEADLINE = "mAP50 (voc)"  # where nobody names another column
 
 
-def headline(metrics: dict[str, Any], *, run: str, split: str) -> str:
-    """One line on a metrics.json: run, split, supervision and the headline metric, with its preset."""
-    preset, metric = HEADLINE
-    value = metrics["masks"][preset][metric]
-    shown = "not measured (no known masks)" if value is None else f"{value:.1f}"
-    return f"{run} on {split}, supervision {metrics['supervision']}: {metric} ({preset}) {shown}"
+def headline(metrics: dict[str, Any], *, run: str, split: str, column: str = HEADLINE) -> str:
+    """One line on a metrics.json: run, split, supervision and the metric that a column of the comparison names."""
+    value = metric_columns(metrics).get(column)
+    shown = "not measured" if value is None else f"{value:.1f}"
+    return f"{run} on {split}, supervision {metrics['supervision']}: {column} {shown}"

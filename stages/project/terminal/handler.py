@@ -16,7 +16,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from stages.core.artifacts.files import read_json
-from stages.core.workflow.headline import headline
+from stages.core.workflow.headline import HEADLINE, headline
 from stages.core.workflow.step import clock
 from stages.project.terminal.capture import Capture
 from stages.project.terminal.cautions import is_warning
@@ -57,6 +57,7 @@ class TagmaskLogHandler(LogHandlerBase):
         *,
         stage_of: Mapping[str, str] | None = None,
         title: str = "tagmask",
+        column: str = HEADLINE,
         otherwise: logging.Handler | None = None,
         plain: bool | None = None,
     ) -> None:
@@ -67,12 +68,13 @@ class TagmaskLogHandler(LogHandlerBase):
             settings: none; the interface names it.
             stage_of: stage of each rule that runs something, in the order of the graph.
             title: of the view.
+            column: the metric that is said of a run, by its name in a comparison.
             otherwise: writes while the graph does not run.
             plain: plain lines; None: where standard error is no terminal to draw on.
         """
         self._plain = not _draws() if plain is None else plain
         self._run, self._title = Run(stage_of or {}), title
-        self._otherwise = otherwise
+        self._otherwise, self._column = otherwise, column
         self._screen: Any = None
         self._capture = Capture(both=not self._plain)
         self._ended, self._interrupted, self._began = False, False, time.monotonic()
@@ -208,7 +210,8 @@ class TagmaskLogHandler(LogHandlerBase):
             if path.name == "metrics.json" and path.is_file():
                 with contextlib.suppress(ValueError, KeyError, OSError):
                     metrics = read_json(path)
-                    self._screen.say(headline(metrics, run=metrics["run"], split=metrics["split"]), "bold")
+                    run, split = metrics["run"], metrics["split"]
+                    self._screen.say(headline(metrics, run=run, split=split, column=self._column), "bold")
 
     def _failed(self, record: logging.LogRecord) -> None:
         job = self._run.fail(vars(record)["jobid"])
@@ -274,7 +277,9 @@ class TagmaskLogHandler(LogHandlerBase):
             print(visible(line), file=sys.stderr)
 
 
-def attach(workflow: Any, stage_of: Mapping[str, str], title: str) -> TagmaskLogHandler | None:
+def attach(
+    workflow: Any, stage_of: Mapping[str, str], title: str, *, column: str = HEADLINE
+) -> TagmaskLogHandler | None:
     """Put the view in the place of Snakemake's own output, which stays where somebody asks something of it.
 
     That is a dry run, `--quiet`, `--verbose`, `--debug-dag`, a logger plugin, a job's own process, and
@@ -294,7 +299,7 @@ def attach(workflow: Any, stage_of: Mapping[str, str], title: str) -> TagmaskLog
     if own is None:
         return None
     plain = mode == "plain" or settings.nocolor or not _draws()
-    handler = TagmaskLogHandler(settings, stage_of=stage_of, title=title, otherwise=own, plain=plain)
+    handler = TagmaskLogHandler(settings, stage_of=stage_of, title=title, column=column, otherwise=own, plain=plain)
     logger.removeHandler(own)
     logger.addHandler(handler)
     atexit.register(handler.close)
