@@ -13,6 +13,8 @@ from tests.cluster.slurm import Job, Slurm, why_not
 
 ROOT = Path(__file__).parents[2]
 TOY = ROOT / "tests" / "pipeline" / "toy.yaml"
+PREDICTED = "results/toy/cim/val/instances.h5"
+ON_GPUS = {"train_classifier", "find_cues", "train_cim", "predict_cim"}  # of the rules up to it
 PATIENCE = 300.0  # seconds for anything on a busy machine
 SLURM = (
     "--profile", str(ROOT / "profiles" / "slurm"), "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10",
@@ -31,10 +33,11 @@ def until(true: Callable[[], object], what: str) -> object:
 
 
 class Driver:
-    """Snakemake on the real Snakefile, in a folder, with Slurm's profile or, for comparison, without."""
+    """Snakemake on the real Snakefile, in a folder, with the profile of an engine or, for comparison, without."""
 
-    def __init__(self, cluster: Slurm, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
+    def __init__(self, folder: Path, *engine: str, environment: dict[str, str] | None = None) -> None:
+        self.folder, self.engine = folder, engine
+        self.environment = dict(os.environ) if environment is None else environment
         folder.mkdir(exist_ok=True)
         self.said = folder / "driver.log"
 
@@ -42,12 +45,12 @@ class Driver:
         """The command line."""
         first = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(self.folder)]
         first += ["--workflow-profile", str(ROOT / "profiles" / "default")]
-        return [*first, *(("-c2",) if local else SLURM), *arguments]
+        return [*first, *(("-c2",) if local else self.engine), *arguments]
 
     def run(self, *arguments: str, local: bool = False) -> subprocess.CompletedProcess[str]:
         """Run to its end."""
         return subprocess.run(
-            self.command(*arguments, local=local), env=self.cluster.environment, capture_output=True, text=True,
+            self.command(*arguments, local=local), env=self.environment, capture_output=True, text=True,
             cwd=self.folder, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -55,7 +58,7 @@ class Driver:
         """Start, with what it says in `said`."""
         with self.said.open("ab") as said:
             return subprocess.Popen(
-                self.command(*arguments), env=self.cluster.environment, stdout=said, stderr=said, cwd=self.folder,
+                self.command(*arguments), env=self.environment, stdout=said, stderr=said, cwd=self.folder,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
 
@@ -72,11 +75,33 @@ class Driver:
         }
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Slurm]:
-    """Slurm, with two CPU nodes and one with two pretended GPUs."""
+@pytest.fixture(scope="session", autouse=True)
+def asked() -> None:
+    """These tests run where somebody asks for them."""
     if not os.environ.get("TAGMASK_CLUSTER"):
         pytest.skip("takes minutes: `make cluster-test` runs it")
+
+
+@pytest.fixture(scope="session")
+def local(asked: None, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """The toy graph up to PREDICTED, made without an engine, to compare with."""
+    driver = Driver(tmp_path_factory.mktemp("local"))
+    done = driver.run(PREDICTED, "--configfile", str(TOY), local=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return driver
+
+
+def unlike(driver: Driver, other: Driver) -> set[str]:
+    """Names of artifacts, weights and metrics that are not equal byte for byte; curves hold wall times."""
+    made, expected = (one.made(".h5", ".safetensors", ".json") for one in (driver, other))
+    names = {name for name in made.keys() | expected.keys() if Path(name).name != "curves.json"}
+    assert len(names) > 10
+    return {name for name in names if made.get(name) != expected.get(name)}
+
+
+@pytest.fixture(scope="session")
+def cluster(asked: None) -> Iterator[Slurm]:
+    """Slurm, with two CPU nodes and one with two pretended GPUs."""
     reason = why_not()
     if reason:
         pytest.fail(reason)
