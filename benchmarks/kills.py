@@ -1,7 +1,7 @@
 """Ends a training again and again at seeded random moments, and compares what it gives with an undisturbed one.
 
     .venv/bin/snakemake -c2 --configfile tests/pipeline/toy.yaml
-    .venv/bin/python benchmarks/kills.py results/toy/cim/network/weights.safetensors \\
+    .venv/bin/python -m benchmarks.kills results/toy/cim/network/weights.safetensors \\
         --configfile tests/pipeline/toy.yaml
 
 The shell line is that of the rule. First it runs undisturbed. Then, without outputs and checkpoints, it is started and
@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.planned import environment, planned_jobs
 
 
 def main() -> None:
@@ -77,11 +76,8 @@ def unlike(whole: dict[str, str], found: dict[str, str]) -> set[str]:
 
 
 def shell_line(weights: Path, configfiles: list[str]) -> str:
-    """What the rule would run, read from a dry run."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "-p", "-f", str(weights)]
-    planned = subprocess.run([*command, "--configfile", *configfiles], capture_output=True, text=True, check=True)
-    lines = re.findall(r"(?:Shell command: |    shell:\n        )(.*)", planned.stdout + planned.stderr)
-    return next(line for line in lines if f"--output-weights {weights} " in line)
+    """What the rule would run."""
+    return next(job.line for job in planned_jobs([str(weights)], configfiles) if weights in job.outputs)
 
 
 def run(line: str) -> None:
@@ -99,12 +95,6 @@ def ended(line: str, number: signal.Signals, *, after: float) -> int:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, number)
             return process.wait(timeout=60)
-
-
-def environment() -> dict[str, str]:
-    """That of a rule."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def files_of(folder: Path) -> dict[str, str]:
