@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.core.artifacts.files import read_json
 from stages.core.artifacts.instances import Instances
+from stages.core.config.refusals import refusal
 
 Mark = Literal["good", "bad", "wrong class"]
 MARKS: tuple[str, ...] = get_args(Mark)
@@ -72,11 +73,7 @@ def read_marks(path: Path, *, run: str, split: str) -> dict[str, MarkedImage]:
     try:
         marks = Marks.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(
-            f"{path} is no file of marks as a gallery saves it: {where or 'the whole'}: {first['msg']}"
-        ) from error
+        raise ValueError(f"{path} is no file of marks as a gallery saves it: {refusal(error)}") from error
     if (marks.run, marks.split) != (run, split):
         raise ValueError(
             f"{path} has marks of run {marks.run!r} on split {marks.split!r}, expected {run!r} on {split!r}; give those"

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from stages.core.artifacts.files import read_json
+from stages.core.config.refusals import refusal
 
 Number = float | None  # None: not measured
 THRESHOLD_PRESETS = ("voc", "cim", "sds")  # of masks, at the thresholds of the settings
@@ -69,9 +70,7 @@ def read_metrics(path: Path, *, also: tuple[str, ...] = ()) -> dict[str, Any]:
         missing = [key for key in also if key not in found]
         problem = f"it lacks {', '.join(missing)}" if missing else ""
     except ValidationError as error:
-        lacking = [_place(item) for item in error.errors() if item["type"] == "missing"]
-        first = error.errors()[0]
-        problem = f"it lacks {', '.join(lacking)}" if lacking else f"{_place(first) or 'the whole'}: {first['msg']}"
+        problem = refusal(error)
     if problem:
         raise ValueError(f"{path} is no metrics.json of evaluate_instances: {problem}; evaluate again")
     return found
@@ -91,7 +90,3 @@ def metric_columns(metrics: dict[str, Any]) -> dict[str, Number]:
     for preset in (name for name in BOX_PRESETS if name in metrics["boxes"]):
         found |= {f"box {name} ({preset})": value for name, value in metrics["boxes"][preset].items()}
     return found | {"CorLoc": metrics["corloc"], "mIoU": metrics["semantic"]["mIoU"]}
-
-
-def _place(item: Any) -> str:
-    return ".".join(map(str, item["loc"]))

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from stages.core.config.refusals import refusal
 from stages.core.config.section import Section
 
 S = TypeVar("S", bound=Section)
@@ -40,7 +41,7 @@ class Noted(dict[str, Any]):
             try:
                 TYPES[name].validate_python(self[name], strict=True)
             except ValidationError as error:
-                raise ValueError(f"{path} notes {name} that are {_problem(error)}: {REMEDY}") from error
+                raise ValueError(f"{path} notes {name} that are {refusal(error)}: {REMEDY}") from error
 
     def __missing__(self, name: str) -> Any:
         raise ValueError(f"{self.path} does not note its {name}: {REMEDY}")
@@ -60,12 +61,4 @@ class Noted(dict[str, Any]):
         try:
             return kind.model_validate(values)
         except ValidationError as error:
-            raise ValueError(f"{self.path} notes settings that do not fit, {_problem(error)}: {REMEDY}") from error
-
-
-def _problem(error: ValidationError) -> str:
-    """The first problem on one line."""
-    first, *others = error.errors(include_url=False)
-    place = ".".join(map(str, first["loc"]))
-    text = f"{place}: {first['msg']}" if place else first["msg"]
-    return f"{text} (and {len(others)} more)" if others else text
+            raise ValueError(f"{self.path} notes settings that do not fit, {refusal(error)}: {REMEDY}") from error
