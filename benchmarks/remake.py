@@ -38,7 +38,7 @@ def main() -> None:
     chance = random.Random(values.seed)
     by_rule: dict[str, list[Planned]] = {}
     for job in jobs:
-        if job.outputs and all(path.exists() for path in job.outputs):
+        if job.outputs and all(path.exists() for path in job.inputs + job.outputs):
             by_rule.setdefault(job.rule, []).append(job)
     found: dict[str, dict[str, object]] = {}
     for rule, ones in by_rule.items():
@@ -48,7 +48,7 @@ def main() -> None:
         found[rule] = said
         print(rule, said, file=sys.stderr)
     missing = sorted({job.rule for job in jobs} - by_rule.keys())
-    print(json.dumps({"rules": found, "not made": missing, "read wall times": sorted(readers)}, indent=2))
+    print(json.dumps({"rules": found, "not there": missing, "read wall times": sorted(readers)}, indent=2))
     said_something = any(set(map(_name, one["unlike"])) - set(WALL_TIMES) for one in found.values())  # type: ignore[arg-type]
     sys.exit(bool(said_something or readers))
 

@@ -8,6 +8,7 @@ keys and logs are in a folder of its own, and the links under /etc/slurm are rem
 A GPU of the node is a device file of the kernel; jobs that were given one are told to hide it, and compute on the CPU.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -29,6 +30,8 @@ CPUS, MEMORY_MB = 4, 64000  # of a node, whatever the machine has: rules ask for
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol")
 PLACE = Path("/etc/slurm")  # jobs of Snakemake's plugin look for the configuration here alone
 FILES = ("slurm.conf", "gres.conf")
+PREFIX = "throwaway-slurm-"
+PR_SET_PDEATHSIG = 1
 SECONDS = 30.0  # within which the nodes must be up
 
 SLURM_CONF = """\
@@ -108,7 +111,7 @@ def why_not() -> str | None:
         return f"Slurm is not installed ({', '.join(missing)} missing); `make cluster-test` installs it"
     if os.geteuid() != 0:
         return "daemons of several nodes on one machine need root"
-    there = [str(PLACE / name) for name in FILES if os.path.lexists(PLACE / name)]
+    there = [str(PLACE / name) for name in FILES if os.path.lexists(PLACE / name) and not _left(PLACE / name)]
     if there:
         return f"there is a cluster already: {', '.join(there)}"
     return None
@@ -118,7 +121,7 @@ class Slurm:
     """A context manager: the cluster runs within it. RuntimeError where it cannot, with what the daemons have said."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.environment = {**os.environ, "SLURM_CONF": str(self.folder / "etc" / "slurm.conf")}
 
@@ -192,6 +195,7 @@ class Slurm:
         key.chmod(0o600)
         PLACE.mkdir(exist_ok=True)
         for name in FILES:
+            (PLACE / name).unlink(missing_ok=True)
             (PLACE / name).symlink_to(self.folder / "etc" / name)
 
     def _start(self) -> None:
@@ -214,7 +218,14 @@ class Slurm:
     def _daemon(self, *command: str) -> None:
         with (self.folder / "log" / f"{command[0]}.{len(self.daemons)}.said").open("wb") as said:
             self.daemons.append(
-                subprocess.Popen(command, env=self.environment, stdout=said, stderr=said, start_new_session=True)
+                subprocess.Popen(
+                    command,
+                    env=self.environment,
+                    stdout=said,
+                    stderr=said,
+                    start_new_session=True,
+                    preexec_fn=_with_parent,
+                )
             )
 
     def _wait(self, what: str, ready: Callable[[], bool]) -> None:
@@ -240,6 +251,19 @@ class Slurm:
             if place.is_symlink() and place.readlink() == self.folder / "etc" / name:
                 place.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _left(place: Path) -> bool:
+    """Whether a configuration is a link that a killed process of this module has left: its daemons died with it."""
+    if not place.is_symlink() or not place.readlink().parents[1].name.startswith(PREFIX):
+        return False
+    daemon = place.readlink().parents[1] / "run" / "slurmctld.pid"
+    return not daemon.is_file() or not Path("/proc", daemon.read_text().strip()).exists()
+
+
+def _with_parent() -> None:
+    """In a child before it runs: let it end when its parent does."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _time(text: str) -> datetime | None:

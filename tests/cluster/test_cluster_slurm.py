@@ -77,7 +77,7 @@ def test_a_training_of_two_processes_is_one_job_with_two_gpus(cluster, submitted
     assert (job.state, job.partition, job.gpus, job.restarts) == ("COMPLETED", "gpu", 2, 0)
     log = (driver.folder / "results/toy/logs/train_classifier.cam.log").read_text()
     assert "2 process(es)" in log
-    assert log.count("train_classifier cam done") == 1
+    assert log.count("train_classifier done in") == 1
 
 
 def test_the_log_of_a_failed_job_reaches_who_started_it(cluster, submitted, tmp_path):
