@@ -86,7 +86,8 @@ def remade(job: Planned, *, threads: int) -> list[str]:
 def digests(path: Path) -> dict[str, str]:
     """Digest of a file, or of each in a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return {str(one.relative_to(path)): hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()}
+    wanted = [one for one in files if one.is_file() and one.name != ".snakemake_timestamp"]
+    return {str(one.relative_to(path)): hashlib.sha256(one.read_bytes()).hexdigest() for one in wanted}
 
 
 if __name__ == "__main__":
