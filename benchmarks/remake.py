@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     values = parser.parse_args()
     jobs = planned_jobs(values.targets, values.configfile)
-    readers = {job.rule for job in jobs for path in job.inputs if path.name in WALL_TIMES} - DRAWING
+    readers = {job.rule for job in jobs if job.outputs for path in job.inputs if path.name in WALL_TIMES} - DRAWING
     chance = random.Random(values.seed)
     by_rule: dict[str, list[Planned]] = {}
     for job in jobs:
