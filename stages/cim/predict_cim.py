@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.cim.columns import without_background
 from stages.cim.decoding import by_rank, choose_instances, with_prior
 from stages.cim.inputs import RegionInputs, check_size, scaled_image
-from stages.cim.masks import refined, voted, votes
+from stages.cim.masks import refined, rescored, voted, votes
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
 from stages.core.artifacts.images import ImageRecord, check_classes
@@ -44,7 +44,7 @@ def predict_cim(
     """Score each image's proposals and keep the best as instances; an image without proposals has none.
 
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
-    `semantics` are the maps that have ranked the proposals, needed where `map_weight` is above 0.
+    `semantics` are the maps that have ranked the proposals, needed where `map_weight` or `map_power` is above 0.
     Raises ValueError where the weights are not of `train_cim` or of other classes, or maps are missing or of others.
     """
     with (
@@ -81,7 +81,10 @@ def _check_maps(
     maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], settings: CimPredictionSettings
 ) -> None:
     if maps is None and settings.reads_maps:
-        raise ValueError(f"map_weight is {settings.map_weight}, but no semantic maps are given; set 0, or give them")
+        raise ValueError(
+            f"map_weight is {settings.map_weight} and map_power {settings.map_power}, but no semantic maps are given;"
+            " set both to 0, or give them"
+        )
     if maps is not None:
         check_classes(images, maps, remedy="remake the maps")
 
@@ -122,11 +125,13 @@ class Predictor:
         masks = refined(
             rgb, voted(regions, shares, chosen), regions, shares, classes, labels=labels, settings=self.settings
         )
+        final = rescored(scores[chosen, classes], masks, classes, labels=labels, settings=self.settings)
+        order = np.argsort(-final, kind="stable")
         return Instances(
             image=image.image,
-            classes=classes.astype(np.int32),
-            scores=scores[chosen, classes],
-            **packed_fields(masks),
+            classes=classes[order].astype(np.int32),
+            scores=final[order],
+            **packed_fields(masks.select(order)),
         )
 
     @torch.no_grad()

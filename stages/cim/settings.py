@@ -209,6 +209,14 @@ class CimPredictionSettings(Section):
         description="log-odds that the semantic map behind ranked proposals adds to a pixel of the instance's class and"
         " takes off elsewhere, before the CRF; 0: the map is not read (paper: 0)"
     )
+    map_power: Weight = Field(
+        description="power of the share of an instance's mask that has its class in the semantic map behind ranked"
+        " proposals, by which its score is multiplied; 0: the map says nothing of scores (paper: 0)"
+    )
+    best_power: Weight = Field(
+        description="power of an instance's score over the best of its image, by which it is multiplied; 0: off"
+        " (paper: 0)"
+    )
     top_k: int = Field(
         ge=1, description="instances kept per image; all that tie with the last one stay, too (official code: 100)"
     )
@@ -221,7 +229,7 @@ class CimPredictionSettings(Section):
     @property
     def reads_maps(self) -> bool:
         """Whether prediction needs the semantic maps that have ranked the proposals."""
-        return self.map_weight > 0 and self.crf.iterations > 0
+        return self.map_power > 0 or (self.map_weight > 0 and self.crf.iterations > 0)
 
 
 class CimSettings(Section):

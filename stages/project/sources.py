@@ -113,7 +113,7 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
     ]
     problems += [
         f"runs.{name} reads semantic maps in prediction, but nothing ranks its proposals {run.proposals!r}; take a"
-        " source of kind ranked, or set map_weight: 0"
+        " source of kind ranked, or set map_weight and map_power to 0"
         for name, run in project.runs.items()
         if run.predicts
         and run.described.reads_maps(run.settings)

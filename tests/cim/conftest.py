@@ -61,7 +61,8 @@ OFFICIAL: dict[str, Any] = {
     },
     "predict": {
         "longer_sides": [48, 64], "flip": True, "rank_scale": None, "vote_overlap": None,
-        "prior_share": 0.0, "crf": CRF, "crf_instances": 5, "map_weight": 0.0, "score_threshold": 1e-5, "nms": "boxes", "nms_threshold": 0.3,
+        "prior_share": 0.0, "crf": CRF, "crf_instances": 5, "map_weight": 0.0, "map_power": 0.0, "best_power": 0.0,
+        "score_threshold": 1e-5, "nms": "boxes", "nms_threshold": 0.3,
         "nms_inclusive": True, "top_k": 100, "max_proposals": None, "proposal_chunk": 5, "use_tags": False,
     },
 }  # fmt: skip

@@ -317,7 +317,7 @@ def test_class_scores_of_ranked_proposals_count_and_what_ranked_them_is_named(tr
 def test_maps_that_prediction_reads_must_be_there_and_fit(train, predict, official, toy, tmp_path):
     weights = train(official(train={"training": {"steps": 1}}))
     reading = official(predict={"map_weight": 2.0, "crf": {"iterations": 1}})
-    with pytest.raises(ValueError, match="map_weight is 2.0, but no semantic maps are given"):
+    with pytest.raises(ValueError, match="map_weight is 2.0 and map_power 0.0, but no semantic maps are given"):
         predict(weights, reading)
     for name, header, shape, message in (
         ("classes", {"classes": ["cow", "dog", "hen"]}, SIZE, "remake the maps"),

@@ -74,3 +74,5 @@ def test_what_cannot_be_is_named(overlay, message):
 def test_maps_are_not_read_without_a_crf_or_a_weight():
     for predict in ("{map_weight: 1.0, crf: {iterations: 0}}", "{map_weight: 0.0, crf: {iterations: 2}}"):
         load(f"runs: {{cim: {{cim: {{predict: {predict}}}}}}}")
+    with pytest.raises(ConfigError, match="runs.cim reads semantic maps in prediction"):
+        load("runs: {cim: {cim: {predict: {map_power: 1.0}}}}")
