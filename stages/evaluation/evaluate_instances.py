@@ -12,7 +12,6 @@ from stages.core.artifacts.files import write_json
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.metrics import MASK_PRESETS, THRESHOLD_PRESETS
 from stages.core.artifacts.painting import painted
 from stages.core.artifacts.semantic_maps import MAX_CLASSES
 from stages.core.artifacts.storage import Artifact, read, read_optional
@@ -33,7 +32,12 @@ from stages.evaluation.matching import Rule, counts_as_positive
 from stages.evaluation.other_parts import Part, boxes_part, corloc_part, semantic_part
 from stages.evaluation.overlaps import Overlaps, overlaps_with_ground_truth
 from stages.evaluation.pairing import annotated_images, check_same_classes, check_same_images
-from stages.evaluation.settings import InstanceMetricsSettings, MaskMetricsSettings
+from stages.evaluation.settings import (
+    MASK_PRESETS,
+    THRESHOLD_PRESETS,
+    InstanceMetricsSettings,
+    MaskMetricsSettings,
+)
 from stages.evaluation.wording import percent, shown, treatment, treatment_beside_masks
 
 log = logging.getLogger(__name__)

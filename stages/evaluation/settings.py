@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.core.artifacts.metrics import BOX_PRESETS, THRESHOLD_PRESETS
 from stages.core.config.section import Section
 from stages.core.config.spelling import did_you_mean
 
 Preset = Literal["voc", "cim", "sds"]
+THRESHOLD_PRESETS = ("voc", "cim", "sds")  # of masks, at the thresholds of the settings
+MASK_PRESETS = (*THRESHOLD_PRESETS, "coco")  # `coco` has thresholds of its own
+BOX_PRESETS = ("voc07", "voc12")
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Overlap = Annotated[float, Field(gt=0, lt=1)]
 

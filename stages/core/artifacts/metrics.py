@@ -9,9 +9,6 @@ from stages.core.artifacts.files import read_json
 from stages.core.config.refusals import refusal
 
 Number = float | None  # None: not measured
-THRESHOLD_PRESETS = ("voc", "cim", "sds")  # of masks, at the thresholds of the settings
-MASK_PRESETS = (*THRESHOLD_PRESETS, "coco")  # `coco` has thresholds of its own
-BOX_PRESETS = ("voc07", "voc12")
 
 
 class _Open(BaseModel):
@@ -76,6 +73,11 @@ def read_metrics(path: Path, *, also: tuple[str, ...] = ()) -> dict[str, Any]:
     return found
 
 
+def mask_presets(metrics: dict[str, Any]) -> list[str]:
+    """Names of the presets by which masks were measured; the last of the alphabet, "voc", first."""
+    return sorted((name for name, values in metrics["masks"].items() if isinstance(values, dict)), reverse=True)
+
+
 def metric_columns(metrics: dict[str, Any]) -> dict[str, Number]:
     """The numbers of a metrics.json by the names that tables give them, such as "mAP50 (voc)".
 
@@ -83,10 +85,10 @@ def metric_columns(metrics: dict[str, Any]) -> dict[str, Number]:
     """
     masks = metrics["masks"]
     found: dict[str, Number] = {}
-    for preset in (name for name in MASK_PRESETS if name in masks):
+    for preset in mask_presets(metrics):
         found |= {f"{name} ({preset})": value for name, value in masks[preset].items()}
     means = {"ABO": "over instances", "MABO": "over classes"}
     found |= {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
-    for preset in (name for name in BOX_PRESETS if name in metrics["boxes"]):
-        found |= {f"box {name} ({preset})": value for name, value in metrics["boxes"][preset].items()}
+    for preset, values in sorted(metrics["boxes"].items()):
+        found |= {f"box {name} ({preset})": value for name, value in values.items()}
     return found | {"CorLoc": metrics["corloc"], "mIoU": metrics["semantic"]["mIoU"]}
