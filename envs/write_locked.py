@@ -34,8 +34,12 @@ def tags_of(minor: int) -> frozenset[tags.Tag]:
     return frozenset([*own, *tags.compatible_tags((3, minor), interpreter=f"cp3{minor}", platforms=PLATFORMS)])
 
 
-def chosen(package: dict[str, Any], wanted: list[frozenset[tags.Tag]]) -> tuple[list[str], bool]:
+def chosen(package: dict[str, Any], wanted: dict[int, frozenset[tags.Tag]]) -> tuple[list[str], bool]:
     """Hashes of the files of a package that pip may choose, and whether they are wheels.
+
+    Args:
+        package: as PEP 751 has it, with `wheels` and `sdist`.
+        wanted: tags of the wheels that each Python takes, by its minor version.
 
     Raises:
         ValueError: where some of the Pythons find a wheel and others do not, or there is no file at all.
@@ -44,11 +48,11 @@ def chosen(package: dict[str, Any], wanted: list[frozenset[tags.Tag]]) -> tuple[
         wheel["hashes"]["sha256"]: utils.parse_wheel_filename(Path(wheel["url"]).name)[3]
         for wheel in package.get("wheels", ())
     }
-    fitting = [{digest for digest, found in wheels.items() if found & mine} for mine in wanted]
-    if all(fitting):
-        return sorted(set().union(*fitting)), True
-    if any(fitting) or "sdist" not in package:
-        lacking = [f"3.{minor}" for minor, found in zip(PYTHONS, fitting, strict=True) if not found]
+    fitting = {minor: {digest for digest, found in wheels.items() if found & mine} for minor, mine in wanted.items()}
+    lacking = [f"3.{minor}" for minor, found in fitting.items() if not found]
+    if not lacking:
+        return sorted(set().union(*fitting.values())), True
+    if len(lacking) < len(fitting) or "sdist" not in package:
         raise ValueError(f"{package['name']} {package['version']} has no wheel for Python {', '.join(lacking)}")
     return [package["sdist"]["hashes"]["sha256"]], False
 
@@ -63,7 +67,7 @@ def asked(uv: str, source: Path) -> list[dict[str, Any]]:
 def write(environment: str, uv: str) -> None:
     """Write the locked lists of an environment."""
     source = LISTS[environment]
-    wanted = [tags_of(minor) for minor in PYTHONS]
+    wanted = {minor: tags_of(minor) for minor in PYTHONS}
     wheels, sources = "", ""
     for package in asked(uv, ROOT / source):
         hashes, is_wheel = chosen(package, wanted)
