@@ -8,10 +8,12 @@
 # make test-docs  write the site, and test it
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
 # make format  set up, format Python and Snakemake files, write what is made of code and constraints
+# HASHES=no    install the same versions without looking at the hashes of envs/locked/, where they are not known
 PYTHON ?= python3
 CORES ?= 2
 SECONDS ?= 30
 SEED ?= 0
+HASHES ?= yes
 BIN := .venv/bin
 INSTALLED := .venv/installed
 IMPORTERS := .venv-importers
@@ -56,6 +58,9 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python envs/lint_rules.py
 	$(BIN)/python envs/write_conda.py --check
+	$(BIN)/python -m envs.write_locked
+	$(BIN)/python -m envs.write_licences --check
+	$(BIN)/python -m envs.write_sbom --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
@@ -63,19 +68,41 @@ format: $(INSTALLED)
 	$(BIN)/snakefmt $(SMK_FILES)
 	$(BIN)/python -m stages.project.document_settings
 	$(BIN)/python envs/write_conda.py
+	$(BIN)/python -m envs.write_licences
+	$(BIN)/python -m envs.write_sbom
 
-$(INSTALLED): constraints.txt requirements.txt
-	$(PYTHON) envs/check_machine.py
+# Files are checked by their hashes; what comes as source is built with the setuptools that is there already.
+PIP := -m pip install --quiet --disable-pip-version-check
+HASHED := $(PIP) --no-deps --require-hashes
+SOURCE := $(HASHED) --no-build-isolation
+
+$(INSTALLED): constraints.txt requirements.txt $(wildcard envs/locked/tagmask*.txt)
+	$(PYTHON) envs/check_machine.py HASHES=$(HASHES)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt
+ifeq ($(HASHES),no)
+	$(BIN)/python $(PIP) -c constraints.txt -r requirements.txt
+else
+	$(BIN)/python $(HASHED) -r envs/locked/tagmask.txt
+	$(BIN)/python $(SOURCE) -r envs/locked/tagmask_sources.txt
+endif
+	$(BIN)/python -m pip check
 	touch $@
 
-$(IMPORTERS)/installed: envs/importers.txt
+$(IMPORTERS)/installed: envs/importers.txt $(wildcard envs/locked/importers*.txt)
 	$(PYTHON) -m venv $(IMPORTERS)
-	$(IMPORTERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/importers.txt
+ifeq ($(HASHES),no)
+	$(IMPORTERS)/bin/python $(PIP) --no-deps -r envs/importers.txt
+else
+	$(IMPORTERS)/bin/python $(HASHED) -r envs/locked/importers.txt
+	$(IMPORTERS)/bin/python $(SOURCE) -r envs/locked/importers_sources.txt
+endif
 	touch $@
 
-$(PAGES)/installed: envs/docs.txt
+$(PAGES)/installed: envs/docs.txt envs/locked/docs.txt
 	$(PYTHON) -m venv $(PAGES)
-	$(PAGES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/docs.txt
+ifeq ($(HASHES),no)
+	$(PAGES)/bin/python $(PIP) --no-deps -r envs/docs.txt
+else
+	$(PAGES)/bin/python $(HASHED) -r envs/locked/docs.txt
+endif
 	touch $@

@@ -1,7 +1,7 @@
 """Detection metrics on boxes: VOC's average precision and CorLoc; docs/metrics.md."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from stages.evaluation.overlaps import Overlaps
 from stages.ops.boxes import areas
 
 # Everingham et al. 2010: VOC's development kit (VOCevaldet.m), 11-point AP up to VOC 2009, area from VOC 2010 on.
-RULES = {
-    name: Rule(interpolation=kind, match="best", strict=False, absent="nan", limit=None, difficult="ignore")
-    for name, kind in (("voc07", "voc07"), ("voc12", "area"))
-}
+_VOC07 = Rule(interpolation="voc07", match="best", strict=False, absent="nan", limit=None, difficult="ignore")
+RULES = {"voc07": _VOC07, "voc12": replace(_VOC07, interpolation="area")}
 THRESHOLD = 0.5  # IoU of both metrics
 
 

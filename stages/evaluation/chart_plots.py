@@ -28,7 +28,11 @@ def plot_charts(data: dict[str, Any], **paths: Path) -> None:
         "overlaps": _overlaps,
     }
     for name, path in paths.items():
-        plot(path, lambda figure, name=name: draw[name](figure, data), title=_title(data))
+        plot(path, _of(data, draw[name]), title=_title(data))
+
+
+def _of(data: dict[str, Any], draw: "Callable[[Figure, dict[str, Any]], None]") -> "Callable[[Figure], None]":
+    return lambda figure: draw(figure, data)
 
 
 def plot(path: Path, draw: "Callable[[Figure], None]", *, title: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -57,7 +57,7 @@ class CocoEvaluation:
         self._ground_truths: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
 
-    def add(self, instances: Instances, ground_truth: GroundTruth, *, void: str) -> None:
+    def add(self, instances: Instances, ground_truth: GroundTruth, *, void: Literal["background", "ignore"]) -> None:
         """Add an image; with `void` = "ignore" its unlabelled pixels are taken out of all masks."""
         image = len(self._images) + 1
         height, width = ground_truth.atoms.shape
@@ -69,7 +69,12 @@ class CocoEvaluation:
             (instances.regions, instances.classes, self._predictions, {"score": instances.scores}),
         ):
             for i, encoding in enumerate(rle.encode_regions(regions, counted=pixels)):
-                entry = {"id": len(found) + 1, "image_id": image, "category_id": int(labels[i]) + 1, "iscrowd": 0}
+                entry: dict[str, Any] = {
+                    "id": len(found) + 1,
+                    "image_id": image,
+                    "category_id": int(labels[i]) + 1,
+                    "iscrowd": 0,
+                }
                 entry |= {"segmentation": encoding, "area": int(coco_mask.area(encoding))}
                 found.append(entry | {key: values[i].item() for key, values in extra.items()})
 

@@ -152,7 +152,7 @@ def _paper_cell(cell: Cell, *, named: bool) -> dict[str, Any]:
 
 def _charts(series: list[Series]) -> dict[str, Any]:
     first = series[0].data
-    kinds = [
+    kinds: list[dict[str, Any]] = [
         {
             "title": title,
             "rows": [

@@ -132,12 +132,12 @@ def _filled(
 
 def _conditions(wanted: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """The different conditions of a table's cells, with the part that each asks for."""
-    found = []
+    found: list[tuple[dict[str, Any], str]] = []
     for line in wanted["lines"]:
         for column in wanted["columns"]:
-            condition = (_where(wanted, column, line), line.get("part", ""))
-            if condition[0] is not None and condition not in found:
-                found.append(condition)
+            where, part = _where(wanted, column, line), line.get("part", "")
+            if where is not None and (where, part) not in found:
+                found.append((where, part))
     return found
 
 
@@ -153,10 +153,12 @@ def _fits(flat: dict[str, Any], where: dict[str, Any]) -> bool:
 
 def _iterations(runs: dict[str, dict[str, Any]], name: str) -> int:
     """How many runs a run iterates, one after the other."""
-    count, seen = 0, {name}
-    while (name := runs[name].get(ITERATES)) in runs and name not in seen:
-        count, seen = count + 1, seen | {name}
-    return count
+    seen: list[str] = []
+    before: Any = name
+    while before in runs and before not in seen:
+        seen.append(before)
+        before = runs[before].get(ITERATES)
+    return len(seen) - 1
 
 
 def _without(settings: dict[str, Any], keys: set[str], path: str = "") -> dict[str, Any]:

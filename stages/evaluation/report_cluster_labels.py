@@ -131,7 +131,7 @@ def _header(
     settings: ClusterLabelReportSettings,
     measured: int,
 ) -> dict[str, Any]:
-    inputs = {"cluster_labels": labels, "proposals": regions, "ground_truth": ground_truth}
+    inputs: dict[str, Artifact] = {"cluster_labels": labels, "proposals": regions, "ground_truth": ground_truth}
     return {
         "units": "percent",
         "n_images": measured,

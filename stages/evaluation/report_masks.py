@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def labels_of(artifact: Artifact) -> list[Labels]:
     """What is trained on by an artifact, in the order of the updates. Raises ValueError for one without such masks."""
     if artifact.kind == RefinedLabels.KIND:
         updates = artifact.header["updates"]
-        return [Labels("refined labels", n, lambda image, n=n: artifact.find(image).after(n)) for n in updates]
+        return [Labels("refined labels", n, partial(_refined, artifact, n)) for n in updates]
     if artifact.kind == PseudoInstances.KIND:
         return [Labels("accepted components", 0, lambda image: artifact.find(image).as_instances)]
     if artifact.kind == ModuleLabels.KIND:
@@ -105,6 +106,10 @@ def labels_of(artifact: Artifact) -> list[Labels]:
         listed = set(artifact.ids)
         return [Labels("pseudo masks", 0, lambda image: artifact.find(image) if image in listed else None)]
     raise ValueError(f"{artifact.path} is an artifact of kind {artifact.kind!r}, which holds no masks to train on")
+
+
+def _refined(labels: Artifact[RefinedLabels], update: int, image: str) -> Instances:
+    return labels.find(image).after(update)
 
 
 def made(artifact: Artifact, known: list[str]) -> dict[str, Any]:

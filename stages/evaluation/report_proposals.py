@@ -153,7 +153,7 @@ def _draw(figure: "Figure", found: dict[str, Any]) -> None:
     for i, (label, values) in enumerate(lines.items()):
         known = [(n, value) for n, value in zip(found["numbers"], values, strict=True) if value is not None]
         style = "ko--" if label == "AR" else "o-"
-        colour = {} if label == "AR" else {"color": SERIES[i % len(SERIES)]}
+        colour: dict[str, Any] = {} if label == "AR" else {"color": SERIES[i % len(SERIES)]}
         axes.plot([n for n, _ in known], [value for _, value in known], style, markersize=4, label=label, **colour)
     axes.set_xscale("log")
     axes.set_xticks(found["numbers"], [str(number) for number in found["numbers"]], fontsize=8)

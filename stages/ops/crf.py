@@ -1,5 +1,7 @@
 """Dense conditional random field: labels that follow the colours of an image (Krähenbühl and Koltun, NIPS 2011)."""
 
+from typing import Any
+
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
 
@@ -60,7 +62,7 @@ def object_crf(
     wanted: np.ndarray,
     threshold: float,
     widening: float,
-    crf: dict[str, float],
+    crf: dict[str, Any],
 ) -> np.ndarray:
     """Masks (K, H, W) bool of objects that pass a CRF one by one, each against all that is not it.
 
@@ -87,7 +89,7 @@ def object_crf(
     return masks
 
 
-def one_object_crf(rgb: np.ndarray, inside: np.ndarray, *, crf: dict[str, float]) -> np.ndarray:
+def one_object_crf(rgb: np.ndarray, inside: np.ndarray, *, crf: dict[str, Any]) -> np.ndarray:
     """Probability (H, W) float32 of an object against all else, after a CRF on its probability `inside` (H, W)."""
     both = np.stack([1 - inside, inside]).astype(np.float32)
     return dense_crf(np.ascontiguousarray(rgb), both, **crf)[1]

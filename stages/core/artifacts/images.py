@@ -62,7 +62,9 @@ def training_images(images: Artifact[ImageRecord]) -> list[int]:
     """
     tags, looked_at = all_tags(images), images.column("looked_at")
     if not tags.any():
-        raise ValueError(f"{images.path}: none of {len(images)} images has tags; nothing to train on")
+        raise ValueError(
+            f"{images.path}: none of {len(images)} images has tags; nothing to train on: tag images and list them again"
+        )
     everywhere = np.flatnonzero(tags[looked_at].all(0))
     if len(everywhere):
         names = ", ".join(images.header["classes"][label] for label in everywhere)

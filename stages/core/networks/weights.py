@@ -73,10 +73,25 @@ def load_tensors(tensors: Mapping[str, "torch.Tensor"], module: "torch.nn.Module
 
 
 def read_weights(path: Path, *, start: str = "") -> dict[str, "torch.Tensor"]:
-    """The tensors of a safetensors file whose names start so, without that start, on the CPU."""
+    """The tensors of a safetensors file whose names start so, without that start, on the CPU.
+
+    Raises ValueError where the file is missing or damaged, or where a tensor holds NaN or infinity.
+    """
     with _open(path) as file:
         names = [name for name in file.keys() if name.startswith(start)]  # noqa: SIM118 - the file is no mapping
-        return {name.removeprefix(start): file.get_tensor(name) for name in names}
+        tensors = {name: file.get_tensor(name) for name in names}
+    if broken := not_finite(tensors):
+        raise ValueError(
+            f"{path} holds numbers that are not finite in {len(broken)} of {len(names)} tensors, such as {broken[:3]}; "
+            "its training went astray: train again at a lower learning rate, or fetch the file again"
+        )
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items()}
+
+
+def not_finite(tensors: Mapping[str, "torch.Tensor"]) -> list[str]:
+    """Names of the tensors that hold NaN or infinity. Floats of 8 bits and less are not looked at."""
+    floats = {name: one for name, one in tensors.items() if one.is_floating_point() and one.element_size() > 1}
+    return [name for name, tensor in floats.items() if not bool(tensor.isfinite().all())]
 
 
 def read_metadata(path: Path) -> Noted:

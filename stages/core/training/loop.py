@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from stages.core.networks.weights import save_weights
+from stages.core.networks.weights import not_finite, save_weights
 from stages.core.training.batches import made_ahead
 from stages.core.training.checkpoints import find_checkpoint, save_checkpoint
 from stages.core.training.curves import Curves, plot_curves, write_curves
@@ -31,6 +31,7 @@ from stages.core.workflow.signals import StoppedBySignal, StopRequest, stop_requ
 from stages.core.workflow.step import clock
 
 log = logging.getLogger(__name__)
+STEADIER = "lower the learning rate, lengthen the warm-up or clip the gradient"
 BATCH, LOSSES, TORCH = range(3)  # what a random stream is for
 
 
@@ -98,7 +99,7 @@ def train(
             at these rates would give, the moving average where there is one.
 
     Raises:
-        FloatingPointError: a loss term is not finite; names the terms and the update.
+        FloatingPointError: a loss term is not finite, or the network is not after the last update; names which.
         StoppedBySignal: SIGTERM or SIGINT came; raised after the update that was running, with a checkpoint of it.
         ValueError: a checkpoint without the snapshots before it; the accumulated passes do not divide among the
             devices; another process of this host trains in `folder`; see also `parameter_groups`.
@@ -191,6 +192,8 @@ class _Loop:
                     # Before any checkpoint of this update or a later one, which relies on it.
                     tensors = {**self.bare.state_dict(), **self.average}
                     keep_snapshot(self.folder, done, tensors, identity=self.identity)
+                if done == self.settings.steps:
+                    self._check_network()  # no loss looks at what the last update has made
                 if done == self.settings.steps or due or signal_number is not None:
                     self._save(done)
                 if signal_number is not None and done < self.settings.steps:
@@ -252,11 +255,15 @@ class _Loop:
         """Count the terms of all passes of an update, those of other processes, too."""
         for named in terms:
             if not np.isfinite(list(named.values())).all():
-                raise FloatingPointError(
-                    f"the loss of update {step} is not finite: {named}; lower the learning rate, lengthen the warm-up "
-                    "or clip the gradient"
-                )
+                raise FloatingPointError(f"the loss of update {step} is not finite: {named}; {STEADIER}")
             self.curves.add(named)
+
+    def _check_network(self) -> None:
+        if broken := not_finite({**self.bare.state_dict(), **self.average}):
+            raise FloatingPointError(
+                f"after update {self.settings.steps}, the last, {len(broken)} tensors of the network hold numbers that "
+                f"are not finite, such as {broken[:3]}; {STEADIER}"
+            )
 
     def _set_rate(self, step: int) -> float:
         factor = lr_factor(step, self.settings)
