@@ -47,8 +47,10 @@ except ConfigError as error:
 
 DATASET = project.dataset
 BORROWED = borrowing.borrowed_files(project)  # by their paths below our results
-if unusable := borrowing.problems_of_lenders(BORROWED, DATASET):
-    raise WorkflowError("\n".join(unusable))
+# Jobs do not ask again: the other project may just be making anew what they do not read.
+if workflow.is_main_process:
+    if unusable := borrowing.problems_of_lenders(BORROWED, DATASET):
+        raise WorkflowError("\n".join(unusable))
 GPUS = 0 if project.device == "cpu" else project.gpus
 # A training step is one process, or one process per GPU, each with threads of its own.
 LAUNCH = launcher(GPUS, project.threads)

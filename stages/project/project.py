@@ -20,7 +20,7 @@ from stages.exports.settings import ExportsSettings
 from stages.images.settings import TILES, ImagesSettings
 from stages.images.settings import Name as SplitName
 from stages.inspection.settings import InspectionSettings, SuspectPageSettings
-from stages.project.borrowing import own_settings, problems_of_borrowed
+from stages.project.borrowing import own_settings, problems_of_borrowed, with_borrowed
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
@@ -117,7 +117,7 @@ class ProjectBase(Section):
         if judge not in self.classifier:
             near = did_you_mean(judge, self.classifier)
             problems.append(f"suspect_tags.classifier is {judge!r}; there are {list(self.classifier)}{near}")
-        problems = problems or undivided_passes(self)  # of a configuration whose names are all there
+        problems = problems or undivided_passes(with_borrowed(self))  # of a configuration whose names are all there
         if problems:
             raise ValueError("\n".join(problems))
         return self
