@@ -19,7 +19,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from stages.project import graph, sources
+from stages.project import borrowing, graph, sources
 from stages.project.methods import METHODS
 from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
 from stages.project.project import ConfigError, load_project
@@ -39,11 +39,18 @@ report: "rules/report/workflow.rst"
 
 
 try:
-    project = load_project(config, overlays=map(Path, workflow.overwrite_configfiles))
+    project = borrowing.with_borrowed(
+        load_project(config, overlays=map(Path, workflow.overwrite_configfiles))
+    )
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 DATASET = project.dataset
+BORROWED = borrowing.borrowed_files(project)  # by their paths below our results
+# Jobs do not ask again: the other project may just be making anew what they do not read.
+if workflow.is_main_process:
+    if unusable := borrowing.problems_of_lenders(BORROWED, DATASET):
+        raise WorkflowError("\n".join(unusable))
 GPUS = 0 if project.device == "cpu" else project.gpus
 # A training step is one process, or one process per GPU, each with threads of its own.
 LAUNCH = launcher(GPUS, project.threads)
@@ -184,6 +191,7 @@ def in_report(path, category, shows, caption):
 
 
 include: "rules/images.smk"
+include: "rules/borrowing.smk"
 include: "rules/proposals.smk"
 include: "rules/classifier.smk"
 include: "rules/semantics.smk"
@@ -200,10 +208,9 @@ include: "rules/inspection.smk"
 include: "rules/exports.smk"
 
 
-# No network predicts a whole image of which there are tiles.
-workflow.ruleorder(
-    "merge_tiles", *(r.name for r in workflow.rules if r.name != "merge_tiles")
-)
+# What is borrowed is not made; no network predicts a whole image of which there are tiles.
+FIRST = ("borrow_artifact", "merge_tiles")
+workflow.ruleorder(*FIRST, *(r.name for r in workflow.rules if r.name not in FIRST))
 
 
 rule all:

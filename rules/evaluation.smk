@@ -333,6 +333,7 @@ rule compare_runs:
             run=project.measured,
             split=project.splits.evaluate,
         ),
+        borrowed=notes_of_borrowed,
     output:
         markdown="results/{dataset}/comparison.md",
         html=in_report(
@@ -354,5 +355,5 @@ rule compare_runs:
         code=code_digest("stages.evaluation.compare_runs"),
     shell:
         "python -m stages.evaluation.compare_runs --metrics {input.metrics:q} --charts {input.charts:q}"
-        " --benchmarks results/{wildcards.dataset:q}/benchmarks --output-markdown {output.markdown:q}"
+        " --borrowed {input.borrowed:q} --benchmarks results/{wildcards.dataset:q}/benchmarks --output-markdown {output.markdown:q}"
         " --output-html {output.html:q} --output-json {output.json:q} --settings {params.settings:q} --log {log:q}"

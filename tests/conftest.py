@@ -18,6 +18,7 @@ settings.load_profile("tagmask")
 ROOT = Path(__file__).parents[1]
 PIPELINE = ROOT / "tests" / "pipeline"
 TOY_RUN = (
+    "test_pipeline_borrowing.py",
     "test_pipeline_report.py",
     "test_pipeline_reruns.py",
     "test_pipeline_rounds.py",

@@ -10,6 +10,7 @@ from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow import step
 from stages.core.workflow.benchmarks import read_benchmarks
 from stages.core.workflow.trial import trial_notice
+from stages.evaluation.borrowed import BorrowedRow, borrowed_rows
 from stages.evaluation.comparison_page import cost_cells, number_with_spread, page
 from stages.evaluation.costs import Costs, costs_of_runs
 from stages.evaluation.paper_tables import Cell, PaperTable, paper_tables
@@ -26,6 +27,7 @@ def compare_runs(
     *,
     metrics: list[Path],
     charts: list[Path],
+    borrowed: list[Path],
     benchmarks: Path,
     output_markdown: Path,
     output_html: Path,
@@ -37,6 +39,7 @@ def compare_runs(
     Args:
         metrics: metrics.json of each run and split, in the order of the rows.
         charts: charts.json of the same.
+        borrowed: notes on what another project has made; none: everything is made here.
         benchmarks: folder of Snakemake's benchmark files; steps that are not there have no row.
         output_markdown: the tables to read in a text.
         output_html: tables and charts to read in a browser, with links to where the runs' galleries stand.
@@ -66,6 +69,7 @@ def compare_runs(
     ]
     differences = differing_settings(settings.runs)
     runs = list(settings.runs)
+    lent = borrowed_rows(borrowed, settings.borrowed)
     costs = costs_of_runs(read_benchmarks(benchmarks), runs=runs, order=settings.steps)
     write_json(
         output_json,
@@ -77,6 +81,7 @@ def compare_runs(
                 for table, spreads, published, one in zip(tables, seeds, papers, series, strict=True)
             ],
             "differences": differences,
+            "borrowed": [dataclasses.asdict(row) for row in lent],
             "costs": [dataclasses.asdict(cost) for group in costs for cost in group.steps],
         },
     )
@@ -85,7 +90,7 @@ def compare_runs(
     for table, spreads, published, one in zip(tables, seeds, papers, series, strict=True):
         blocks += [markdown(table), _seeds_block(spreads, table.short), *map(_paper_block, published)]
         blocks += [markdown_charts(one)]
-    blocks += [_settings_block(differences, runs), _costs_block(costs)]
+    blocks += [_settings_block(differences, runs), _borrowed_block(lent), _costs_block(costs)]
     write_text(output_markdown, "\n".join(block for block in blocks if block))
     text = page(
         tables,
@@ -94,6 +99,7 @@ def compare_runs(
         papers,
         differences=differences,
         own=own_settings({run: part_settings(one, "") for run, one in settings.runs.items()}),
+        borrowed=[row.cells() for row in lent],
         costs=costs,
         runs=runs,
         notice=notice,
@@ -150,6 +156,16 @@ def _settings_block(differences: dict[str, dict[str, Any]], runs: list[str]) -> 
     return "Settings that differ (-: the run's method does not read it).\n\n" + sheet(
         ["setting", *map(cell, runs)], rows
     )
+
+
+def _borrowed_block(rows: list[BorrowedRow]) -> str:
+    if not rows:
+        return ""
+    text = (
+        "Borrowed from other projects (in brackets: start of the SHA-256; settings there, and here where they differ)."
+    )
+    lines = [list(map(cell, row.cells())) for row in rows]
+    return f"{text}\n\n" + sheet(["artifact", "from", "made by", "settings that differ"], lines)
 
 
 def _costs_block(costs: list[Costs]) -> str:

@@ -30,6 +30,7 @@ def page(
     *,
     differences: dict[str, dict[str, Any]],
     own: dict[str, dict[str, Any]],
+    borrowed: list[list[str]],
     costs: list[Costs],
     runs: list[str],
     notice: list[str],
@@ -57,6 +58,7 @@ def page(
             for table, series, found, published in zip(tables, charts, seeds, papers, strict=True)
         ],
         differences=[(key, setting_cells(values, runs)) for key, values in differences.items()],
+        borrowed=borrowed,
         costs=[
             {
                 "run": group.run,

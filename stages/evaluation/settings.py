@@ -188,3 +188,6 @@ class ComparisonSettings(Section):
     shown: ShownSettings = Field(description="what stands first")
     steps: list[str] = Field(description="names of the rules, in the order of the pipeline")
     runs: dict[str, dict[str, Any]] = Field(description="all settings that each run reads, by the run's name")
+    borrowed: dict[str, dict[str, Any]] = Field(
+        description="settings with which borrowed artifacts would be made here, by section and name"
+    )

@@ -141,10 +141,21 @@ def _read_by(project: Project, name: str) -> dict[str, Any]:
         **{section: whole[section] for section in ALWAYS},
         "images": {key: value for key, value in whole["images"].items() if key not in unused},
         **{section: found for section, found in entries.items() if found},
+        **_borrowed_by(project, name, {**named, "cues": [run.get("cues")]}),
         "runs": {name: {key: value for key, value in whole["runs"][name].items() if key in run}},
         **({"tiles": whole["tiles"]} if project.images.tiling is not None else {}),
         **{section: whole[section] for section in AFTER_IT},
     }
+
+
+def _borrowed_by(project: Project, run: str, named: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
+    """What of a run, and of the entries that it names, another project has made."""
+    found = {}
+    for section, folders in project.borrow.model_dump(mode="json").items():
+        own = [name for name in folders if name.partition("/")[0] == run]
+        found[section] = _present(folders, named.get(section, own))
+    found = {section: entries for section, entries in found.items() if entries}
+    return {"borrow": found} if found else {}
 
 
 def _present(entries: Mapping[str, Any], names: Iterable[Any]) -> dict[str, Any]:

@@ -17,13 +17,11 @@ def runs_that_make(project: ProjectBase, path: str) -> list[str]:
 
 def reports_of_runs(project: ProjectBase) -> list[str]:
     """Reports on what the runs make on the way, below the data set's results."""
-    evaluated, all_splits = project.predicted_splits, project.worked_splits
-    splits = {"train": [project.splits.train], "evaluate": evaluated, "all": all_splits}
     return [
         made.path.format(run=name, split=split).removesuffix(".h5") + ".report.json"
         for name, made in made_of(project)
         if made.report is not None
-        for split in splits[made.measured]
+        for split in project.measured_splits(made)
     ]
 
 

@@ -9,16 +9,18 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 
+from stages.borrowing.settings import BorrowSettings
 from stages.classifier.settings import ClassifierSettings, FoldsSettings
 from stages.core.config.section import Entries, Section
 from stages.core.config.spelling import did_you_mean
 from stages.core.config.yaml_files import check_extent, load_yaml
-from stages.core.workflow.method import SOURCES
+from stages.core.workflow.method import SOURCES, Made
 from stages.evaluation.settings import ComparisonSettings, EvaluationSettings
 from stages.exports.settings import ExportsSettings
 from stages.images.settings import TILES, ImagesSettings
 from stages.images.settings import Name as SplitName
 from stages.inspection.settings import InspectionSettings, SuspectPageSettings
+from stages.project.borrowing import own_settings, problems_of_borrowed, with_borrowed
 from stages.project.defaults import with_defaults
 from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
@@ -67,6 +69,9 @@ class ProjectBase(Section):
     classifier: Entries[Name, ClassifierSettings] = Field(min_length=1, description="classifiers by name")
     tiles: TilesSettings
     semantics: Entries[Name, SemanticsSettings] = Field(description="sources of semantic maps by name")
+    borrow: BorrowSettings = Field(
+        description="results folders of other projects, whose artifacts are taken and not made here, by name"
+    )
     retrain: Name = Field(description="what is trained on top of the runs that do not say it themselves; none: nothing")
     evaluation: EvaluationSettings
     inspection: InspectionSettings
@@ -98,6 +103,7 @@ class ProjectBase(Section):
             ]
         problems += self._broken_iterations()
         problems += problems_of_sources(self)
+        problems += problems_of_borrowed(self)
         problems += self._untagged_tiles()
         problems += self._problems_of_inspection()
         if POINTS in self.classifier:
@@ -111,7 +117,7 @@ class ProjectBase(Section):
         if judge not in self.classifier:
             near = did_you_mean(judge, self.classifier)
             problems.append(f"suspect_tags.classifier is {judge!r}; there are {list(self.classifier)}{near}")
-        problems = problems or undivided_passes(self)  # of a configuration whose names are all there
+        problems = problems or undivided_passes(with_borrowed(self))  # of a configuration whose names are all there
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -220,6 +226,12 @@ class ProjectBase(Section):
         """The training split and those that networks predict, each once."""
         return list(dict.fromkeys([self.splits.train, *self.predicted_splits]))
 
+    def measured_splits(self, made: Made) -> list[str]:
+        """The splits of an artifact that a run makes on the way which are reported on."""
+        return {"train": [self.splits.train], "evaluate": self.predicted_splits, "all": self.worked_splits}[
+            made.measured
+        ]
+
     @property
     def all_splits(self) -> list[str]:
         """The training split and those to evaluate, each once."""
@@ -234,7 +246,14 @@ class ProjectBase(Section):
             values = run.model_dump(mode="json", include=read)
             runs[name] = {key: value for key, value in values.items() if value is not None}
         shown = self.evaluation.comparison
-        return ComparisonSettings(trial=self.trial, data=self.images.kind, shown=shown, steps=list(steps), runs=runs)
+        return ComparisonSettings(
+            trial=self.trial,
+            data=self.images.kind,
+            shown=shown,
+            steps=list(steps),
+            runs=runs,
+            borrowed=own_settings(self),
+        )
 
 
 Project = create_model("Project", __base__=ProjectBase, **SECTIONS)

@@ -15,6 +15,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from stages.borrowing.borrow_artifact import borrow_artifact
+from stages.borrowing.settings import BorrowedSettings
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.points import Points
 from stages.core.artifacts.storage import read
@@ -155,6 +157,19 @@ def weights_of_other_classes(case):
     read_trained(
         case.folder / "weights.safetensors", step="train_cim", classes=["scratch", "dent"],
         listed=case.folder / "train" / "images.h5",
+    )  # fmt: skip
+
+
+@mistake
+def borrowed_from_other_classes(case):
+    tagged(case, "a.jpg,scratch\nb.jpg,dent\n")
+    metadata = {"step": "train_classifier", "settings": {}, "classes": ["dent", "scratch"], "supervision": "image tags"}
+    save_tensors(case.folder / "weights.safetensors", {"a": torch.zeros(1)}, metadata)
+    borrow_artifact(
+        artifact=case.folder / "weights.safetensors", listed=None, earlier=None,
+        images=case.folder / "train" / "images.h5", output=case.folder / "own.safetensors",
+        output_note=case.folder / "own.json",
+        settings=BorrowedSettings(name="classifier.cam", kind="weights", made_by="train_classifier"),
     )  # fmt: skip
 
 

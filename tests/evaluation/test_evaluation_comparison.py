@@ -58,17 +58,21 @@ def compare(tmp_path: Path):
     def compare(
         found: list[dict], runs: dict | None = None, *, charts: list[dict] | None = None, trial: int | None = None,
         data: str = "folder", shown: ShownSettings = SHOWN, steps: tuple[str, ...] = (),
+        notes: tuple[dict, ...] = (), borrowed: dict | None = None,
     ) -> tuple[str, str, dict]:  # fmt: skip
         """The comparison as Markdown, page and JSON."""
-        paths: dict[str, list[Path]] = {"metrics": [], "charts": []}
-        for name, files in (("metrics", found), ("charts", charts or [charts_of(one) for one in found])):
+        paths: dict[str, list[Path]] = {"metrics": [], "charts": [], "borrowed": []}
+        drawn = charts or [charts_of(one) for one in found]
+        for name, files in (("metrics", found), ("charts", drawn), ("borrowed", notes)):
             for i, one in enumerate(files):
                 paths[name].append(tmp_path / f"{i}.{name}.json")
                 write_json(paths[name][-1], one)
         compare_runs(
             **paths, benchmarks=tmp_path / "benchmarks", output_markdown=tmp_path / "t.md",
             output_html=tmp_path / "t.html", output_json=tmp_path / "t.json",
-            settings=ComparisonSettings(trial=trial, data=data, shown=shown, steps=list(steps), runs=runs or {}),
+            settings=ComparisonSettings(
+                trial=trial, data=data, shown=shown, steps=list(steps), runs=runs or {}, borrowed=borrowed or {}
+            ),
         )  # fmt: skip
         text, page = (tmp_path / "t.md").read_text(), (tmp_path / "t.html").read_text()
         return text, page, json.loads((tmp_path / "t.json").read_text())
@@ -212,6 +216,37 @@ def test_comparison_says_what_runs_differ_in_and_what_their_steps_took(tmp_path:
     assert '<th scope="row">cim.mining.strategy</th><td>cim</td><td>mist</td><td>-</td>' in page
     assert "a: 2m06s, one after the other" in page
     assert '<a href="a/gallery/index.html" title="gallery">a</a>' in page
+
+
+def test_comparison_says_where_borrowed_artifacts_come_from_and_what_would_differ_here(compare) -> None:
+    made = {
+        "step": "generate_proposals",
+        "settings": {"count": 40, "ranking": {"area": 0.5}},
+        "sha256": "0123456789abcdef",
+    }
+    notes = tuple(
+        {"name": "proposals.heg", "from": f"../first/results/shapes/{split}/proposals/heg.h5", "earlier": None, **made}
+        for split in ("train", "val")
+    )
+    older = {"from": "../zeroth/weights.safetensors", "earlier": None}
+    notes += ({**made, "name": "classifier.cam", "from": "../first|<b>", "step": "train_classifier", "earlier": older},)
+    borrowed = {"proposals.heg": {"count": 200, "ranking": {"area": 0.5}, "overlap": 0.7}}
+    text, page, found = compare([metrics_of("a")], notes=notes, borrowed=borrowed)
+    (row,) = [line for line in text.splitlines() if line.startswith("| proposals.heg")]
+    files = ", ".join(f"../first/results/shapes/{split}/proposals/heg.h5 (0123456789ab)" for split in ("train", "val"))
+    assert row == f"| proposals.heg | {files} | generate_proposals | count: 40 (here 200), overlap: null (here 0.7) |"
+    assert "; there from ../zeroth/weights.safetensors | train_classifier | - |" in text
+    assert [one["name"] for one in found["borrowed"]] == ["proposals.heg", "classifier.cam"]
+    assert "Borrowed from other projects" in " ".join(Page(page).texts)
+    assert "../first|<b>" in " ".join(Page(page).texts)
+    text, page, found = compare([metrics_of("a")])
+    assert found["borrowed"] == []
+    assert "orrowed" not in text + page
+
+
+def test_a_file_that_is_no_note_is_refused(compare) -> None:
+    with pytest.raises(ValueError, match="does not say where its artifact comes from; remove it and run again"):
+        compare([metrics_of("a")], notes=({"name": "proposals.heg"},))
 
 
 def test_a_runs_own_settings_are_those_that_most_of_its_method_have_otherwise() -> None:

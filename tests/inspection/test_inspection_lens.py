@@ -153,6 +153,18 @@ def test_every_kind_is_described_and_drawn(results, kind, tmp_path, capsys):
     assert "\\x1b]0;" in out
 
 
+def test_a_borrowed_artifact_says_from_where(results, capsys):
+    path = results / PLACES[Proposals.KIND]
+    note = path.with_name(f"{path.name}.borrowed.json")
+    note.write_text('{"from": "../first/heg\\u001b]0;.h5"}')
+    try:
+        assert look(path)["borrowed_from"].startswith("../first/heg")
+    finally:
+        note.unlink()
+    assert "  borrowed     ../first/heg\\x1b]0;.h5" in capsys.readouterr().out
+    assert look(path)["borrowed_from"] is None
+
+
 def test_every_kind_has_a_painted_panel():
     assert PAINTED.keys() == RECORDS.keys()
 

@@ -285,7 +285,7 @@ def test_the_composition_root_reads_of_a_stage_its_settings_and_description_alon
 
 
 METHODS = ("cim", "prm", "bestie", "mask_rcnn", "label_penet")
-SHARED = ("images", "proposals", "classifier", "semantics", "evaluation", "inspection", "exports", "tiles")
+SHARED = ("images", "borrowing", "proposals", "classifier", "semantics", "evaluation", "inspection", "exports", "tiles")
 
 
 def words_of(path: Path) -> set[str]:

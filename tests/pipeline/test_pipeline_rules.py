@@ -67,9 +67,11 @@ def test_the_options_of_a_shell_line_are_those_of_its_step(stem, name, text):
 
 @pytest.mark.parametrize(("stem", "name", "text"), STEPS)
 def test_logs_benchmarks_and_resources_follow_one_pattern(stem, name, text):
-    log = re.search(rf'    log:\n        "results/{{dataset}}/logs/(?:{{run}}/)?{name}((?:\.{{\w+}})*)\.log"', text)
-    assert log, "results/{dataset}/logs/[{run}/]<rule>.<wildcards>.log"
-    place = r"results/{dataset}/benchmarks/(?:{run}/)?" + name + re.escape(log[1]) + r"\.tsv"
+    log = re.search(
+        rf'    log:\n        "results/{{dataset}}/logs/(?:{{(?:run|borrowed)}}/)?{name}((?:\.{{\w+}})*)\.log"', text
+    )
+    assert log, "results/{dataset}/logs/[{run}/]<rule>.<wildcards>.log, or in the place of a borrowed file"
+    place = r"results/{dataset}/benchmarks/(?:{(?:run|borrowed)}/)?" + name + re.escape(log[1]) + r"\.tsv"
     assert name in WITHOUT_BENCHMARK or re.search(place, text), "a benchmark beside the log"
     assert re.search(r"    threads: ", text)
     resources = text.partition("    resources:\n")[2]

@@ -12,11 +12,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from stages.core.artifacts.files import read_json
 from stages.core.artifacts.kinds import RECORDS, read_any
 from stages.core.artifacts.records import MissingImage, Record
 from stages.core.artifacts.storage import Artifact
 from stages.inspection.lens.numbers import in_short, value_range
 
+NOTE = ".borrowed.json"  # behind the name of an artifact that another project has made
 OBJECTS = 20  # rows of an image's table
 NEAR = 3  # ids that an unknown one is answered with
 COLUMNS = ("classes", "peak_classes", "point_classes", "cluster_classes")  # fields of class numbers; below 0: none
@@ -64,11 +66,19 @@ def describe_artifact(artifact: Artifact[Any], image: str | None) -> dict[str, A
         "images": len(artifact),
         "header": artifact.header,
         "made_by": artifact.provenance,
+        "borrowed_from": _borrowed_from(artifact.path),
         "fingerprint": artifact.fingerprint,
         "fields": fields,
         "by_class": _by_class(artifact),
         "sample": describe_image(artifact, position_of(artifact, image)) if len(artifact) else None,
     }
+
+
+def _borrowed_from(path: Path) -> str | None:
+    """Where the note beside an artifact says that it comes from; None where it has none."""
+    note = path.with_name(f"{path.name}{NOTE}")
+    found = read_json(note) if note.is_file() else None
+    return str(found.get("from")) if isinstance(found, dict) else None
 
 
 def _field(file: h5py.File, field: dataclasses.Field) -> dict[str, Any]:

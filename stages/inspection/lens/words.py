@@ -66,6 +66,8 @@ def _of_artifact(found: dict[str, Any]) -> Iterator[str]:
     made = found["made_by"]
     yield f"  step         {plain(made['step'])}" + (f", seed {made['seed']}" if made["seed"] >= 0 else "")
     yield f"  settings     {plain(made['settings'])}"
+    if found["borrowed_from"] is not None:
+        yield f"  borrowed     {plain(found['borrowed_from'])}"
     for name, entry in made["inputs"].items():
         yield f"  from         {plain(name)}: {entry['kind']}, fingerprint {entry['fingerprint']}"
     yield "fields"
