@@ -1,4 +1,4 @@
-"""The toy graph through a real Slurm: where jobs run, what ends them, and that nothing is lost.
+"""What docs/cluster.md says of a Slurm, with the toy graph: where jobs run, what ends them, and that nothing is lost.
 
 These tests take minutes, most of them for the two further Snakemakes that Slurm's plugin starts for every job.
 """

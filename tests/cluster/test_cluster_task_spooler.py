@@ -1,4 +1,4 @@
-"""The toy graph through queues of task-spooler: a second engine, without a cluster."""
+"""What docs/cluster.md says of one machine with a queue, with the toy graph: a second engine, without a cluster."""
 
 import os
 import re
