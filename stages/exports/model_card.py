@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.core.artifacts.metrics import mask_presets
+from stages.core.artifacts.metrics import box_presets, mask_presets
 from stages.exports.escaping import markdown_code, markdown_text
 from stages.exports.settings import PackSettings
 
@@ -100,10 +100,7 @@ def _metrics(metrics: dict[str, dict[str, Any]]) -> str:
             "| preset | metrics |",
             "| --- | --- |",
             *[f"| {name} | {_numbers(found['masks'][name])} |" for name in mask_presets(found)],
-            *[
-                f"| boxes, {name} | {_numbers({'AP50': found['boxes'][name]['AP50']})} |"
-                for name in sorted(found["boxes"])
-            ],
+            *[f"| boxes, {name} | {_numbers({'AP50': found['boxes'][name]['AP50']})} |" for name in box_presets(found)],
             f"| none | {_numbers({'CorLoc': found['corloc'], 'mIoU': found['semantic']['mIoU']})} |",
             "",
         ]

@@ -12,7 +12,7 @@ import numpy as np
 from stages.core.artifacts.ground_truth import GroundTruth
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.metrics import mask_presets, read_metrics
+from stages.core.artifacts.metrics import box_presets, mask_presets, read_metrics
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.core.workflow.ahead import in_order
@@ -229,7 +229,7 @@ def _metric_rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
     masks = metrics["masks"]
     rows = [(f"preset {name}", masks[name]) for name in mask_presets(metrics)]
     rows.append(("average best overlap", {name: masks[name] for name in ("ABO", "MABO") if name in masks}))
-    boxes = {f"AP50 ({preset})": metrics["boxes"][preset]["AP50"] for preset in sorted(metrics["boxes"])}
+    boxes = {f"AP50 ({preset})": metrics["boxes"][preset]["AP50"] for preset in box_presets(metrics)}
     rows.append(("boxes", boxes | {"CorLoc": metrics["corloc"]}))
     rows.append(("painted into one map", {"mIoU": metrics["semantic"]["mIoU"]}))
     return [(name, {key: "-" if v is None else f"{v:.1f}" for key, v in values.items()}) for name, values in rows]

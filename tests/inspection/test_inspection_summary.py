@@ -10,7 +10,7 @@ from stages.inspection.summarise import summarise
 def metrics_of(value):
     return {
         "run": "a", "split": "val", "n_images": 1, "supervision": "image tags", "masks": {"voc": {"mAP50": value}},
-        "boxes": {"voc07": {"AP50": None}, "voc12": {"AP50": None}}, "corloc": None, "semantic": {"mIoU": 51},
+        "boxes": {"n_objects": 3, "voc07": {"AP50": None}, "voc12": {"AP50": None}}, "corloc": None, "semantic": {"mIoU": 51},
     }  # fmt: skip
 
 

@@ -312,8 +312,10 @@ def test_a_run_from_its_plan_to_its_end(monkeypatch, capsys, tmp_path):
     log, metrics = tmp_path / "a.log", tmp_path / "cim" / "val" / "metrics.json"
     metrics.parent.mkdir(parents=True)
     metrics.write_text(
-        '{"run": "cim", "split": "val", "supervision": "image tags", "masks": {"voc": {"mAP25": 70, "mAP50": 61.26}},'
-        ' "boxes": {}, "corloc": null, "semantic": {"mIoU": 44}}'
+        '{"run": "cim", "split": "val", "supervision": "image tags", "n_images": 5,'
+        ' "masks": {"voc": {"mAP25": 70, "mAP50": 61.26}, "ABO": 50},'
+        ' "boxes": {"n_objects": 5, "voc07": {"AP50": 1}, "voc12": {"AP50": 2}},'
+        ' "corloc": null, "semantic": {"mIoU": 44}}'
     )
     handler = handler_on(monkeypatch)
     say(handler, "host: here")

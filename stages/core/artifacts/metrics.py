@@ -78,6 +78,11 @@ def mask_presets(metrics: dict[str, Any]) -> list[str]:
     return sorted((name for name, values in metrics["masks"].items() if isinstance(values, dict)), reverse=True)
 
 
+def box_presets(metrics: dict[str, Any]) -> list[str]:
+    """Names of the presets by which boxes were measured, which stand beside counts."""
+    return sorted(name for name, values in metrics["boxes"].items() if isinstance(values, dict))
+
+
 def metric_columns(metrics: dict[str, Any]) -> dict[str, Number]:
     """The numbers of a metrics.json by the names that tables give them, such as "mAP50 (voc)".
 
@@ -89,6 +94,6 @@ def metric_columns(metrics: dict[str, Any]) -> dict[str, Number]:
         found |= {f"{name} ({preset})": value for name, value in masks[preset].items()}
     means = {"ABO": "over instances", "MABO": "over classes"}
     found |= {f"{name} ({mean})": masks[name] for name, mean in means.items() if name in masks}
-    for preset, values in sorted(metrics["boxes"].items()):
-        found |= {f"box {name} ({preset})": value for name, value in values.items()}
+    for preset in box_presets(metrics):
+        found |= {f"box {name} ({preset})": value for name, value in metrics["boxes"][preset].items()}
     return found | {"CorLoc": metrics["corloc"], "mIoU": metrics["semantic"]["mIoU"]}

@@ -15,7 +15,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from stages.core.artifacts.files import read_json
+from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow.headline import HEADLINE, headline
 from stages.core.workflow.step import clock
 from stages.project.terminal.capture import Capture
@@ -209,7 +209,7 @@ class TagmaskLogHandler(LogHandlerBase):
         for path in job.outputs:
             if path.name == "metrics.json" and path.is_file():
                 with contextlib.suppress(ValueError, KeyError, OSError):
-                    metrics = read_json(path)
+                    metrics = read_metrics(path, also=("supervision",))
                     run, split = metrics["run"], metrics["split"]
                     self._screen.say(headline(metrics, run=run, split=split, column=self._column), "bold")
 
