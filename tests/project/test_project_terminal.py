@@ -308,6 +308,21 @@ def say(handler, text=None, *, level=logging.INFO, **fields):
     handler.handle(record)
 
 
+def test_a_fault_of_the_view_leaves_the_run_to_snakemakes_own_handler(monkeypatch, capsys):
+    handler = handler_on(monkeypatch)
+    say(handler, "Job stats", event=LogEvent.RUN_INFO, stats={"train_cim": 1, "all": 1, "total": 2})
+    monkeypatch.setattr(handler._run, "finish", lambda *arguments: 1 / 0)
+    say(handler, "Finished jobid: 1", event=LogEvent.JOB_FINISHED, job_id=1)
+    say(handler, "careful", level=logging.WARNING)
+    handler.finish()
+    said = capsys.readouterr().err.splitlines()
+    assert said[-3:] == [
+        "the view of this run failed, which goes on in Snakemake's own words (ZeroDivisionError: division by zero)",
+        "Finished jobid: 1",
+        "careful",
+    ]
+
+
 def test_a_run_from_its_plan_to_its_end(monkeypatch, capsys, tmp_path):
     log, metrics = tmp_path / "a.log", tmp_path / "cim" / "val" / "metrics.json"
     metrics.parent.mkdir(parents=True)

@@ -78,6 +78,7 @@ class TagmaskLogHandler(LogHandlerBase):
         self._screen: Any = None
         self._capture = Capture(both=not self._plain)
         self._ended, self._interrupted, self._began = False, False, time.monotonic()
+        self._gave_up = False
         self._ticker: threading.Thread | None = None
         self._stopping = threading.Event()
         super().__init__(common_settings, settings)
@@ -110,7 +111,9 @@ class TagmaskLogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record says. Called with the handler's lock."""
         event = getattr(record, "event", None)
-        if self._screen is None and not self._ended and event == LogEvent.RUN_INFO and not self._is_dry():
+        if self._gave_up:
+            self._leave(record)
+        elif self._screen is None and not self._ended and event == LogEvent.RUN_INFO and not self._is_dry():
             self._begin(record)
         elif self._screen is None:
             self._pass_on(record, event)
@@ -124,7 +127,10 @@ class TagmaskLogHandler(LogHandlerBase):
                 None: self._said,
             }.get(event)
             if take is not None:
-                take(record)
+                try:
+                    take(record)
+                except Exception as error:  # a fault of the view must not end hours of work
+                    self._give_up(record, error)
 
     def finish(self) -> None:
         """The graph has run: take the view away, say how it went, and leave the terminal as it was."""
@@ -138,6 +144,24 @@ class TagmaskLogHandler(LogHandlerBase):
         """As `finish`, where nobody has called it; called by Snakemake at its end, and at that of the process."""
         self.finish()
         super().close()
+
+    def _give_up(self, record: logging.LogRecord, error: Exception) -> None:
+        """Take the view away and leave what comes to Snakemake's own handler."""
+        self._stopping.set()
+        screen, self._screen, self._gave_up = self._screen, None, True
+        left: list[str] = []
+        with contextlib.suppress(Exception):
+            screen.stop()
+            left = self._capture.stop()
+        for line in left:
+            print(visible(line), file=sys.stderr)
+        reason = visible(f"{type(error).__name__}: {error}")
+        print(f"the view of this run failed, which goes on in Snakemake's own words ({reason})", file=sys.stderr)
+        self._leave(record)
+
+    def _leave(self, record: logging.LogRecord) -> None:
+        if self._otherwise is not None:
+            self._otherwise.handle(record)
 
     def _is_dry(self) -> bool:
         return bool(getattr(self.common_settings, "dryrun", False))
