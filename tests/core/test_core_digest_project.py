@@ -181,7 +181,7 @@ def test_an_edited_method_of_settings_reruns_its_users():
             "stages/evaluation/report_cues.py", "area under the interpolated precision-recall curve",
             {"stages.evaluation.report_cues"}, id="JSON",
         ),
-        pytest.param("stages/evaluation/table.py", "over instances", {"stages.evaluation.compare_runs"}, id="table"),
+        pytest.param("stages/evaluation/table.py", "The other metrics", {"stages.evaluation.compare_runs"}, id="table"),
         pytest.param("stages/inspection/gallery/layers.py", "no instance", {"stages.inspection.build_gallery"}, id="page"),
         pytest.param("stages/exports/model_card.py", "## Limits", {"stages.exports.pack_model"}, id="model card"),
     ],

@@ -110,7 +110,7 @@ def test_as_a_zip_it_is_the_same_with_files_beside(project, report):
 def test_every_caption_is_used_and_every_mark_has_one(project_root):
     captions = {path.stem for path in (project_root / "rules" / "report").glob("*.rst")}
     marks = "".join(path.read_text() for path in [*(project_root / "rules").glob("*.smk"), project_root / "Snakefile"])
-    calls = re.findall(r"in_report\(\s*((?:\"[^\"]*\",?\s*)+)\)", marks)
+    calls = re.findall(r"in_report\(\s*((?:f?\"[^\"]*\",?\s*)+)\)", marks)
     used = {re.findall(r'"([^"]*)"', call)[-1] for call in calls} | {"workflow", "settings"}
     assert used == captions
 
