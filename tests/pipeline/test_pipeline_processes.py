@@ -79,9 +79,10 @@ TRAINERS = [
 ]  # fmt: skip
 LEARNING = ("classifier", "semantics", "bestie", "core")  # whose batch norms learn
 # Its passes predict labels by the running statistics of the passes before them, of which a process has seen its own:
-# some pixels of a label differ. All other trainers differ by the rounding of sums alone.
-CLOSE = {"label_penet": {"rtol": 0.02, "atol": 0.002}}
-ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
+# some pixels of a label differ. All other trainers differ by the rounding of sums alone. In BESTIE's instance decoder
+# that moves, on some processors, an activation over zero.
+CLOSE = {"label_penet": {"rtol": 0.02, "atol": 0.002}, "bestie": {"rtol": 0.02, "atol": 0.005}}
+ROUNDING = {"rtol": 1e-4, "atol": 1e-6}
 FILE = {"core": "w.safetensors"}
 
 
