@@ -62,7 +62,7 @@ OWN_PYTHON = not workflow.deployment_settings.deployment_method
 shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
 
 # Profiles find their own files, whatever folder --directory names.
-os.environ["TAGMASK_ROOT"] = workflow.basedir
+os.environ.update(TAGMASK_ROOT=workflow.basedir)
 # The Slurm plugin finds the partitions of profiles/slurm whatever folder --directory names; a path of your own wins.
 os.environ.setdefault(
     "SNAKEMAKE_SLURM_PARTITIONS", f"{workflow.basedir}/profiles/slurm/partitions.yaml"
