@@ -323,6 +323,16 @@ def test_a_fault_of_the_view_leaves_the_run_to_snakemakes_own_handler(monkeypatc
     ]
 
 
+def test_a_view_that_cannot_begin_leaves_the_run_to_snakemakes_own_handler(monkeypatch, capsys):
+    handler = handler_on(monkeypatch)
+    monkeypatch.setattr(handler._run, "plan", lambda stats: 1 / 0)
+    say(handler, "Job stats", event=LogEvent.RUN_INFO, stats={"train_cim": 1, "all": 1, "total": 2})
+    say(handler, "careful", level=logging.WARNING)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("the view of this run failed")
+    assert said[1:] == ["Job stats", "careful"]
+
+
 def test_a_run_from_its_plan_to_its_end(monkeypatch, capsys, tmp_path):
     log, metrics = tmp_path / "a.log", tmp_path / "cim" / "val" / "metrics.json"
     metrics.parent.mkdir(parents=True)

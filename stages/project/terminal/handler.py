@@ -110,10 +110,16 @@ class TagmaskLogHandler(LogHandlerBase):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record says. Called with the handler's lock."""
-        event = getattr(record, "event", None)
         if self._gave_up:
             self._leave(record)
-        elif self._screen is None and not self._ended and event == LogEvent.RUN_INFO and not self._is_dry():
+            return
+        try:
+            self._show(record, getattr(record, "event", None))
+        except Exception as error:  # a fault of the view must not end hours of work
+            self._give_up(record, error)
+
+    def _show(self, record: logging.LogRecord, event: Any) -> None:
+        if self._screen is None and not self._ended and event == LogEvent.RUN_INFO and not self._is_dry():
             self._begin(record)
         elif self._screen is None:
             self._pass_on(record, event)
@@ -127,10 +133,7 @@ class TagmaskLogHandler(LogHandlerBase):
                 None: self._said,
             }.get(event)
             if take is not None:
-                try:
-                    take(record)
-                except Exception as error:  # a fault of the view must not end hours of work
-                    self._give_up(record, error)
+                take(record)
 
     def finish(self) -> None:
         """The graph has run: take the view away, say how it went, and leave the terminal as it was."""
@@ -151,7 +154,8 @@ class TagmaskLogHandler(LogHandlerBase):
         screen, self._screen, self._gave_up = self._screen, None, True
         left: list[str] = []
         with contextlib.suppress(Exception):
-            screen.stop()
+            if screen is not None:
+                screen.stop()
             left = self._capture.stop()
         for line in left:
             print(visible(line), file=sys.stderr)
@@ -232,7 +236,7 @@ class TagmaskLogHandler(LogHandlerBase):
         self._screen.finished(self._run, job, now - job.started)
         for path in job.outputs:
             if path.name == "metrics.json" and path.is_file():
-                with contextlib.suppress(ValueError, KeyError, OSError):
+                with contextlib.suppress(ValueError, OSError):
                     metrics = read_metrics(path, also=("supervision",))
                     run, split = metrics["run"], metrics["split"]
                     self._screen.say(headline(metrics, run=run, split=split, column=self._column), "bold")
