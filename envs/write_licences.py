@@ -69,9 +69,7 @@ def written_licences(text: str) -> dict[str, dict[str, tuple[str, str]]]:
     environment = ""
     for line in text.splitlines():
         environment = next((key for key, words in HEADINGS.items() if line == f"## {words}"), environment)
-        if row := re.fullmatch(
-            r"\| (?P<name>[\w-]+) \| (?P<version>\d[\w.+]*) \| (?P<licence>[^|]+) \|(?: .* \|)?", line
-        ):
+        if row := ROW.fullmatch(line):
             found[environment][row["name"]] = (row["version"], row["licence"])
     return found
 

@@ -71,13 +71,13 @@ def find_instances(
     device = next(network.parameters()).device
     found = detect(network, scaled_image(rgb, size, flip=False).to(device), flip=settings.flip)
     boxes = found.boxes.cpu() * found.boxes.new_tensor([width / size[1], height / size[0]] * 2).cpu()
-    masks = full_masks(found.masks, boxes, (height, width), threshold=settings.mask_threshold)
-    best = settings.crf_instances if settings.crf.iterations else 0
-    masks[:best] = object_crf(
+    best = min(settings.crf_instances, len(boxes)) if settings.crf.iterations else 0
+    followed = object_crf(
         rgb, soft_masks(found.masks[:best], boxes[:best], (height, width)), boxes[:best].numpy(),
-        wanted=np.ones(len(masks[:best]), bool), threshold=settings.mask_threshold, widening=WIDENING,
-        crf=settings.crf.model_dump(),
+        wanted=np.ones(best, bool), threshold=settings.mask_threshold, widening=WIDENING, crf=settings.crf.model_dump(),
     )  # fmt: skip
+    plain = full_masks(found.masks[best:], boxes[best:], (height, width), threshold=settings.mask_threshold)
+    masks = np.concatenate([followed, plain])
     filled = masks.any((1, 2))
     return Instances(
         image=image.image,

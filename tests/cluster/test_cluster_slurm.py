@@ -95,13 +95,11 @@ class Training:
     """A training of many updates on Slurm, after all that comes before it was made without."""
 
     def __init__(self, cluster, folder: Path, *, updates: int = UPDATES) -> None:
-        self.cluster = cluster
         self.driver = on(cluster, folder / "run")
         self.configured = overlay(folder, cim={"train": {"training": {"steps": updates, "checkpoint_minutes": 1e-5}}})
         done = self.driver.run(CLUSTERS, CLASSIFIER, *self.configured, local=True)
         assert done.returncode == 0, done.stdout + done.stderr
         self.log = self.driver.folder / "results/toy/logs/cim/train_cim.log"
-        self.checkpoint = self.driver.folder / "results/toy/cim/network/checkpoint/checkpoint.pt"
         self.resumed: list[int] = []
 
     def running(self, submitted, number: int):
