@@ -21,7 +21,7 @@ sys.path.insert(0, workflow.basedir)
 
 from stages.project import borrowing, graph, sources
 from stages.project.methods import METHODS
-from stages.project.packing import maps_to_pack, pack_settings, ranking_maps
+from stages.project.packing import maps_to_pack, pack_settings, packed_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
 from stages.project.terminal.handler import attach, stages_of_rules

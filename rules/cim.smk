@@ -123,7 +123,7 @@ rule predict_cim:
     input:
         images="results/{dataset}/{split}/images.h5",
         proposals=proposals_of_run,
-        semantics=maps_of_proposals,
+        semantics=maps_of_prediction("{run}"),
         weights=weights_of(
             "network", "results/{dataset}/{run}/network/weights.safetensors"
         ),

@@ -35,11 +35,11 @@ def proposals_of_packed_run(wildcards):
 
 
 def maps_of_packed_run(wildcards):
-    """The weights of the network whose maps rank the proposals of a packed run."""
+    """The weights of the network whose maps a packed run brings."""
     return weights_of_semantics(wildcards.dataset, maps_to_pack(project, wildcards.run))
 
 
-PACKED_WITH_MAPS = [name for name in project.packed if ranking_maps(project, name)]
+PACKED_WITH_MAPS = [name for name in project.packed if packed_maps(project, name)]
 
 
 rule segment:

@@ -99,6 +99,7 @@ rule predict_mask_rcnn:
             "mask_rcnn",
             "results/{dataset}/{run}/mask_rcnn/network/weights.safetensors",
         ),
+        semantics=maps_of_prediction("{run}/mask_rcnn"),
     output:
         "results/{dataset}/{run}/mask_rcnn/{split}/instances.h5",
     log:
@@ -120,6 +121,6 @@ rule predict_mask_rcnn:
         ].mask_rcnn.predict.canonical(),
         code=code_digest("stages.mask_rcnn.predict_mask_rcnn"),
     shell:
-        "python -m stages.mask_rcnn.predict_mask_rcnn --images {input.images:q} --weights {input.weights:q} --output {output:q}"
-        " --run {wildcards.run:q}/mask_rcnn"
+        "python -m stages.mask_rcnn.predict_mask_rcnn --images {input.images:q} --weights {input.weights:q}"
+        " --semantics {input.semantics:q} --output {output:q} --run {wildcards.run:q}/mask_rcnn"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

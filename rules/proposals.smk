@@ -34,15 +34,6 @@ def named_by_source(section):
     return path
 
 
-def maps_of_proposals(wildcards):
-    """The maps that have ranked a run's proposals where its prediction reads them, else nothing."""
-    run = project.runs[wildcards.run]
-    if not run.described.reads_maps(run.settings):
-        return []
-    source = sources.semantics_of_proposals(project, run.proposals)
-    return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{source}.h5"
-
-
 rule proposals:
     input:
         expand(

@@ -78,6 +78,18 @@ def semantics_of_run(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{project.runs[wildcards.run].semantics}.h5"
 
 
+def maps_of_prediction(pattern):
+    """The maps that prediction of a run, or of what is on top of it, reads, as an input function; else nothing."""
+
+    def path(wildcards):
+        source = sources.maps_of_prediction(project, pattern.format(**wildcards))
+        if source is None:
+            return []
+        return f"results/{wildcards.dataset}/{wildcards.split}/semantics/{source}.h5"
+
+    return path
+
+
 rule semantics:
     input:
         expand(

@@ -8,7 +8,7 @@ from stages.borrowing.settings import BorrowedSettings, Kind
 from stages.core.artifacts.cluster_labels import ClusterLabels
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.hdf5 import open_hdf5
-from stages.core.artifacts.images import ImageRecord, check_classes
+from stages.core.artifacts.images import ImageRecord, check_classes, check_images
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals
@@ -54,7 +54,9 @@ def described_artifact(
         artifact = artifact_in(file, path, records[kind])
         _check_step(path, artifact.provenance["step"], settings.made_by)
         if settings.kind == "labels":
-            _check_known(artifact, images)  # images without a label may be left out
+            check_images(
+                artifact, images, remedy="borrow from a project of the same images"
+            )  # images without a label may be left out
         else:
             _check_ids(artifact, images)
         _check_images(artifact, listed, images)
@@ -113,17 +115,6 @@ def _check_images(artifact: Artifact, listed: Path | None, images: Artifact[Imag
             )
         _check_ids(there, images)
         _check_alike(there, images)
-
-
-def _check_known(artifact: Artifact, images: Artifact[ImageRecord]) -> None:
-    """Raise ValueError where the artifact holds an image that is not among these."""
-    known = set(images.ids)
-    unknown = [image for image in artifact.ids if image not in known]
-    if unknown:
-        raise ValueError(
-            f"{artifact.path} holds {len(unknown)} images that {images.path} does not have, the first {unknown[0]!r};"
-            " borrow from a project of the same images"
-        )
 
 
 def _check_ids(artifact: Artifact, images: Artifact[ImageRecord]) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.core.config.section import Entries, Section
+from stages.core.config.section import Entries, Name, Section
 
 
 def _without_braces(folder: str) -> str:
@@ -14,7 +14,6 @@ def _without_braces(folder: str) -> str:
 
 
 Folder = Annotated[str, Field(min_length=1), AfterValidator(_without_braces)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 PartOfRun = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*$")]
 Kind = Literal["proposals", "cues", "semantics", "labels", "instances", "weights"]
 

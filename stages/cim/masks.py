@@ -1,14 +1,11 @@
-"""Masks of the instances that were chosen, by votes of proposals and a dense CRF, and scores that know the masks."""
+"""Masks of the instances that were chosen, by votes of proposals and a dense CRF."""
 
 import numpy as np
 
 from stages.cim.settings import CimPredictionSettings
-from stages.ops import overlaps
-from stages.ops.crf import one_object_crf
+from stages.ops.crf import leaning, one_object_crf
 from stages.ops.regions import Regions
 
-LEAST_SHARE = 1e-3  # share of the mask in the map that one without a pixel there counts as
-SUREST = 0.98  # probability that a vote of all, or of none, counts as
 TOUCHED = 0.05  # share of the votes from which on a pixel belongs to the window of the CRF
 MARGIN = 0.15  # of the window's longer side, added on each side
 
@@ -74,51 +71,13 @@ def refined(
     for i in range(count):
         share = shares[i][regions.atoms]
         window = _window(share > TOUCHED)
-        bounded = np.clip(share[window], 1 - SUREST, SUREST)
-        logit = np.log(bounded / (1 - bounded))
-        if labels is not None:
-            logit += settings.map_weight * np.where(labels[window] == 1 + classes[i], 1.0, -1.0)
-        inside = 1 / (1 + np.exp(-logit))
+        agrees = None if labels is None else labels[window] == 1 + classes[i]
+        inside = leaning(share[window], agrees, weight=settings.map_weight)
         mask = one_object_crf(rgb[window], inside, crf=settings.crf.model_dump()) > 0.5
         if mask.any():
             found[i] = False
             found[i][window] = mask
     return Regions.from_masks(found)
-
-
-def rescored(
-    scores: np.ndarray,
-    masks: Regions,
-    classes: np.ndarray,
-    *,
-    labels: np.ndarray | None,
-    settings: CimPredictionSettings,
-) -> np.ndarray:
-    """Scores (K,) float32 of instances, once their masks are known.
-
-        u_i = s_i max(0.001, |M_i and {q : map(q) = c_i}| / |M_i|)^map_power
-        r_i = u_i (u_i / max_j u_j)^best_power
-
-    Differs from the paper, whose scores are s. Of an image with a strong instance the weak ones are parts or
-    surroundings of it more often than in an image that has weak ones alone.
-
-    Args:
-        scores: s (K,), 0 or more.
-        masks: M, the K masks.
-        classes: c (K,) of the instances.
-        labels: semantic map (H, W) uint8, 0 for background; None: `map_power` is 0.
-        settings: `map_power`, `best_power`.
-    """
-    found = scores.astype(np.float64)
-    if labels is not None and settings.map_power > 0:
-        common = overlaps.common_pixels(masks.atoms, labels.astype(np.int32))
-        both, areas, _ = common.of_regions(masks.membership, np.arange(256) == 1 + classes[:, None])
-        share = np.diagonal(both) / np.maximum(areas, 1)
-        found *= np.maximum(share, LEAST_SHARE) ** settings.map_power
-    best = found.max(initial=0)
-    if best > 0:
-        found *= (found / best) ** settings.best_power
-    return found.astype(np.float32)
 
 
 def _window(touched: np.ndarray) -> tuple[slice, slice]:

@@ -11,14 +11,14 @@ from torch import Tensor
 from stages.cim.columns import without_background
 from stages.cim.decoding import by_rank, choose_instances, with_prior
 from stages.cim.inputs import RegionInputs, check_size, scaled_image
-from stages.cim.masks import refined, rescored, voted, votes
+from stages.cim.masks import refined, voted, votes
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
 from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.semantic_maps import SemanticMaps, labels_of
 from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
@@ -26,6 +26,7 @@ from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
+from stages.ops.rescoring import rescored, shares_in_map
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def predict_cim(
             for i, image in enumerate(step.progress(listing.ids, total=len(listing), label="images")):
                 found = candidates.find(image)
                 check_size(listing, candidates, image, found.atoms.shape)
-                labels = None if maps is None else _map_of(maps, image, found.atoms.shape)
+                labels = None if maps is None else labels_of(maps, image, found.atoms.shape)
                 record = predictor.instances(listing[i], found, labels=labels, root=listing.header["root"])
                 instances.append(record)
                 counts.append(len(record.scores))
@@ -87,16 +88,6 @@ def _check_maps(
         )
     if maps is not None:
         check_classes(images, maps, remedy="remake the maps")
-
-
-def _map_of(maps: Artifact[SemanticMaps], image: str, shape: tuple[int, int]) -> np.ndarray:
-    labels = maps.find(image).labels
-    if labels.shape != shape:
-        raise ValueError(
-            f"{maps.path}: {image!r} has a map of {labels.shape} (height, width), its proposals are of {shape}; remake"
-            " both from one list of images"
-        )
-    return labels
 
 
 class Predictor:
@@ -125,7 +116,12 @@ class Predictor:
         masks = refined(
             rgb, voted(regions, shares, chosen), regions, shares, classes, labels=labels, settings=self.settings
         )
-        final = rescored(scores[chosen, classes], masks, classes, labels=labels, settings=self.settings)
+        final = rescored(
+            scores[chosen, classes],
+            None if labels is None else shares_in_map(masks, classes, labels),
+            map_power=self.settings.map_power,
+            best_power=self.settings.best_power,
+        )
         order = np.argsort(-final, kind="stable")
         return Instances(
             image=image.image,

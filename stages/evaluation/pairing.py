@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from stages.core.artifacts.annotated_boxes import AnnotatedBoxes
 from stages.core.artifacts.ground_truth import GroundTruth
+from stages.core.artifacts.images import check_images
 from stages.core.artifacts.storage import Artifact
-
-SHOWN = 3  # images that a message names
 
 
 def check_same_classes(first: Artifact, second: Artifact) -> list[str]:
@@ -22,13 +21,7 @@ def check_same_classes(first: Artifact, second: Artifact) -> list[str]:
 
 def check_listed(part: Artifact, whole: Artifact) -> None:
     """Raise ValueError where `part` has an image that `whole` lacks."""
-    known = set(whole.ids)
-    missing = [image for image in part.ids if image not in known]
-    if missing:
-        raise ValueError(
-            f"{whole.path} lacks {len(missing)} of the {len(part)} images of {part.path}, such as "
-            f"{', '.join(map(repr, missing[:SHOWN]))}; make both from the same split's images.h5"
-        )
+    check_images(part, whole, remedy="make both from the same split's images.h5")
 
 
 def check_same_images(first: Artifact, second: Artifact) -> None:

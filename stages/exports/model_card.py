@@ -53,6 +53,7 @@ def _head(facts: Facts) -> str:
         source, seen = facts.proposals["source"], facts.proposals["supervision"]
         supervision.append(f"proposals of {source!r}, which have seen: {seen}")
     code = ", ".join(f"{markdown_text(name)} {digest}" for name, digest in settings.code.items())
+    maps = " It reads semantic maps of the network in semantics.safetensors." if "semantics" in settings.overlay else ""
     needs = "proposals of the same source" if "proposals" in settings.overlay else "images alone"
     return f"""\
 # {markdown_text(settings.run)} of {markdown_text(settings.dataset)}
@@ -60,7 +61,7 @@ def _head(facts: Facts) -> str:
 Segments instances of {len(classes)} classes: {", ".join(map(markdown_text, classes))}.
 
 * Method: {markdown_text(settings.method)}.
-* Supervision: {"; ".join(map(markdown_text, supervision))}. At use it needs {needs}.
+* Supervision: {"; ".join(map(markdown_text, supervision))}. At use it needs {needs}.{maps}
 * Weights: weights.safetensors, SHA-256 {facts.digest}.
 * Code: {code} (digests, see
   stages/core/workflow/digest.py).

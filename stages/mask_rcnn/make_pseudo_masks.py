@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord, check_classes
+from stages.core.artifacts.images import ImageRecord, check_classes, check_images
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.marks import BY_MARKS, marks_of_instances, read_marks
 from stages.core.artifacts.regions import packed_fields
@@ -112,12 +112,7 @@ def _write(
 
 def _check(images: Artifact[ImageRecord], predictions: Artifact[Instances]) -> None:
     check_classes(images, predictions, remedy="predict again")
-    missing = sorted(set(images.ids) - set(predictions.ids))
-    if missing:
-        raise ValueError(
-            f"{predictions.path} lacks {len(missing)} of the {len(images)} images of {images.path}, such as "
-            f"{missing[:3]}; give predictions on the training split"
-        )
+    check_images(images, predictions, remedy="give predictions on the training split")
 
 
 if __name__ == "__main__":

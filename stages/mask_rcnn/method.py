@@ -16,6 +16,7 @@ METHOD = Method(
     does="is trained on the run's own masks",
     settings=MaskRcnnSettings,
     reads_marks=lambda settings: bool(settings.pseudo_masks.drop_marked),
+    named_maps=lambda settings: settings.predict.maps,
     backbone=lambda settings: settings.train.backbone,
     makes=_makes,
     on_top=True,

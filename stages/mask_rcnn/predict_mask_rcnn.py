@@ -5,21 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_classes, check_images
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.semantic_maps import SemanticMaps, labels_of
+from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
-from stages.mask_rcnn.detection import detect, full_masks, soft_masks
+from stages.mask_rcnn.detection import Detections, detect, full_masks, soft_masks
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.samples import scaled_image, scaled_size
 from stages.mask_rcnn.settings import MaskRcnnPredictionSettings, MaskRcnnTrainingSettings
-from stages.ops.crf import object_crf
+from stages.ops.crf import leaning, object_crf
 from stages.ops.regions import Regions
+from stages.ops.rescoring import ious_with_map, rescored
 
 log = logging.getLogger(__name__)
 
@@ -34,36 +38,65 @@ def predict_mask_rcnn(
     settings: MaskRcnnPredictionSettings,
     run: str,
     device: str,
+    semantics: Path | None = None,
 ) -> None:
     """Find the instances of each image; tags and proposals are not read. An image may have none.
 
     The network is rebuilt from the settings inside the weights file, which also says what labels the run saw.
-    Raises ValueError where the weights are not of `train_mask_rcnn` or of other classes.
+    `semantics` are the maps that masks and scores lean on, needed where `map_weight` or `map_power` is above 0.
+    Raises ValueError where the weights are not of `train_mask_rcnn` or of other classes, or maps are missing or of
+    other images or classes.
     """
-    with read(images, ImageRecord) as listing:
+    with read(images, ImageRecord) as listing, read_optional(semantics, SemanticMaps) as maps:
+        _check_maps(maps, listing, settings)
         network, metadata = load_network(weights, listing, settings, device=device)
+        seen = [metadata["supervision"]] + ([] if maps is None else [maps.header["supervision"]])
         header = {
             "classes": listing.header["classes"],
             "category_ids": listing.header["category_ids"],
             "run": run,
             "method": metadata["method"],
-            "supervision": metadata["supervision"],
+            "supervision": joint_supervision(*seen),
             "weights": weights_digest(weights),
         }
-        provenance = Provenance("predict_mask_rcnn", settings, None, {"images": listing})
+        inputs = {"images": listing} | ({} if maps is None else {"semantics": maps})
+        provenance = Provenance("predict_mask_rcnn", settings, None, inputs)
         counts = []
         with create(output, Instances, header=header, provenance=provenance) as instances:
             for image in step.progress(listing, total=len(listing), label="images"):
-                record = find_instances(network, image, root=listing.header["root"], settings=settings)
+                labels = None if maps is None else labels_of(maps, image.image, (int(image.height), int(image.width)))
+                record = find_instances(network, image, root=listing.header["root"], settings=settings, labels=labels)
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
 
 
+def _check_maps(
+    maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], settings: MaskRcnnPredictionSettings
+) -> None:
+    if maps is None and settings.maps is not None:
+        raise ValueError(
+            f"map_weight is {settings.map_weight} and map_power {settings.map_power}, but no semantic maps are given;"
+            " set both to 0, or give them"
+        )
+    if maps is not None:
+        check_classes(images, maps, remedy="remake the maps")
+        check_images(images, maps, remedy="remake the maps from this list of images")
+
+
 def find_instances(
-    network: MaskRcnn, image: ImageRecord, *, root: str, settings: MaskRcnnPredictionSettings
+    network: MaskRcnn,
+    image: ImageRecord,
+    *,
+    root: str,
+    settings: MaskRcnnPredictionSettings,
+    labels: np.ndarray | None = None,
 ) -> Instances:
-    """The instances of one image, best first; masks without a pixel are left out."""
+    """The instances of one image, best first; masks without a pixel are left out.
+
+    `labels` (H, W) uint8 is its semantic map, where one is read: in the CRF as `leaning` says, in the scores as
+    `rescored` does, by the IoU of each mask with its class in the map.
+    """
     rgb = load_rgb(image, root)
     height, width = rgb.shape[:2]
     limits = {"shorter_side": settings.shorter_side, "longest_side": settings.longest_side}
@@ -71,21 +104,47 @@ def find_instances(
     device = next(network.parameters()).device
     found = detect(network, scaled_image(rgb, size, flip=False).to(device), flip=settings.flip)
     boxes = found.boxes.cpu() * found.boxes.new_tensor([width / size[1], height / size[0]] * 2).cpu()
-    best = min(settings.crf_instances, len(boxes)) if settings.crf.iterations else 0
-    followed = object_crf(
-        rgb, soft_masks(found.masks[:best], boxes[:best], (height, width)), boxes[:best].numpy(),
-        wanted=np.ones(best, bool), threshold=settings.mask_threshold, widening=WIDENING, crf=settings.crf.model_dump(),
-    )  # fmt: skip
-    plain = full_masks(found.masks[best:], boxes[best:], (height, width), threshold=settings.mask_threshold)
-    masks = np.concatenate([followed, plain])
+    classes = found.classes.cpu().numpy().astype(np.int32)
+    masks = _masks(rgb, found, boxes, classes, labels, settings)
     filled = masks.any((1, 2))
+    classes, regions = classes[filled], Regions.from_masks(masks[filled])
+    scores = rescored(
+        found.scores.cpu().numpy()[filled],
+        None if labels is None else ious_with_map(regions, classes, labels),
+        map_power=settings.map_power,
+        best_power=settings.best_power,
+    )
+    order = np.argsort(-scores, kind="stable")
     return Instances(
         image=image.image,
-        classes=found.classes.cpu().numpy().astype(np.int32)[filled],
-        scores=found.scores.cpu().numpy()[filled],
-        boxes=boxes.numpy().astype(np.float32)[filled],
-        **packed_fields(Regions.from_masks(masks[filled])),
+        classes=classes[order],
+        scores=scores[order],
+        boxes=boxes.numpy().astype(np.float32)[filled][order],
+        **packed_fields(regions.select(order)),
     )
+
+
+def _masks(
+    rgb: np.ndarray,
+    found: Detections,
+    boxes: Tensor,
+    classes: np.ndarray,
+    labels: np.ndarray | None,
+    settings: MaskRcnnPredictionSettings,
+) -> np.ndarray:
+    """Masks (N, H, W) bool of detections whose boxes (N, 4) are in pixels of the image; a CRF refines the best."""
+    size = rgb.shape[:2]
+    best = min(settings.crf_instances, len(boxes)) if settings.crf.iterations else 0
+    probabilities = soft_masks(found.masks[:best], boxes[:best], size)
+    if labels is not None and settings.map_weight > 0:
+        for i in range(best):
+            probabilities[i] = leaning(probabilities[i], labels == 1 + classes[i], weight=settings.map_weight)
+    followed = object_crf(
+        rgb, probabilities, boxes[:best].numpy(),
+        wanted=np.ones(best, bool), threshold=settings.mask_threshold, widening=WIDENING, crf=settings.crf.model_dump(),
+    )  # fmt: skip
+    plain = full_masks(found.masks[best:], boxes[best:], size, threshold=settings.mask_threshold)
+    return np.concatenate([followed, plain])
 
 
 def load_network(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord, check_classes, log_training_images
+from stages.core.artifacts.images import ImageRecord, check_classes, check_images, log_training_images
 from stages.core.artifacts.instances import Instances, check_pseudo_masks
 from stages.core.artifacts.storage import Artifact, read
 from stages.core.networks.backbones import starting_weights
@@ -59,12 +59,7 @@ def train_mask_rcnn(
 def _check(images: Artifact[ImageRecord], masks: Artifact[Instances], settings: MaskRcnnTrainingSettings) -> None:
     check_pseudo_masks(masks)
     check_classes(images, masks, remedy="remake the pseudo masks")
-    strangers = sorted(set(masks.ids) - set(images.ids))
-    if strangers:
-        raise ValueError(
-            f"{masks.path} has {len(strangers)} images that {images.path} lacks, such as {strangers[:3]}; remake "
-            "the pseudo masks from this list of images"
-        )
+    check_images(masks, images, remedy="remake the pseudo masks from this list of images")
     scores = np.concatenate([np.zeros(0, np.float32), *(masks.field(i, "scores") for i in range(len(masks)))])
     if not len(scores):
         raise ValueError(f"{masks.path} holds no pseudo mask; lower mask_rcnn.pseudo_masks.score_threshold")

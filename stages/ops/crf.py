@@ -7,6 +7,7 @@ from pydensecrf.densecrf import DenseCRF2D
 
 from stages.ops.windows import widened
 
+SUREST = 0.98  # probability of which a source that leans on another one can be sure
 SMALLEST = 1e-5  # probability below which none is taken for a logarithm (pydensecrf's unary_from_softmax)
 
 
@@ -93,6 +94,23 @@ def one_object_crf(rgb: np.ndarray, inside: np.ndarray, *, crf: dict[str, Any]) 
     """Probability (H, W) float32 of an object against all else, after a CRF on its probability `inside` (H, W)."""
     both = np.stack([1 - inside, inside]).astype(np.float32)
     return dense_crf(np.ascontiguousarray(rgb), both, **crf)[1]
+
+
+def leaning(inside: np.ndarray, agrees: np.ndarray | None, *, weight: float) -> np.ndarray:
+    """Probability (H, W) of an object that leans towards the pixels where another source agrees.
+
+        P'(q) = sigmoid( log(P(q) / (1 - P(q))) + weight (2 [ agrees(q) ] - 1) ),    P kept within 0.02 to 0.98
+
+    Args:
+        inside: P (H, W) float, of the object in each pixel.
+        agrees: (H, W) bool, such as where a semantic map has the object's class; None: as a weight of 0.
+        weight: 0 or more, in units of the logit.
+    """
+    bounded = np.clip(inside, 1 - SUREST, SUREST)
+    logit = np.log(bounded / (1 - bounded))
+    if agrees is not None:
+        logit += weight * np.where(agrees, 1.0, -1.0)
+    return 1 / (1 + np.exp(-logit))
 
 
 def label_probabilities(labels: np.ndarray, count: int, *, gt_prob: float) -> np.ndarray:

@@ -54,6 +54,7 @@ def shown_of_run(project: ProjectBase, run: str, split: str) -> list[str]:
     if settings.uses("proposals"):
         upstream.append(f"{split}/proposals/{settings.proposals}.h5")
         maps = [semantics_of_proposals(project, settings.proposals), *maps]
+    maps += settings.named_maps().values()
     for source in dict.fromkeys(name for name in maps if name is not None):
         upstream.append(f"{split}/semantics/{source}.h5")
         before = cues_of_semantics(project, source)

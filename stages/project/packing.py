@@ -9,12 +9,12 @@ from stages.project.methods import METHODS
 from stages.project.packed import IMAGES, PROPOSALS
 from stages.project.project import ProjectBase
 from stages.project.run import NETWORK, NOTHING, RunBase
-from stages.project.sources import semantics_of_proposals
+from stages.project.sources import maps_of_prediction, semantics_of_proposals
 
 SPLIT = "new"
 DATASET = "new_images"
 WEIGHTS = "${TAGMASK_MODEL}/weights.safetensors"
-MAPS = "${TAGMASK_MODEL}/semantics.safetensors"  # of the network whose maps rank the proposals
+MAPS = "${TAGMASK_MODEL}/semantics.safetensors"  # of the network whose maps rank the proposals, or are read
 MAPS_NAME = "maps_of_the_model"  # source of these maps; a name that no configuration is likely to have
 
 
@@ -33,14 +33,15 @@ def pack_settings(
     base, method = run.partition("/")[0], METHODS[project.stage_of(run)]
     part = method.name if method.on_top else NETWORK
     used = project.runs[base]
-    sources = [] if method.on_top else method.predicts_from
     overlay = {
         "splits": {"train": SPLIT, "evaluate": [SPLIT]},
         "runs": {**{name: None for name in sorted(runs) if name != base}, base: _run(used, method, part)},
         "images": _images(project, splits),
     }
-    if "proposals" in sources:
-        overlay |= _sources(project, run, used.proposals)
+    if _chooses(method):
+        overlay["proposals"] = _proposals(project, used.proposals)
+    if packed_maps(project, run) is not None:
+        overlay["semantics"] = _maps(project, maps_to_pack(project, run))
     if project.images.tiling is not None:
         overlay["tiles"] = project.tiles.model_dump(mode="json")
     return PackSettings(
@@ -62,7 +63,10 @@ def _run(run: RunBase, method: Method, part: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"method": run.method, **dict.fromkeys(SOURCES), "cues": run.cues}
     entry |= {source: getattr(run, source) for source in method.predicts_from}
     entry |= {"trained": {part: WEIGHTS}, "retrain": part if method.on_top else NOTHING}
-    return {**entry, method.name: method.packed(getattr(run, method.name))}
+    section = method.packed(getattr(run, method.name))
+    if method.named_maps(getattr(run, method.name)) is not None:
+        section["predict"]["semantics"] = MAPS_NAME
+    return {**entry, method.name: section}
 
 
 def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
@@ -75,38 +79,47 @@ def _images(project: ProjectBase, splits: Iterable[str]) -> dict[str, Any]:
     return images
 
 
-def ranking_maps(project: ProjectBase, run: str) -> str | None:
-    """Name of the source of maps that ranks the proposals among which a packed run chooses; None: nothing does."""
-    method = METHODS[project.stage_of(run)]
-    if method.on_top or "proposals" not in method.predicts_from:
-        return None
-    return semantics_of_proposals(project, project.runs[run.partition("/")[0]].proposals)
+def packed_maps(project: ProjectBase, run: str) -> str | None:
+    """Name of the source of maps that a packed run brings the network of; None: it needs none.
+
+    They rank the proposals among which the run chooses, or its prediction reads them.
+    """
+    entry, method = project.runs[run.partition("/")[0]], METHODS[project.stage_of(run)]
+    ranking = semantics_of_proposals(project, entry.proposals) if _chooses(method) else None
+    return ranking or maps_of_prediction(project, run)
 
 
 def maps_to_pack(project: ProjectBase, run: str) -> str:
-    """The same where something does. Raises ValueError where it has no network, which new images need."""
-    maps = ranking_maps(project, run)
+    """The same where there are some. Raises ValueError where they have no network, which new images need."""
+    maps = packed_maps(project, run)
     if not hasattr(project.semantics[maps], "predict"):
         raise ValueError(
-            f"run {run!r} chooses among proposals that semantics.{maps} ranks; that is of kind"
-            f" {project.semantics[maps].kind}, and has no network that a packed model could bring"
+            f"run {run!r} predicts with maps of semantics.{maps}; that is of kind {project.semantics[maps].kind},"
+            " and has no network that a packed model could bring"
         )
     return maps
 
 
-def _sources(project: ProjectBase, run: str, proposals: str) -> dict[str, Any]:
-    """The source of proposals, and what it stands on: another source, and the network whose maps rank it."""
-    if ranking_maps(project, run) is None:
-        return {"proposals": {proposals: _source(project, proposals)}}
-    ranked, maps = project.proposals[proposals], project.semantics[maps_to_pack(project, run)]
-    predict = {**maps.predict.model_dump(mode="json"), "tagged_on": []}  # new images have no tags
+def _chooses(method: Method) -> bool:
+    """Whether a packed network of the method chooses among proposals."""
+    return not method.on_top and "proposals" in method.predicts_from
+
+
+def _proposals(project: ProjectBase, name: str) -> dict[str, Any]:
+    """A source of proposals; of a ranked one also the source that it stands on."""
+    ranked = project.proposals[name]
+    if semantics_of_proposals(project, name) is None:
+        return {name: _source(project, name)}
     return {
-        "proposals": {
-            ranked.proposals: _source(project, ranked.proposals),
-            proposals: {**ranked.model_dump(mode="json"), "semantics": MAPS_NAME},
-        },
-        "semantics": {MAPS_NAME: {"kind": "weights", "weights": MAPS, "predict": predict}},
+        ranked.proposals: _source(project, ranked.proposals),
+        name: {**ranked.model_dump(mode="json"), "semantics": MAPS_NAME},
     }
+
+
+def _maps(project: ProjectBase, source: str) -> dict[str, Any]:
+    """The source of maps, of weights in the model's folder."""
+    predict = {**project.semantics[source].predict.model_dump(mode="json"), "tagged_on": []}  # new images have no tags
+    return {MAPS_NAME: {"kind": "weights", "weights": MAPS, "predict": predict}}
 
 
 def _source(project: ProjectBase, name: str) -> dict[str, Any]:

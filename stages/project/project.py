@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, create_model, model_va
 
 from stages.borrowing.settings import BorrowSettings
 from stages.classifier.settings import ClassifierSettings, FoldsSettings
-from stages.core.config.section import Entries, Section
+from stages.core.config.section import Entries, Name, Section
 from stages.core.config.spelling import did_you_mean
 from stages.core.config.yaml_files import check_extent, load_yaml
 from stages.core.workflow.method import SOURCES, Made
@@ -26,7 +26,7 @@ from stages.project.methods import METHODS, ON_TOP
 from stages.project.overlays import empty_mappings, expanded, merged, with_likes
 from stages.project.packed import is_packed, problems_of_packed
 from stages.project.problems import readable, unknown_key
-from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Name, Run
+from stages.project.run import NETWORK, POINTS, POINTS_OR, SECTIONS, Run
 from stages.project.sources import problems_of_sources
 from stages.project.trainings import undivided_passes
 from stages.project.trial import as_trial

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from stages.core.config.section import Section
+from stages.core.config.section import Name, Section
 from stages.core.config.spelling import did_you_mean
 from stages.core.workflow.method import SOURCES, Made, Method, Source, is_checkpoint
 from stages.project.methods import ALONE, METHODS, ON_TOP
@@ -16,7 +16,6 @@ POINTS_OR = "points_or_"  # before a classifier's name: points of the images tha
 NETWORK = "network"  # key of `trained` for the run's own network, and the folder of its weights
 NOTHING = "none"  # `retrain` of a run with nothing on top
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 File = Annotated[str | None, Field(min_length=1)]
 # The section of each method; one that no run uses may be left out.
 SECTIONS: dict[str, Any] = {name: (method.settings | None, ...) for name, method in METHODS.items()}
@@ -120,6 +119,12 @@ class RunBase(Section):
     def outcomes(self) -> list[str]:
         """Those of `parts` that people want of new images: the run itself and what is on top."""
         return [part for part in self.parts() if part in ("", self.retrain)]
+
+    def named_maps(self) -> dict[str, str]:
+        """Sources of semantic maps that predictions of the run, or on top of it, name themselves: method, source."""
+        methods = ([self.described] if self.predicts else []) + ([METHODS[self.retrain]] if self.retrained else [])
+        named = {method.name: method.named_maps(getattr(self, method.name)) for method in methods}
+        return {method: source for method, source in named.items() if source is not None}
 
     def problems(self, names: Mapping[Source, list[str]]) -> Iterator[str]:
         """What cannot be, without the `runs.<name>` in front; `names` are those that there are of each source."""

@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stages.core.config.spelling import did_you_mean
+from stages.project.methods import METHODS
 from stages.semantics.settings import (
     TRAINING,
     LabelPixelsSettings,
@@ -35,6 +36,14 @@ def semantics_of_proposals(project: "ProjectBase", source: str | None) -> str | 
     return settings.semantics if settings is not None and settings.kind == "ranked" else None
 
 
+def maps_of_prediction(project: "ProjectBase", run: str) -> str | None:
+    """Name of the source of maps that prediction of a run, or of what is on top of it, reads; None: it reads none."""
+    entry, method = project.runs[run.partition("/")[0]], project.stage_of(run)
+    if not METHODS[method].on_top and entry.described.reads_maps(entry.settings):
+        return semantics_of_proposals(project, entry.proposals)
+    return entry.named_maps().get(method)
+
+
 def cues_of_semantics(project: "ProjectBase", source: str) -> str | None:
     """Name of the classifier whose response maps or weights a source stands on; None where there is none."""
     return getattr(project.semantics.get(source), "cues", None)
@@ -49,6 +58,7 @@ def classifiers_of_semantics(project: "ProjectBase") -> list[str]:
 def _in_use(project: "ProjectBase", section: str) -> list[str]:
     found: set[Node] = set()
     waiting = [node for name in project.runs for node in _named_by(project, ("runs", name)).values()]
+    waiting += [("semantics", source) for run in project.runs.values() for source in run.named_maps().values()]
     while waiting:
         node = waiting.pop()
         if node not in found and node[1] in getattr(project, node[0]):
@@ -103,6 +113,13 @@ def problems_of_sources(project: "ProjectBase") -> list[str]:
         f"{did_you_mean(source.cues, project.classifier)}"
         for name, source in project.semantics.items()
         if hasattr(source, "cues") and source.cues not in project.classifier
+    ]
+    problems += [
+        f"runs.{name}.{method}.predict.semantics is {source!r}; there are {list(project.semantics)}"
+        f"{did_you_mean(source, project.semantics)}"
+        for name, run in project.runs.items()
+        for method, source in run.named_maps().items()
+        if source not in project.semantics
     ]
     problems += _names_of_none(project) or _loops(project) or _no_network_to_start_from(project)
     problems += [

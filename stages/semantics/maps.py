@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord, check_classes
+from stages.core.artifacts.images import ImageRecord, check_classes, check_images
 from stages.core.artifacts.semantic_maps import MAX_CLASSES, SemanticMaps
 from stages.core.artifacts.storage import Artifact
 
@@ -23,13 +23,7 @@ def check_class_count(classes: list[str], path: Path) -> None:
 def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> None:
     """Raise ValueError unless the maps are of the images' classes and have every image."""
     check_classes(images, maps, remedy="remake the maps from this list of images")
-    known = set(maps.ids)
-    missing = [image for image in images.ids if image not in known]
-    if missing:
-        raise ValueError(
-            f"{maps.path} lacks {len(missing)} of the {len(images)} images of {images.path}: {listed(missing)}; "
-            "remake the maps from this list of images"
-        )
+    check_images(images, maps, remedy="remake the maps from this list of images")
 
 
 def report_labels(images: Sequence[str], shares: list[list[float]]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.cim.masks import refined, rescored, voted, votes
+from stages.cim.masks import refined, voted, votes
 from stages.ops.crf import dense_crf
 from stages.ops.regions import Regions
 from tests.cim.test_cim_decoding import bars
@@ -137,36 +137,3 @@ def test_nothing_chosen_is_nothing_refined(scene, official):
         rgb, regions.select([]), regions, shares[:0], classes[:0], labels=None, settings=settings_of(official)
     )
     assert none.masks().shape == (0, 40, 60)
-
-
-def test_scores_follow_the_share_of_the_mask_that_the_map_gives_its_class(official):
-    masks = np.zeros((4, 10, 20), bool)
-    masks[0, :, :10], masks[1, :5, 5:15], masks[2, 9, 19], masks[3, :, :10] = True, True, True, True
-    labels = np.zeros((10, 20), np.uint8)
-    labels[:, :8], labels[0, 14] = 3, 3  # class 2
-    classes = np.array([2, 2, 2, 1])
-    scores = np.array([0.5, 0.8, 0.9, 0.4], np.float32)
-    regions = Regions.from_masks(masks)
-    shares = np.array([80 / 100, (5 * 3 + 1) / 50, 1e-3, 1e-3])
-    for power in (0.5, 2.0):
-        settings = settings_of(official, map_power=power)
-        found = rescored(scores, regions, classes, labels=labels, settings=settings)
-        np.testing.assert_allclose(found, scores * shares**power, rtol=1e-6)
-        assert found.dtype == np.float32
-    both = rescored(
-        scores, regions, classes, labels=labels, settings=settings_of(official, map_power=1.0, best_power=0.5)
-    )
-    once = scores * shares
-    np.testing.assert_allclose(both, once * (once / once.max()) ** 0.5, rtol=1e-6)
-
-
-def test_scores_without_powers_stay_and_those_of_nothing_are_none(official):
-    regions = Regions.from_masks(np.ones((2, 3, 3), bool))
-    scores, classes = np.array([0.5, 0.25], np.float32), np.array([0, 1])
-    assert (rescored(scores, regions, classes, labels=None, settings=settings_of(official)) == scores).all()
-    only_best = settings_of(official, best_power=1.0)
-    assert rescored(scores, regions, classes, labels=None, settings=only_best).tolist() == [0.5, 0.125]
-    zeros = rescored(np.zeros(2, np.float32), regions, classes, labels=None, settings=only_best)
-    assert zeros.tolist() == [0, 0]
-    none = regions.select([])
-    assert rescored(scores[:0], none, classes[:0], labels=None, settings=only_best).shape == (0,)

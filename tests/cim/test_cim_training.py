@@ -321,7 +321,7 @@ def test_maps_that_prediction_reads_must_be_there_and_fit(train, predict, offici
         predict(weights, reading)
     for name, header, shape, message in (
         ("classes", {"classes": ["cow", "dog", "hen"]}, SIZE, "remake the maps"),
-        ("size", {}, (3, 4), r"has a map of \(3, 4\) \(height, width\), its proposals are of"),
+        ("size", {}, (3, 4), r"has a map of \(3, 4\) \(height, width\), expected"),
     ):
         records = [SemanticMaps(image=image, labels=np.zeros(shape, np.uint8)) for image in toy.ids]
         given = {"source": "cam", "supervision": "image tags"} | header

@@ -18,7 +18,7 @@ from stages.exports.pack_model import pack_model
 from stages.project.overlays import merged
 from stages.project.packing import pack_settings
 from stages.project.project import load_project
-from stages.project.sources import proposals_in_use, semantics_in_use
+from stages.project.sources import maps_of_prediction, proposals_in_use, semantics_in_use
 from tests.exports.conftest import CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -180,8 +180,28 @@ def test_ranked_proposals_bring_the_network_of_their_maps(arguments, monkeypatch
 
 def test_maps_without_a_network_cannot_be_packed():
     overlay = "{proposals: {fits: {semantics: annotated}}, " + RANKED + "}"
-    with pytest.raises(ValueError, match=r"semantics.annotated ranks; that is of kind oracle, and has no network"):
+    with pytest.raises(
+        ValueError, match=r"predicts with maps of semantics.annotated; that is of kind oracle, and has no network"
+    ):
         settings_of(configuration(overlay))
+
+
+def test_a_mask_rcnn_brings_the_network_of_the_maps_that_it_leans_on(arguments, monkeypatch, tmp_path):
+    maps = tmp_path / "maps.safetensors"
+    maps.write_bytes(b"weights of the maps")
+    arguments |= {"semantics": maps, "output_semantics": tmp_path / "model" / "semantics.safetensors"}
+    overlay = "runs: {cim: {mask_rcnn: {predict: {semantics: cam, map_power: 0.5}}}}"
+    arguments["settings"] = settings_of(configuration(overlay), "cim/mask_rcnn")
+    save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "step": "train_mask_rcnn"})
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": "cim/mask_rcnn"}))
+    project = elsewhere(arguments, monkeypatch)
+    (source,) = semantics_in_use(project)
+    assert project.semantics[source].weights == "/model/semantics.safetensors"
+    assert project.semantics[source].predict.tagged_on == []
+    assert maps_of_prediction(project, "cim/mask_rcnn") == source
+    card = arguments["output_card"].read_text()
+    assert "At use it needs images alone. It reads semantic maps of the network in semantics.safetensors." in card
+    assert proposals_in_use(project) == []
 
 
 def test_a_mask_rcnn_is_packed_without_proposals(arguments, monkeypatch):

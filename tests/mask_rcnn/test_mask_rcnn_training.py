@@ -249,7 +249,7 @@ def test_backbone_can_start_from_a_classifier(train, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param([predictions("p9", [(0, 9, 0, 9)], [0], [0.9])], {}, "1 images that .* lacks.*p9", id="other images"),
+        pytest.param([predictions("p9", [(0, 9, 0, 9)], [0], [0.9])], {}, "lacks 1 of the 1 images of .*p9", id="other images"),
         pytest.param([predictions("p0", [(0, 9, 0, 9)], [0], [0.9])], {"classes": ["cat"]}, "holds classes", id="other classes"),
         pytest.param([predictions("p0")], {}, "holds no pseudo mask; lower", id="no pseudo mask"),
         pytest.param([], {}, "holds no pseudo mask; lower", id="no image"),

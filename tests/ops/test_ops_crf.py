@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.ops.crf import dense_crf, label_probabilities, object_crf
+from stages.ops.crf import dense_crf, label_probabilities, leaning, object_crf
 
 USUAL = {
     "iterations": 5, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 30.0, "colour_srgb": 5.0,
@@ -155,3 +155,13 @@ def test_the_crf_of_an_object_sees_its_box_and_what_is_around_it_alone(box):
     first, second = (cut(image, soft, np.array([box], np.float32)) for image in (rgb, other))
     assert (first == second).all()
     assert not (first[0] & ~inside).any()
+
+
+def test_an_object_leans_towards_the_pixels_where_another_source_agrees():
+    inside = np.array([[0.0, 0.5, 0.5, 1.0]], np.float32)
+    agrees = np.array([[True, True, False, False]])
+    before = np.array([0.02, 0.5, 0.5, 0.98])
+    logit = np.log(before / (1 - before)) + np.array([1.5, 1.5, -1.5, -1.5])
+    np.testing.assert_allclose(leaning(inside, agrees, weight=1.5)[0], 1 / (1 + np.exp(-logit)), rtol=1e-6)
+    for unasked in (leaning(inside, None, weight=1.5), leaning(inside, agrees, weight=0.0)):
+        np.testing.assert_allclose(unasked[0], [0.02, 0.5, 0.5, 0.98], rtol=1e-6)

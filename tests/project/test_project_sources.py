@@ -4,7 +4,7 @@ import pytest
 
 from stages.project.graph import classifiers_in_use, shown_of_run
 from stages.project.project import ConfigError
-from stages.project.sources import classifiers_of_semantics, proposals_in_use, semantics_in_use
+from stages.project.sources import classifiers_of_semantics, maps_of_prediction, proposals_in_use, semantics_in_use
 from tests.project.test_project_project import load
 
 ROUNDS = """
@@ -64,11 +64,34 @@ def test_a_gallery_shows_the_maps_behind_ranked_proposals():
         pytest.param("semantics: {more: {like: cam, starts_from: cam_labels}}", r"semantics.more.starts_from is 'cam_labels', of kind cues, which has no network", id="start without a network"),
         pytest.param("semantics: {more: {like: cam, starts_from: cam, train: {head: {channels: 24}}}}", r"semantics.more.starts_from is 'cam', whose layers are .*'channels': 48.*, not .*'channels': 24", id="start of other layers"),
         pytest.param("runs: {cim: {cim: {predict: {map_weight: 1.0, crf: {iterations: 2}}}}}", r"runs.cim reads semantic maps in prediction, but nothing ranks its proposals 'heg'", id="maps of nothing"),
+        pytest.param("mask_rcnn: {predict: {map_power: 1.0}}", r"map_weight is 0.0 and map_power 1.0, but semantics is null", id="maps without a name"),
+        pytest.param("mask_rcnn: {predict: {map_power: 1.0, semantics: cma}}", r"runs.cim.mask_rcnn.predict.semantics is 'cma'; there are .*did you mean `cam`", id="maps of another name"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_named(overlay, message):
     with pytest.raises(ConfigError, match=message):
         load(overlay)
+
+
+def test_maps_that_a_prediction_names_are_in_use_and_shown():
+    changed = "runs: {prm: {retrain: mask_rcnn}, cim: null, bestie: null, label_penet: null}"
+    named = "mask_rcnn: {predict: {semantics: cam, map_power: 0.5}}"
+    project = load(f"{changed}\n{named}")
+    assert semantics_in_use(project) == ["cam"]
+    assert maps_of_prediction(project, "prm/mask_rcnn") == "cam"
+    assert maps_of_prediction(project, "prm") is None
+    assert "val/semantics/cam.h5" in shown_of_run(project, "prm", "val")
+    unread = load(f"{changed}\n{named.replace('0.5', '0.0')}")
+    assert (semantics_in_use(unread), maps_of_prediction(unread, "prm/mask_rcnn")) == ([], None)
+    alone = load(f"{changed.replace('retrain: mask_rcnn', 'retrain: none')}\n{named}")
+    assert semantics_in_use(alone) == []
+
+
+def test_a_network_on_top_may_lean_on_maps_that_its_own_run_has_taught():
+    overlay = with_changes("cim: {proposals: fits_agreed}", "cim: {proposals: fits, retrain: mask_rcnn}")
+    overlay = overlay.replace("run: first", "run: cim").replace("first: {method: cim, proposals: fits, cues: cam}", "")
+    project = load(overlay + "mask_rcnn: {predict: {semantics: agreed, map_power: 1.0}}")
+    assert maps_of_prediction(project, "cim/mask_rcnn") == "agreed"
 
 
 def test_maps_are_not_read_without_a_crf_or_a_weight():

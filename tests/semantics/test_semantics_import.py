@@ -159,7 +159,7 @@ def test_the_oracle_is_the_annotation_and_says_that_it_is_supervised_by_masks(ta
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param(slice(1, 4), {}, "lacks 1 of the 4 images .* p0", id="missing image"),
+        pytest.param(slice(1, 4), {}, "lacks 1 of the 4 images .* 'p0'", id="missing image"),
         pytest.param(slice(0, 4), {"classes": ["cat"]}, "holds classes", id="other classes"),
         pytest.param(slice(0, 4), {"supervision": "image tags"}, "has supervision 'image tags', expected 'masks'", id="no annotation"),
     ],

@@ -305,7 +305,7 @@ def test_tags_are_used_on_the_named_splits_alone(train, predict, tiny, toy, capl
 @pytest.mark.parametrize(
     ("records", "header", "message"),
     [
-        pytest.param(slice(0, 2), {}, "lacks 2 of the 4 images of .*: p2, p3; remake", id="missing images"),
+        pytest.param(slice(0, 2), {}, "lacks 2 of the 4 images of .*, such as 'p2', 'p3'; remake", id="missing images"),
         pytest.param(slice(0, 4), {"classes": ["cat", "dog", "cow"]}, "holds classes .*remake the maps", id="other classes"),
         pytest.param("uncertain", {}, "all pixels of the 4 images of .* are uncertain", id="all uncertain"),
         pytest.param("small", {}, r"the map of 'p.' is \(9, 9\) \(height, width\), the image is", id="other size"),

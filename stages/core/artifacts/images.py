@@ -10,6 +10,7 @@ import numpy as np
 from stages.core.artifacts.records import Record, array, text
 from stages.core.artifacts.storage import Artifact
 
+SHOWN = 3  # images that a message names
 TILES_KIND = "tiles"  # in the header of a list of tiles, whatever their images are of
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,17 @@ def check_classes(images: Artifact[ImageRecord], other: Artifact, *, remedy: str
     expected, found = images.header["classes"], other.header["classes"]
     if found != expected:
         raise ValueError(f"{other.path} holds classes {found}, {images.path} holds {expected}; {remedy}")
+
+
+def check_images(part: Artifact, whole: Artifact, *, remedy: str) -> None:
+    """Raise ValueError, which ends with the remedy, where `part` has an image that `whole` lacks."""
+    known = set(whole.ids)
+    missing = [image for image in part.ids if image not in known]
+    if missing:
+        raise ValueError(
+            f"{whole.path} lacks {len(missing)} of the {len(part)} images of {part.path}, such as "
+            f"{', '.join(map(repr, missing[:SHOWN]))}; {remedy}"
+        )
 
 
 def all_tags(images: Artifact[ImageRecord]) -> np.ndarray:

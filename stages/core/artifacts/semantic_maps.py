@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from stages.core.artifacts.records import Record, array, text
+from stages.core.artifacts.storage import Artifact
 
 UNCERTAIN = 255  # pixels that are not decided: nothing is learnt from them
 MAX_CLASSES = 254  # that fit one byte beside background and uncertain
@@ -27,3 +28,14 @@ class SemanticMaps(Record):
         "uint8", "height", "width",
         about="0: background; 1 + k: class k; 255: uncertain; the size is that of the image",
     )  # fmt: skip
+
+
+def labels_of(maps: Artifact[SemanticMaps], image: str, shape: tuple[int, int]) -> np.ndarray:
+    """The map of an image, (H, W) uint8. Raises ValueError where it is not of `shape` (height, width)."""
+    labels = maps.find(image).labels
+    if labels.shape != shape:
+        raise ValueError(
+            f"{maps.path}: {image!r} has a map of {labels.shape} (height, width), expected {shape}; remake the maps"
+            " from this list of images"
+        )
+    return labels

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable, Hashable
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+# Name of an entry, which files are called after.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 

@@ -70,6 +70,8 @@ class Method:
         takes: what a run of it learns from.
         predicts_from: what of it prediction needs, besides images.
         reads_maps: whether prediction reads the semantic maps that have ranked its proposals, from its section.
+        named_maps: name of the source of semantic maps that prediction reads, from its section, which has it as
+            `predict.semantics`; None: it names none.
         reads_marks: whether it leaves out what people have marked in the gallery of the run's training split, from its
             section.
         trains: whether it has a network of its own: `train_<name>`, `predict_<name>`, weights, a packed model.
@@ -91,6 +93,7 @@ class Method:
     takes: tuple[Source, ...] = ()
     predicts_from: tuple[Source, ...] = ()
     reads_maps: Callable[[Any], bool] = lambda settings: False
+    named_maps: Callable[[Any], str | None] = lambda settings: None
     reads_marks: Callable[[Any], bool] = lambda settings: False
     trains: bool = True
     backbone: Callable[[Any], Any] | None = None

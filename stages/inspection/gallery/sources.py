@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.artifacts.ground_truth import GroundTruth
-from stages.core.artifacts.images import ImageRecord
+from stages.core.artifacts.images import ImageRecord, check_images
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.kinds import read_any
 from stages.core.artifacts.storage import Artifact, read
@@ -63,12 +63,7 @@ class Sources:
                 f"{other.path} has the classes {other.header['classes']}, but {self.images.path} has "
                 f"{self.classes}; make both from the same images.h5"
             )
-        missing = set(self.images.ids) - set(other.ids)
-        if missing:
-            raise ValueError(
-                f"{other.path} lacks {len(missing)} of the {len(self.images)} images of {self.images.path}, such "
-                f"as {min(missing)!r}; make both from the same split's images.h5"
-            )
+        check_images(self.images, other, remedy="make both from the same split's images.h5")
         run = self.instances.header["run"]
         # Cues and maps that runs share name no run; the parts of a run are <run>/<part>.
         if not self.joint and other.header.get("run", run).partition("/")[0] != run.partition("/")[0]:
