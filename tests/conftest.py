@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PIPELINE = ROOT / "tests" / "pipeline"
 TOY_RUN = (
     "test_pipeline_borrowing.py",
+    "test_pipeline_label_penet.py",
     "test_pipeline_report.py",
     "test_pipeline_reruns.py",
     "test_pipeline_rounds.py",

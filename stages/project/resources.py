@@ -1,9 +1,13 @@
 """Memory and time that jobs ask for: they grow with the number of images and with each further attempt.
 
+No further attempt asks for more than the largest partition of profiles/slurm has, since it would never start.
+
 The numbers stand in the rules. Where the list of images is not made yet, as in a dry run of everything, Snakemake shows
 <TBD> and asks again once it is there.
 """
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +20,12 @@ Resource = Callable[..., int]  # from Snakemake's wildcards, input and attempt
 
 def memory(megabytes: int, *, per_image: float = 0.0) -> Resource:
     """MB of memory: a least, and for steps that keep something of every image so much per image."""
-    return _growing(megabytes, per_image)
+    return _growing(megabytes, per_image, "max_mem_mb")
 
 
 def minutes(least: int, *, per_1000_images: float = 0.0) -> Resource:
     """Minutes of wall time: a least, and for steps that go through all images so much per thousand of them."""
-    return _growing(least, per_1000_images / 1000)
+    return _growing(least, per_1000_images / 1000, "max_runtime")
 
 
 def count_images(path: str | Path) -> int:
@@ -35,9 +39,23 @@ def count_images(path: str | Path) -> int:
         return len(file["image/values"])
 
 
-def _growing(least: int, per_image: float) -> Resource:
+def most(limit: str) -> float:
+    """The largest `max_mem_mb` (MB) or `max_runtime` (minutes) of the partitions; infinite where one has none."""
+    partitions = os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+    if partitions is None or not Path(partitions).is_file():
+        return math.inf
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file  # not on the way to a plan
+
+    return max((getattr(one.limits, limit) for one in read_partition_file(Path(partitions))), default=math.inf)
+
+
+def _growing(least: int, per_image: float, limit: str) -> Resource:
     def amount(wildcards: Any, input: Any, attempt: int) -> int:
         images = count_images(input.images) if per_image else 0
-        return round((least + per_image * images) * GROWTH ** min(attempt - 1, MOST_ATTEMPTS - 1))
+        first = round(least + per_image * images)
+        if attempt == 1:
+            return first
+        grown = (least + per_image * images) * GROWTH ** min(attempt - 1, MOST_ATTEMPTS - 1)
+        return max(first, round(min(grown, most(limit))))
 
     return amount

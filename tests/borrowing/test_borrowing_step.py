@@ -215,7 +215,9 @@ def test_labels_may_leave_images_out_but_know_no_others(projects):
                 writer.append(ClusterLabels(image=name, **LABELS))
         if "x" not in ids:
             assert projects.borrow(path)["kind"] == "cluster_labels"
-    with pytest.raises(ValueError, match="lacks 1 of the 2 images of .*labels.*, such as 'x'; borrow from a project of the same images"):
+    with pytest.raises(
+        ValueError, match="lacks 1 of the 2 images of .*labels.*, such as 'x'; borrow from a project of the same images"
+    ):
         projects.borrow(path)
 
 

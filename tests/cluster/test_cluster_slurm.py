@@ -109,7 +109,7 @@ class Training:
             jobs = submitted("train_cim")
             attempt = sum(1 + job.restarts for job in jobs)
             text = self.log.read_text() if self.log.exists() else ""
-            if attempt <= number or jobs[-1].state != "RUNNING" or not re.search(r"update \d+ of", text):
+            if attempt <= number or jobs[-1].state != "RUNNING" or "checkpoint after update" not in text:
                 return None
             return jobs[-1] if self.pids() else None
 

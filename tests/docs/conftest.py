@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import yaml
 from stages.project.packing import pack_settings
 from stages.project.project import load_files
 from tests.docs.blocks import PAGES, ROOT, all_blocks
+from tests.snakemakes import run_snakemake
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,23 +53,16 @@ def packed() -> str:
 
 
 @pytest.fixture(scope="session")
-def planned() -> Iterator[Callable[[Path, dict[str, str], list[str]], str | None]]:
+def planned() -> Callable[[Path, dict[str, str], list[str]], str | None]:
     """A function from folder, variables and the words behind `snakemake` to what is wrong with them, None for nothing."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAGMASK_")}
     known: dict[str, str | None] = {}
-    with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("dry_runs.py"))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    ) as process:  # fmt: skip
-        assert process.stdin
-        assert process.stdout
 
-        def plan(folder: Path, variables: dict[str, str], words: list[str]) -> str | None:
-            asked = json.dumps({"folder": str(folder), "variables": variables, "words": words})
-            if asked not in known:
-                print(asked, file=process.stdin, flush=True)
-                known[asked] = json.loads(process.stdout.readline())
-            return known[asked]
+    def plan(folder: Path, variables: dict[str, str], words: list[str]) -> str | None:
+        asked = json.dumps([str(folder), variables, words])
+        if asked not in known:
+            done = run_snakemake(["--quiet", "-n", *words], folder=folder, variables=environment | variables)
+            known[asked] = None if done.returncode == 0 else done.stdout + done.stderr
+        return known[asked]
 
-        yield plan
-        process.stdin.close()
+    return plan

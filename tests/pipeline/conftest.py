@@ -3,11 +3,11 @@
 import dataclasses
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.snakemakes import Done, run_snakemake
 
 ROOT = Path(__file__).parents[2]
 SECOND = "results/toy/second/val/metrics.json"  # stands on both rounds of maps
@@ -22,11 +22,10 @@ class Job:
     outputs: tuple[str, ...]
 
 
-def snakemake(folder: Path, *arguments: str, source: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on the project at `source`, with `folder` as its working directory."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(source / "Snakefile"), "--directory", str(folder)]
-    command += ["--workflow-profile", str(source / "profiles" / "default"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+def snakemake(folder: Path, *arguments: str, source: Path = ROOT, limit: int | None = None) -> Done:
+    """Run Snakemake on the project at `source`, with `folder` as its working directory; see `run_snakemake`."""
+    words = ["--directory", str(folder), "--workflow-profile", str(source / "profiles" / "default"), *arguments]
+    return run_snakemake(words, folder=folder, source=source, limit=limit)
 
 
 def jobs(text: str) -> list[Job]:

@@ -13,7 +13,7 @@ import h5py
 import pytest
 import yaml
 
-from tests.pipeline.conftest import ROOT
+from tests.pipeline.conftest import ROOT, snakemake
 
 IMAGES = "results/{}/train/images.h5"
 OWN = "results/{}/train/proposals/own.h5"
@@ -100,10 +100,7 @@ def case(real_data, tmp_path, monkeypatch):
 
 def run(folder, target, work, *, limit=None):
     """Snakemake's exit status and what it said."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(work), "-c1"]
-    command += ["--workflow-profile", str(ROOT / "profiles" / "default"), "--configfile", str(folder / "config.yaml")]
-    before = [] if limit is None else ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "-"]
-    done = subprocess.run([*before, *command, "--", target], capture_output=True, text=True, cwd=work, timeout=300)
+    done = snakemake(work, "-c1", "--configfile", str(folder / "config.yaml"), "--", target, limit=limit)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -120,7 +117,7 @@ def assert_one_message(status, said, named):
 def test_a_case_ends_as_it_should(name, case, tmp_path):
     target, named = CASES[name]
     folder = case(name)
-    status, said = run(folder, target.format(name), tmp_path, limit=300 if name.startswith("full-disk") else None)
+    status, said = run(folder, target.format(name), tmp_path, limit=300 << 10 if name.startswith("full-disk") else None)
     assert [path for path in tmp_path.rglob("PWNED*") if path.is_file()] == []
     assert not (ROOT / "PWNED").exists()
     if named is not None:

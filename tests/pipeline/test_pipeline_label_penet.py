@@ -26,9 +26,11 @@ AFTER_FINETUNING = {"train_label_penet", "predict_label_penet", "evaluate_instan
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A folder in which the targets are made."""
+def folder(project: Path, tmp_path_factory) -> Path:
+    """A folder in which the targets are made, on images, proposals and classifier of the toy run."""
     folder = tmp_path_factory.mktemp("label_penet")
+    for name in ("results", ".snakemake/metadata"):
+        shutil.copytree(project / name, folder / name)
     for name in OVERLAYS:
         shutil.copy(ROOT / "tests" / "pipeline" / name, folder)
     done = snakemake(folder, "-c2", *TARGETS, "--configfile", *OVERLAYS)

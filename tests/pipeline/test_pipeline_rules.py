@@ -97,6 +97,21 @@ def test_memory_and_time_grow_with_images_and_attempts(tmp_path):
     assert raised.value.filename == str(path)  # by which Snakemake knows that it is an input
 
 
+def test_no_further_attempt_asks_for_more_than_the_largest_partition_has(tmp_path, monkeypatch):
+    partitions = tmp_path / "partitions.yaml"
+    partitions.write_text(
+        "partitions: {a: {max_mem_mb: 5000, max_runtime: 2h}, b: {max_mem_mb: 2000, max_runtime: 1-0}}"
+    )
+    monkeypatch.setenv("SNAKEMAKE_SLURM_PARTITIONS", str(partitions))
+    assert [memory(3000)(None, None, attempt) for attempt in (1, 2, 3, 4)] == [3000, 4500, 5000, 5000]
+    assert [minutes(1000)(None, None, attempt) for attempt in (1, 2, 3)] == [1000, 1440, 1440]
+    assert [memory(9000)(None, None, attempt) for attempt in (1, 2)] == [9000, 9000]  # Slurm says that it does not fit
+    partitions.write_text("partitions: {a: {max_mem_mb: 5000, max_runtime: 60}, b: {}}")
+    assert memory(9000)(None, None, 3) == 20250
+    monkeypatch.delenv("SNAKEMAKE_SLURM_PARTITIONS")
+    assert minutes(1000)(None, None, 3) == 2250
+
+
 @pytest.mark.parametrize("root", ["/a b", "/it's", '/"x"', "/$HOME", "/$(touch PWNED)", "/[x]{y}", "/Größe"])
 def test_the_environment_of_a_job_survives_any_path(tmp_path, root):
     prefix = environment(root, own_python=True).replace("{{", "{").replace("}}", "}")
