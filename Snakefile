@@ -24,7 +24,9 @@ from stages.project.methods import METHODS
 from stages.project.packing import maps_to_pack, pack_settings, packed_maps
 from stages.project.project import ConfigError, load_project
 from stages.project.resources import memory, minutes
+from stages.project.steps import needs_of_steps
 from stages.project.terminal.handler import attach, stages_of_rules
+from stages.core.artifacts.files import write_json
 from stages.core.training.folder import settle_trainings
 from stages.core.workflow.digest import code_digest
 from stages.core.workflow.environment import environment, launcher
@@ -287,6 +289,10 @@ onsuccess:
         VIEW.finish()
     # Every output of the graph is whole now: no training needs its last checkpoint any more.
     settle_trainings(path for job in workflow.dag.jobs for path in job.output)
+    benchmarks = f"results/{DATASET}/benchmarks"
+    write_json(
+        Path(benchmarks) / "needs.json", needs_of_steps(workflow.dag, benchmarks)
+    )
     shell(
         "python -m stages.inspection.summarise {folder:q} --headline {headline:q} --stages {stages:q}",
         folder=f"results/{DATASET}",

@@ -30,7 +30,7 @@ def costs_of_runs(costs: list[StepCost], *, runs: list[str], order: list[str]) -
     place = {rule: i for i, rule in enumerate(order)}
 
     def key(cost: StepCost) -> tuple[int, str]:
-        return place.get(cost.step.rpartition("/")[2].split(".")[0], len(order)), cost.step
+        return place.get(cost.rule, len(order)), cost.step
 
     return [
         Costs(run, sorted(steps, key=key), sum(cost.seconds for cost in steps))

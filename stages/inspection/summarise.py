@@ -8,33 +8,50 @@ from stages.core.artifacts.metrics import read_metrics
 from stages.core.workflow.benchmarks import StepCost, read_benchmarks
 from stages.core.workflow.headline import HEADLINE, headline
 from stages.core.workflow.step import clock
+from stages.inspection.critical_path import read_needs, write_times
 
 METRICS = ("*/*/metrics.json", "*/*/*/metrics.json")  # of runs, and of their parts
 PACKED = "model"  # folder of a packed model, whose metrics are copies
-PAGES = ("comparison.html", "gallery/index.html", "*/gallery/index.html", "suspect_tags/index.html")
+LONGEST = 3  # steps of the critical path that are named
+PAGES = ("times.svg", "comparison.html", "gallery/index.html", "*/gallery/index.html", "suspect_tags/index.html")
 
 
 def summarise(results: Path, *, stage_of: Mapping[str, str], column: str = HEADLINE) -> None:
     """Print the summary of `results/{dataset}`, from Snakemake's benchmark files and the runs' metrics.
 
+    Where benchmarks/needs.json says which steps wait for which, times.json and times.svg are written there.
+
     `stage_of` names the stage of each rule, in the order of the graph; steps of other rules stand by themselves.
     `column` of a comparison is the headline metric.
     """
-    times, metrics = time_lines(results / "benchmarks", stage_of), metric_lines(results, column)
-    print("\n".join(["", *times, "", *metrics, "", *pages(results)]))
+    costs = read_benchmarks(results / "benchmarks")
+    times = time_lines(costs, stage_of) + path_lines(costs, results, stage_of)
+    print("\n".join(["", *times, "", *metric_lines(results, column), "", *pages(results)]))
 
 
-def time_lines(benchmarks: Path, stage_of: Mapping[str, str]) -> list[str]:
+def time_lines(found: list[StepCost], stage_of: Mapping[str, str]) -> list[str]:
     """A table of wall time, peak memory and the slowest step of each stage, of each step's last run, and their sum."""
     costs: dict[str, list[StepCost]] = {stage: [] for stage in stage_of.values()}
-    for cost in read_benchmarks(benchmarks):
-        rule = cost.step.rpartition("/")[2].partition(".")[0]
-        costs.setdefault(stage_of.get(rule, rule), []).append(cost)
+    for cost in found:
+        costs.setdefault(stage_of.get(cost.rule, cost.rule), []).append(cost)
     width = max(map(len, costs), default=0)
     lines = [_stage_line(stage, steps, width) for stage, steps in costs.items() if steps]
     total = sum(cost.seconds for steps in costs.values() for cost in steps)
     head = f"{'stage':<{width}}      time    memory  steps  slowest"
     return [head, *lines, f"{'all':<{width}}  {clock(total):>8}            one after the other"]
+
+
+def path_lines(costs: list[StepCost], results: Path, stage_of: Mapping[str, str]) -> list[str]:
+    """The critical path's longest steps; writes times.json and times.svg. Nothing where needs are not known."""
+    needs = read_needs(results / "benchmarks")
+    if needs is None or not costs:
+        return []
+    chain = write_times(
+        costs, needs, stage_of=stage_of, output_json=results / "times.json", output_plot=results / "times.svg"
+    )
+    longest = sorted(chain, key=lambda cost: -cost.seconds)[:LONGEST]
+    shown = ", ".join(f"{cost.step} {clock(cost.seconds)}" for cost in longest)
+    return [f"of which {clock(sum(cost.seconds for cost in chain))} wait for each other: {shown}"]
 
 
 def _stage_line(stage: str, steps: list[StepCost], width: int) -> str:

@@ -1,5 +1,6 @@
 """What a change reruns, on a real run of the whole graph at toy size, from a copy of the project."""
 
+import itertools
 import json
 import os
 import signal
@@ -246,3 +247,20 @@ def test_each_artifact_is_a_target(project):
     wanted = "results/toy/val/proposals/heg.h5"
     jobs = planned(project, wanted, "-F", "--configfile", "toy.yaml", source=project)
     assert {job.rule for job in jobs} == {"list_images", "generate_proposals", "merge_proposals"}
+
+
+def test_the_end_of_a_run_says_what_took_longest_of_what_waits_for_each_other(project):
+    results = project / "results" / "toy"
+    times = json.loads((results / "times.json").read_text())
+    steps = {step["step"]: step for step in times["steps"]}
+    made = {path.relative_to(results / "benchmarks") for path in (results / "benchmarks").rglob("*.tsv")}
+    assert set(steps) <= {path.with_suffix("").as_posix() for path in made}
+    assert {"list_images.train", "generate_proposals.val.heg.1-of-2", "cim/train_cim", "bestie/build_gallery"} <= set(
+        steps
+    )
+    assert steps["cim/predict_cim.val"]["needs"] == ["cim/train_cim", "list_images.val", "merge_proposals.val.heg"]
+    assert (steps["cim/train_cim"]["stage"], steps["list_images.train"]["needs"]) == ("cim", [])
+    assert times["critical_path"][0] == "list_images.train"
+    for before, after in itertools.pairwise(times["critical_path"]):
+        assert before in steps[after]["needs"]
+    assert times["critical_seconds"] < times["seconds"]

@@ -23,6 +23,11 @@ class StepCost:
     cpu_seconds: float | None
     megabytes: float | None
 
+    @property
+    def rule(self) -> str:
+        """Name of the step's rule."""
+        return self.step.rpartition("/")[2].partition(".")[0]
+
 
 def read_benchmarks(folder: Path) -> list[StepCost]:
     """Costs of all steps below `folder`, by name; none where there is no such folder.
