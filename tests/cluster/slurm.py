@@ -8,6 +8,7 @@ keys and logs are in a folder of its own, and the links under /etc/slurm are rem
 A GPU of the node is a device file of the kernel; jobs that were given one are told to hide it, and compute on the CPU.
 """
 
+import contextlib
 import ctypes
 import os
 import re
@@ -173,6 +174,22 @@ class Slurm:
             if rule in (None, name):
                 found.append(job)
         return sorted(found, key=lambda job: job.number)
+
+    def steps(self, job: int) -> list[int]:
+        """Processes by which nodes watch a job's steps; a node that comes back with one of them starts no second copy."""
+        found = subprocess.run(["pgrep", "-f", rf"^slurmstepd: \[{job}\."], capture_output=True, text=True)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def kill(self, job: int) -> None:
+        """End all processes of a job, as a node does that goes away."""
+        own, found = f"SLURM_JOB_ID={job}".encode(), self.steps(job)
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # of one that has ended by itself
+                if own in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _write(self) -> None:
         for name in ("etc", "run", "state", "spool", "log", "munge"):

@@ -154,10 +154,10 @@ def test_a_training_that_is_cancelled_killed_and_loses_its_node_goes_on(cluster,
 
         job = training.running(submitted, 2)
         cluster.run("scontrol", "update", "nodename=gpu1", "state=down", "reason=test")
-        for pid in training.pids():  # a node that is gone takes its processes with it
-            os.kill(pid, signal.SIGKILL)
+        cluster.kill(job.number)
+        until(lambda: not cluster.steps(job.number), "the node to be rid of the job")
         cluster.run("scontrol", "update", "nodename=gpu1", "state=resume")
-        until(lambda: submitted("train_cim")[-1].state != "COMPLETING", "the node to be up")
+        until(cluster.idle, "the node to be up")
         cluster.run(
             "scontrol", "update", f"jobid={job.number}", "StartTime=now", check=False
         )  # it would wait for minutes
