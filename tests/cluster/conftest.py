@@ -92,9 +92,9 @@ def local(asked: None, tmp_path_factory: pytest.TempPathFactory) -> Driver:
 
 
 def unlike(driver: Driver, other: Driver) -> set[str]:
-    """Names of artifacts, weights and metrics that are not equal byte for byte; curves hold wall times."""
+    """Names of artifacts, weights and metrics that are not equal byte for byte; curves and times.json hold wall times."""
     made, expected = (one.made(".h5", ".safetensors", ".json") for one in (driver, other))
-    names = {name for name in made.keys() | expected.keys() if Path(name).name != "curves.json"}
+    names = {name for name in made.keys() | expected.keys() if Path(name).name not in ("curves.json", "times.json")}
     assert len(names) > 10
     return {name for name in names if made.get(name) != expected.get(name)}
 

@@ -79,7 +79,7 @@ def test_a_driver_that_was_killed_takes_up_the_job_that_lives_on(environment, tm
 def test_what_can_never_run_is_refused(environment, tmp_path):
     script = tmp_path / "job.sh"
     script.write_text("exit 0\n")
-    done = subprocess.run([QUEUE, "submit", "2", "1", script], env=environment, capture_output=True, text=True)
+    done = subprocess.run([QUEUE, "submit", "2", "1", "made", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "asks for 2 GPUs, but this machine has 1" in done.stderr
 
@@ -92,7 +92,9 @@ def test_a_job_that_is_cancelled_or_unknown_has_failed(environment, tmp_path):
         done = subprocess.run([QUEUE, *words], env=environment, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    running, waiting = (queue("submit", "1", "1", str(script)) for _ in range(2))
+    running, waiting = (queue("submit", "1", "1", f"made {i}", str(script)) for i in range(2))
+    assert queue("submit", "1", "1", "made 1", str(script)) == waiting  # it is made already
+    assert queue("submit", "0", "1", "made 1", str(script)) != waiting
     assert queue("status", running) == queue("status", waiting) == "running"
     queue("cancel", waiting, running)
     until(lambda: queue("status", running) == "failed", "the job to end")
