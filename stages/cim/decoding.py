@@ -19,24 +19,6 @@ def by_rank(scores: np.ndarray, *, scale: float | None) -> np.ndarray:
     return scores * np.exp(-np.arange(len(scores), dtype=np.float32) / np.float32(scale))[:, None]
 
 
-def with_prior(scores: np.ndarray, class_scores: np.ndarray | None, *, share: float) -> np.ndarray:
-    """Weighted geometric mean (N, C) of the network's scores and the proposals' own, both (N, C) float32.
-
-        s_{n,c} = y_{n,c}^(1 - share) q_{n,c}^share
-
-    With `share` 0 the network's scores as they are. Raises ValueError where the proposals' source scores no classes.
-    Differs from the paper: the source has seen the whole image at its own resolution, the network a few numbers of each
-    proposal.
-    """
-    if share == 0:
-        return scores
-    if class_scores is None:
-        raise ValueError(
-            "the proposals' source scores no classes; set prior_share: 0, or take proposals of kind ranked"
-        )
-    return scores ** np.float32(1 - share) * class_scores ** np.float32(share)
-
-
 def choose_instances(
     regions: Regions,
     scores: np.ndarray,

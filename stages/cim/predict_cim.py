@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.cim.columns import without_background
-from stages.cim.decoding import by_rank, choose_instances, with_prior
+from stages.cim.decoding import by_rank, choose_instances
 from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.masks import refined, voted, votes
 from stages.cim.network import CimNetwork
@@ -26,7 +26,7 @@ from stages.core.networks.backbones import build_backbone
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
-from stages.ops.rescoring import rescored, shares_in_map
+from stages.ops.rescoring import rescored, shares_in_map, with_prior
 
 log = logging.getLogger(__name__)
 

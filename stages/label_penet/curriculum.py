@@ -38,6 +38,7 @@ class MixedBatch(NamedTuple):
         image: as the network sees it.
         rgb: (h, w, 3) uint8, the same without the zeros.
         boxes: (R, 4) float32 proposals, in its pixels.
+        prior: (R, C) float32, their own scores of classes; None: their source gives none.
         tags: (C,) bool.
         forward: whether this pass goes forward, or validates backward.
     """
@@ -45,6 +46,7 @@ class MixedBatch(NamedTuple):
     image: Image
     rgb: Tensor
     boxes: Tensor
+    prior: Tensor | None
     tags: Tensor
     forward: bool
 
@@ -92,9 +94,11 @@ def _objects(
     """What a module says of the image now."""
     settings = labels.of(module).calibration
     with torch.no_grad(), evaluating(network.stages[module]):
+        prior = None if batch.prior is None else batch.prior.cpu().numpy()
         found = score(
-            network, module, shared.detach(), batch.image, batch.boxes, view=labels.view, attention=settings.attention
-        )
+            network, module, shared.detach(), batch.image, batch.boxes, prior=prior, view=labels.view,
+            attention=settings.attention,
+        )  # fmt: skip
         return label_objects(batch.rgb.cpu().numpy(), found, tags=batch.tags.cpu().numpy(), settings=settings)
 
 

@@ -70,14 +70,14 @@ def follow_labels(
         with create(output, RefinedLabels, header=header, provenance=made_by) as labels:
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
-                boxes = candidates.find(image.image).regions.boxes()
+                own = candidates.find(image.image)
                 found = {}
                 for update, network in networks.items():
                     seen = scored(
                         network,
                         settings.module,
                         rgb,
-                        boxes,
+                        own,
                         view=settings.view,
                         attention=settings.calibration.attention,
                     )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.core.artifacts.proposals import Proposals
 from stages.label_penet.calibration import Objects, boxes_of, calibrate, choose_candidates, density, sum_maps
 from stages.label_penet.cascade import Cascade
 from stages.label_penet.excitation import ATTENTION
@@ -14,6 +15,7 @@ from stages.label_penet.network import Image
 from stages.label_penet.passes import Regions, mask_probabilities, score_regions
 from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_size
 from stages.label_penet.settings import CalibrationSettings, PenetViewSettings
+from stages.ops.rescoring import with_prior
 
 Attend = Callable[[np.ndarray, int], np.ndarray]
 
@@ -40,15 +42,16 @@ class Scored(NamedTuple):
 
 @torch.no_grad()
 def scored(
-    network: Cascade, module: str, rgb: np.ndarray, proposals: np.ndarray, *, view: PenetViewSettings, attention: str
-) -> Scored:
+    network: Cascade, module: str, rgb: np.ndarray, proposals: Proposals | None, *, view: PenetViewSettings,
+    attention: str,
+) -> Scored:  # fmt: skip
     """What a module of the network, in evaluation mode, says of an image; boxes in pixels of the image.
 
     Args:
         network: has the module.
         module: which one.
         rgb: (H, W, 3) uint8.
-        proposals: (R, 4) boxes in pixels of the image; the first module scores them, the others propose their own.
+        proposals: of the image, which the first module scores; the others propose their own and need none.
         view: size of the image that the network sees, and numbers of regions.
         attention: see `CalibrationSettings`; modules with masks give these instead.
     """
@@ -57,23 +60,34 @@ def scored(
     device = next(network.parameters()).device
     image = scaled_image(rgb, size, flip=False)
     image = image._replace(inputs=image.inputs.to(device))
-    boxes = scaled_boxes(proposals[: view.max_proposals], shape, size, flip=False).to(device)
-    found = score(network, module, network.shared(image), image, boxes, view=view, attention=attention)
+    boxes, prior = (np.zeros((0, 4)), None) if proposals is None else first(proposals, view.max_proposals)
+    places = scaled_boxes(boxes, shape, size, flip=False).to(device)
+    found = score(network, module, network.shared(image), image, places, prior=prior, view=view, attention=attention)
     back = np.array([shape[1] / size[1], shape[0] / size[0]] * 2, np.float32)
     return found._replace(boxes=found.boxes * back)
 
 
+def first(proposals: Proposals, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Boxes (R, 4) of the best proposals of an image, and their scores of classes (R, C); None: the source has none."""
+    scores = proposals.class_scores
+    return proposals.regions.boxes()[:count], None if scores is None else scores[:count]
+
+
 @torch.no_grad()
 def score(
-    network: Cascade, module: str, shared: Tensor, image: Image, proposals: Tensor, *, view: PenetViewSettings,
-    attention: str,
+    network: Cascade, module: str, shared: Tensor, image: Image, proposals: Tensor, *, prior: np.ndarray | None,
+    view: PenetViewSettings, attention: str,
 ) -> Scored:  # fmt: skip
-    """As `scored`, of an image as the network sees it; `proposals` (R, 4) and the answer's boxes in its pixels."""
+    """As `scored`, of an image as the network sees it; `proposals` (R, 4) and the answer's boxes in its pixels.
+
+    `prior` (R, C) are the proposals' own scores of classes, in the ranks of the first module by `view.prior_share`.
+    """
     stage = network.stages[module]
     if module == "classification":
         scores = stage(shared, proposals)
         probabilities = stage.probabilities(scores)
-        boxes, ranks = _numpy(proposals), _numpy(probabilities * scores.shares)
+        boxes = _numpy(proposals)
+        ranks = with_prior(_numpy(probabilities * scores.shares), prior, share=view.prior_share)
         own = stage.own_classes(probabilities)
         attend = _attend(probabilities, scores.regions, stage.chain, attention, first=0, boxes=boxes)
         return Scored(boxes, _numpy(probabilities), ranks, _numpy(own), attend, shared)

@@ -8,9 +8,10 @@ import numpy as np
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.proposals import Proposals
+from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import weights_digest
 from stages.core.workflow import step
@@ -53,12 +54,13 @@ def predict_label_penet(
         network, metadata = load_cascade(weights, module=module, classes=classes, listed=listing.path, device=device)
         if (module == "classification") != (candidates is not None):
             raise ValueError(f"module {module}: proposals are for the module classification, which needs them")
+        seen = [] if candidates is None else [ranked_by(candidates)]
         header = {
             "classes": classes,
             "category_ids": listing.header["category_ids"],
             "run": run,
             "method": "label_penet",
-            "supervision": metadata["supervision"],
+            "supervision": joint_supervision(metadata["supervision"], *seen),
             "weights": weights_digest(weights),
         }
         inputs = {"images": listing} | ({} if candidates is None else {"proposals": candidates})
@@ -66,27 +68,26 @@ def predict_label_penet(
         made_by = Provenance("predict_label_penet", settings, None, inputs)
         with create(output, Instances, header=header, provenance=made_by) as instances:
             for image in step.progress(listing, total=len(listing), label="images"):
-                regions = None if candidates is None else candidates.find(image.image).regions
-                record = find_instances(network, module, image, regions, root=listing.header["root"], settings=settings)
+                own = None if candidates is None else candidates.find(image.image)
+                record = find_instances(network, module, image, own, root=listing.header["root"], settings=settings)
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
 
 
 def find_instances(
-    network: Cascade, module: str, image: ImageRecord, regions: Regions | None, *, root: str,
+    network: Cascade, module: str, image: ImageRecord, proposals: Proposals | None, *, root: str,
     settings: PenetPredictionSettings,
 ) -> Instances:  # fmt: skip
     """The instances of one image, best first; masks without a pixel are left out."""
     rgb = load_rgb(image, root)
-    boxes = np.zeros((0, 4)) if regions is None else regions.boxes()
-    found = scored(network, module, rgb, boxes, view=settings.view, attention=settings.attention)
+    found = scored(network, module, rgb, proposals, view=settings.view, attention=settings.attention)
     index, classes = choose(found, tags=image.tags if settings.use_tags else None, module=module, settings=settings)
     scores = found.ranks[index, classes]
     own = [boxes_of(found.boxes, label)[i] for i, label in zip(index, classes, strict=True)]
     places = np.array(own, np.float32).reshape(-1, 4)
-    if regions is not None:
-        masks = regions.select(index)
+    if proposals is not None:
+        masks = proposals.regions.select(index)
     elif module == "detection":
         masks = Regions.from_masks(_calibrated(rgb, found, index, classes, settings))
     else:

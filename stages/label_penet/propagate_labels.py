@@ -54,9 +54,13 @@ def propagate_labels(
         with create(output, ModuleLabels, header=header, provenance=made_by) as labels:
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
-                boxes = candidates.find(image.image).regions.boxes()
                 found = scored(
-                    network, settings.module, rgb, boxes, view=settings.view, attention=settings.calibration.attention
+                    network,
+                    settings.module,
+                    rgb,
+                    candidates.find(image.image),
+                    view=settings.view,
+                    attention=settings.calibration.attention,
                 )
                 objects = label_objects(rgb, found, tags=image.tags, settings=settings.calibration)
                 counts.update(_summary(objects, image.tags))

@@ -140,6 +140,10 @@ class PenetViewSettings(Section):
     shorter_side: int | None = Field(ge=32, le=4096, description="pixels; null: the image's own (section 4.2: null)")
     longest_side: int = Field(ge=32, description="pixels; the longer side is kept below")
     max_proposals: Count = Field(description="best proposals of an image that the first module scores")
+    prior_share: Share = Field(
+        description="weight of the proposals' own scores of classes, which ranked sources have, in the geometric mean"
+        " by which the first module ranks them (paper: 0)"
+    )
     rpn_before_nms: Count = Field(description="best regions before suppression (torchvision: 1000)")
     rpn_after_nms: Count = Field(description="best regions after it (Faster R-CNN: 300)")
 

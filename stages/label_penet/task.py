@@ -18,6 +18,7 @@ from stages.core.training.order import EpochOrder
 from stages.label_penet.boxes import Objects
 from stages.label_penet.cascade import Cascade
 from stages.label_penet.curriculum import MixedBatch, mixed_losses
+from stages.label_penet.labelling import first
 from stages.label_penet.network import Image, padded_size
 from stages.label_penet.passes import classification_losses, detection_losses
 from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_objects, scaled_size
@@ -145,11 +146,12 @@ class MixedTask:
         size = scaled_size(*shape, shorter_side=side, longest_side=data.longest_side)
         rgb = load_rgb(record, self.images.header["root"])
         seen = resizing.resize(resizing.flip(rgb) if flip else rgb, *size)
-        boxes = self.proposals.find(record.image).regions.boxes()[: data.max_proposals]
+        boxes, prior = first(self.proposals.find(record.image), data.max_proposals)
         return MixedBatch(
             image=scaled_image(seen, size, flip=False),
             rgb=torch.from_numpy(np.ascontiguousarray(seen)),
             boxes=scaled_boxes(boxes, shape, size, flip=flip),
+            prior=None if prior is None else torch.from_numpy(prior),
             tags=torch.from_numpy(record.tags),
             forward=step % 2 == 0,
         )

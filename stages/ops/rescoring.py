@@ -56,6 +56,24 @@ def rescored(scores: np.ndarray, agreement: np.ndarray | None, *, map_power: flo
     return found.astype(np.float32)
 
 
+def with_prior(scores: np.ndarray, class_scores: np.ndarray | None, *, share: float) -> np.ndarray:
+    """Weighted geometric mean (N, C) of the network's scores and the proposals' own, both (N, C) float32.
+
+        s_{n,c} = y_{n,c}^(1 - share) q_{n,c}^share
+
+    With `share` 0 the network's scores as they are. Raises ValueError where the proposals' source scores no classes.
+    Differs from the papers: the source has seen the whole image at its own resolution, the network a few numbers of
+    each proposal.
+    """
+    if share == 0:
+        return scores
+    if class_scores is None:
+        raise ValueError(
+            "the proposals' source scores no classes; set prior_share: 0, or take proposals of kind ranked"
+        )
+    return scores ** np.float32(1 - share) * class_scores ** np.float32(share)
+
+
 def _common(masks: Regions, classes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels (K,) of the masks that have their class in the map, of the masks, and of their classes in the map."""
     common = overlaps.common_pixels(masks.atoms, labels.astype(np.int32))

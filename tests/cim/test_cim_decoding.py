@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.cim.decoding import by_rank, choose_instances, with_prior
+from stages.cim.decoding import by_rank, choose_instances
 from stages.ops.regions import Regions
 
 
@@ -105,17 +105,3 @@ def test_rank_of_the_source_decides_between_alike_proposals(official):
     assert by_rank(scores, scale=2.0)[:, 0] == pytest.approx([0.8, 0.9 * np.exp(-0.5)])
     assert by_rank(scores, scale=2.0).dtype == np.float32
     assert by_rank(np.zeros((0, 3), np.float32), scale=2.0).shape == (0, 3)
-
-
-def test_the_prior_is_a_weighted_geometric_mean():
-    scores, own = np.array([[0.5, 0.25]], np.float32), np.array([[0.125, 1.0]], np.float32)
-    np.testing.assert_allclose(with_prior(scores, own, share=0.75), [[0.5**0.25 * 0.125**0.75, 0.25**0.25]], rtol=1e-6)
-    assert with_prior(scores, own, share=0.0) is scores
-    assert (with_prior(scores, own, share=1.0) == own).all()
-
-
-def test_a_prior_of_a_source_without_class_scores_is_refused():
-    scores = np.ones((1, 2), np.float32)
-    assert with_prior(scores, None, share=0.0) is scores
-    with pytest.raises(ValueError, match=r"scores no classes; set prior_share: 0, or take proposals of kind ranked"):
-        with_prior(scores, None, share=0.5)

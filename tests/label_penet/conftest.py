@@ -26,7 +26,14 @@ CRF = {
     "iterations": 1, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 30.0, "colour_srgb": 10.0,
     "colour_compat": 10.0,
 }  # fmt: skip
-VIEW = {"shorter_side": 48, "longest_side": 96, "max_proposals": 20, "rpn_before_nms": 50, "rpn_after_nms": 10}
+VIEW = {
+    "shorter_side": 48,
+    "longest_side": 96,
+    "max_proposals": 20,
+    "prior_share": 0.0,
+    "rpn_before_nms": 50,
+    "rpn_after_nms": 10,
+}
 CALIBRATION = {
     "attention": "ebp", "nms_threshold": 0.3, "score_threshold": 0.0, "candidate_share": 0.7, "max_per_class": 2,
     "box_margin": 1.2, "least_share": 0.2, "most_share": 0.95, "crf": CRF,

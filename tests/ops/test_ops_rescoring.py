@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.ops.regions import Regions
-from stages.ops.rescoring import ious_with_map, rescored, shares_in_map
+from stages.ops.rescoring import ious_with_map, rescored, shares_in_map, with_prior
 
 SCORES = np.array([0.5, 0.8, 0.9, 0.4], np.float32)
 CLASSES = np.array([2, 2, 2, 1])
@@ -58,3 +58,17 @@ def test_scores_without_powers_stay_and_those_of_nothing_are_none():
     assert rescored(SCORES[:2], None, map_power=0.0, best_power=1.0).tolist() == pytest.approx([0.3125, 0.8])
     assert rescored(np.zeros(2, np.float32), None, map_power=0.0, best_power=1.0).tolist() == [0, 0]
     assert rescored(SCORES[:0], None, map_power=0.0, best_power=1.0).shape == (0,)
+
+
+def test_the_prior_is_a_weighted_geometric_mean():
+    scores, own = np.array([[0.5, 0.25]], np.float32), np.array([[0.125, 1.0]], np.float32)
+    np.testing.assert_allclose(with_prior(scores, own, share=0.75), [[0.5**0.25 * 0.125**0.75, 0.25**0.25]], rtol=1e-6)
+    assert with_prior(scores, own, share=0.0) is scores
+    assert (with_prior(scores, own, share=1.0) == own).all()
+
+
+def test_a_prior_of_a_source_without_class_scores_is_refused():
+    scores = np.ones((1, 2), np.float32)
+    assert with_prior(scores, None, share=0.0) is scores
+    with pytest.raises(ValueError, match=r"scores no classes; set prior_share: 0, or take proposals of kind ranked"):
+        with_prior(scores, None, share=0.5)
