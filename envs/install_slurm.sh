@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Debian's packages of Slurm and munge, where they are missing and root asks; their services are not started.
+# Debian's packages of Slurm, munge and task-spooler, where they are missing and root asks; no service is started.
 set -euo pipefail
 missing=()
-for program in slurmctld:slurm-wlm munged:munge; do
+for program in slurmctld:slurm-wlm munged:munge tsp:task-spooler; do
     command -v "${program%%:*}" > /dev/null || missing+=("${program##*:}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

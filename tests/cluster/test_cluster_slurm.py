@@ -139,6 +139,7 @@ def undisturbed(cluster, tmp_path_factory):
     return (training.driver.folder / TRAINED).read_bytes()
 
 
+@pytest.mark.kills
 def test_a_training_that_is_cancelled_killed_and_loses_its_node_goes_on(cluster, submitted, tmp_path, undisturbed):
     training = Training(cluster, tmp_path)
     driver = training.driver.start(TRAINED, "--retries", "3", *training.configured)
@@ -170,6 +171,7 @@ def test_a_training_that_is_cancelled_killed_and_loses_its_node_goes_on(cluster,
     assert (training.driver.folder / TRAINED).read_bytes() == undisturbed
 
 
+@pytest.mark.kills
 def test_a_training_past_its_time_limit_goes_on_in_the_next_attempt(cluster, submitted, tmp_path):
     training = Training(cluster, tmp_path, updates=200_000)
     driver = training.driver.start(
@@ -187,6 +189,7 @@ def test_a_training_past_its_time_limit_goes_on_in_the_next_attempt(cluster, sub
     assert training.resumed[0] > 0
 
 
+@pytest.mark.kills
 def test_a_driver_that_is_interrupted_cancels_its_jobs_and_one_that_is_killed_starts_again(
     cluster, submitted, tmp_path, undisturbed
 ):
