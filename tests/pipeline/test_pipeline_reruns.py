@@ -251,7 +251,7 @@ def test_each_artifact_is_a_target(project):
 
 def test_the_end_of_a_run_says_what_took_longest_of_what_waits_for_each_other(project):
     results = project / "results" / "toy"
-    times = json.loads((results / "times.json").read_text())
+    times = json.loads((project / "times.json").read_text())
     steps = {step["step"]: step for step in times["steps"]}
     made = {path.relative_to(results / "benchmarks") for path in (results / "benchmarks").rglob("*.tsv")}
     assert set(steps) <= {path.with_suffix("").as_posix() for path in made}
