@@ -57,7 +57,7 @@ TESTS = {
     "stages.ops.precision": [EVALUATION + "average_precision.py"],
     "stages.ops.regions": [OPS + "regions.py"],
     "stages.ops.rescoring": [OPS + "rescoring.py"],
-    "stages.ops.resize": [OPS + "resize.py"],
+    "stages.ops.resize": [OPS + "resize.py", "tests/images/test_images_loading.py"],
     "stages.ops.rle": [OPS + "rle.py"],
     "stages.ops.windows": [
         "tests/images/test_images_tiling.py",
