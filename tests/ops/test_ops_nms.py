@@ -114,6 +114,7 @@ def test_half_precision_overlaps_are_compared_in_half_precision(place, host):
 REFUSED = {
     "a score that is no number": ((np.zeros((2, 2), bool), np.array([0.5, np.nan])), "a score is NaN"),
     "overlaps of other regions": ((np.zeros((3, 3), bool), np.array([0.5, 0.6])), r"overlaps \(3, 3\), scores \(2,\)"),
+    "scores of three axes": ((np.zeros((1, 1), bool), np.zeros((1, 1, 1))), r"scores \(1, 1, 1\)"),
     "overlaps that are numbers": ((np.zeros((2, 2)), np.array([0.5, 0.6])), "overlaps float64, expected bool"),
 }
 
