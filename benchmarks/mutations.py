@@ -5,6 +5,7 @@ for type checkers or the command line.
 """
 
 import ast
+import builtins
 import collections
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -117,7 +118,7 @@ def _replacements(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
             yield node, _text(operand)
         case ast.Call(func=ast.Attribute(attr="abs", value=operand), args=[]):
             yield node, _text(operand)
-        case ast.Name(id=name) if name in NAMES and isinstance(node.ctx, ast.Load):
+        case ast.Name(id=name) if name in NAMES and hasattr(builtins, name):  # others may be variables
             yield node, NAMES[name]
         case ast.Attribute(value=value, attr=name) if name in NAMES and isinstance(node.ctx, ast.Load):
             yield node, ast.unparse(ast.Attribute(value, NAMES[name]))

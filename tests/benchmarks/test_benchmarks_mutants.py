@@ -25,6 +25,7 @@ MADE = {
     "x = y.sum(axis=0, keepdims=True)": {"1", "(-1)", "False"},
     "x = min(a, b)": {"max"},
     "x = y.any() + np.argmax(y)": {"y.all", "np.argmin", "(y.any() - np.argmax(y))"},
+    "x = max(floor, np.ceil)": {"min", "np.floor"},
     "x = np.abs(a)": {"a"},
     "x = a.abs()": {"a"},
     "x = y[a:b]": {"0", "None", "(a + 1)", "(b + 1)"},
