@@ -142,6 +142,24 @@ def test_with_points_the_refined_center_term_is_that_of_the_pseudo_labels(offici
     assert terms["refined_offset"].item() == pytest.approx(expected.item())
 
 
+def test_points_of_some_images_decide_for_these_alone(official):
+    outputs, labels, pseudo, refined = case()
+    refined = refined._replace(weights=torch.ones(2, 4, 4))
+    settings = official().train.losses
+    terms = weighted_losses(
+        outputs,
+        labels,
+        pseudo=pseudo,
+        refined=refined,
+        point_supervision=torch.tensor([True, False]),
+        negative=NONE,
+        settings=settings,
+    )
+    weights = torch.stack([pseudo.weights[0], refined.weights[1]])
+    expected = settings.center * settings.refined_share * center_loss(outputs.heatmap, refined.heatmap, weights)
+    assert terms["refined_center"].item() == pytest.approx(expected.item())
+
+
 def test_without_guidance_background_is_learnt_as_background(official):
     outputs, labels, pseudo, _ = case()
     empty = Targets(*(torch.zeros_like(part) for part in pseudo))
