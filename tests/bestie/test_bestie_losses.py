@@ -49,6 +49,7 @@ def test_errors_are_divided_by_the_number_of_labelled_pixels_of_the_batch():
     heatmap[0, 1, 0, 1] = 2.0  # 4, weight 0.5
     heatmap[1, 0, 1, 1] = 100.0  # not labelled
     assert center_loss(heatmap, torch.zeros_like(heatmap), weights).item() == pytest.approx(12 / 3)
+    assert center_loss(heatmap, heatmap - 1, weights).item() == pytest.approx(3 * 1.75 / 3)  # classes, sum of weights
     offsets[0, :, 0, 0] = torch.tensor([-3.0, 4.0])  # 7
     offsets[1, 1, 1, 0] = -8.0  # 8, weight 0.25
     offsets[1, 0, 0, 0] = 50.0  # not labelled
