@@ -83,7 +83,7 @@ TESTS = {
         "tests/bestie/test_bestie_refine_labels.py",
     ],
     "stages.bestie.decoding": ["tests/bestie/test_bestie_decoding.py"],
-    "stages.bestie.grouping": ["tests/bestie/test_bestie_grouping.py"],
+    "stages.bestie.grouping": ["tests/bestie/test_bestie_grouping.py", "tests/bestie/test_bestie_points.py"],
     "stages.bestie.losses": ["tests/bestie/test_bestie_losses.py"],
     "stages.bestie.refinement": ["tests/bestie/test_bestie_refinement.py"],
     "stages.bestie.targets": ["tests/bestie/test_bestie_targets.py"],
