@@ -4,6 +4,7 @@
 # make cluster-test  have a throw-away Slurm (root, Debian) run the toy graph, and end its jobs before their time
 # make cluster-demo  run the built-in shapes data set through such a Slurm
 # make fuzz    set up, damage inputs of every reader for SECONDS each, with SEED
+# make mutants  set up, change MOST things of each pure module, one at a time, and look whether its tests notice
 # make docs    write the pages of docs/ as a site: site/index.html (120 MB more, in .venv-docs)
 # make test-docs  write the site, and test it
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
@@ -13,6 +14,7 @@ PYTHON ?= python3
 CORES ?= 2
 SECONDS ?= 30
 SEED ?= 0
+MOST ?= 40
 HASHES ?= yes
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -20,7 +22,7 @@ IMPORTERS := .venv-importers
 PAGES := .venv-docs
 SMK_FILES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: demo test fuzz test-importers cluster-test cluster-demo docs test-docs check format
+.PHONY: demo test fuzz mutants test-importers cluster-test cluster-demo docs test-docs check format
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -42,6 +44,9 @@ cluster-demo: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED)
+
+mutants: $(INSTALLED)
+	$(BIN)/python -m benchmarks.mutants --most $(MOST) --seed $(SEED)
 
 docs: $(PAGES)/installed
 	rm -rf site

@@ -49,6 +49,7 @@ def test_errors_are_divided_by_the_number_of_labelled_pixels_of_the_batch():
     heatmap[0, 1, 0, 1] = 2.0  # 4, weight 0.5
     heatmap[1, 0, 1, 1] = 100.0  # not labelled
     assert center_loss(heatmap, torch.zeros_like(heatmap), weights).item() == pytest.approx(12 / 3)
+    assert center_loss(heatmap, heatmap - 1, weights).item() == pytest.approx(3 * 1.75 / 3)  # classes, sum of weights
     offsets[0, :, 0, 0] = torch.tensor([-3.0, 4.0])  # 7
     offsets[1, 1, 1, 0] = -8.0  # 8, weight 0.25
     offsets[1, 0, 0, 0] = 50.0  # not labelled
@@ -140,6 +141,24 @@ def test_with_points_the_refined_center_term_is_that_of_the_pseudo_labels(offici
     assert terms["refined_center"].item() == terms["center"].item()
     expected = 0.005 * offset_loss(outputs.offsets, refined.offsets, refined.weights)
     assert terms["refined_offset"].item() == pytest.approx(expected.item())
+
+
+def test_points_of_some_images_decide_for_these_alone(official):
+    outputs, labels, pseudo, refined = case()
+    refined = refined._replace(weights=torch.ones(2, 4, 4))
+    settings = official().train.losses
+    terms = weighted_losses(
+        outputs,
+        labels,
+        pseudo=pseudo,
+        refined=refined,
+        point_supervision=torch.tensor([True, False]),
+        negative=NONE,
+        settings=settings,
+    )
+    weights = torch.stack([pseudo.weights[0], refined.weights[1]])
+    expected = settings.center * settings.refined_share * center_loss(outputs.heatmap, refined.heatmap, weights)
+    assert terms["refined_center"].item() == pytest.approx(expected.item())
 
 
 def test_without_guidance_background_is_learnt_as_background(official):

@@ -149,6 +149,12 @@ def test_votes_weigh_as_much_as_a_proposal_agrees_with_its_classs_response():
     assert classes.tolist() == [1, BACKGROUND, BACKGROUND, BACKGROUND]
 
 
+def test_a_class_responds_above_a_share_of_its_maximum_counted_from_zero_or_from_the_minimum_below():
+    responses = np.array([[[-4, 1, 3, 4]], [[-4, -3, -1, 0]], [[-0.875, -0.75, -0.75, -0.5]]], np.float32)
+    found = response_areas(responses, (1, 4), share=0.5)[:, 0].tolist()
+    assert found == [[False, False, True, True], [False, False, True, True], [False, False, False, True]]
+
+
 def test_equal_votes_are_one_each_and_do_not_ask_for_responses():
     regions = Regions.from_masks(columns((0, 4), (0, 2), (4, 10)))
     votes = cast_votes(

@@ -143,6 +143,17 @@ def test_cluster_loss_by_hand_in_both_forms(official):
         assert cluster_loss(classifier, labels, settings=settings).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_without_a_labelled_proposal_or_a_foreground_one_terms_are_zero_and_finite(official):
+    classifier = torch.tensor([[0.3, 0.7], [0.5, 0.5]])
+    ignored = Labels(torch.zeros(2, dtype=torch.long), torch.full((2,), -1))
+    for form in ("positive_log", "full_bce"):
+        settings = official(train={"losses": {"cluster_form": form}}).train.losses
+        assert cluster_loss(classifier, ignored, settings=settings).item() == 0
+    background = torch.tensor([[True, False], [True, False]])
+    targets = Targets(background, background[:, 1:], torch.ones(2))
+    assert refinement_losses(classifier, classifier, targets, torch.tensor([False]), floor=FLOOR)["integrity"] == 0
+
+
 def test_a_present_class_without_a_labelled_proposal_counts_as_zero_with_the_first_weight():
     cls, integrity = torch.full((2, 3), 0.5, requires_grad=True), torch.ones(2, 3)
     class_target = torch.tensor([[False, True, False], [False, True, False]])

@@ -207,14 +207,14 @@ def test_order_of_proposals_does_not_matter(masks_of, official, strategy):
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize(("count", "tags"), [(0, [True]), (5, [False]), (0, [False])])
+@pytest.mark.parametrize(("count", "tags"), [(0, [True, True]), (5, [False, False]), (0, [False, False])])
 def test_no_proposals_or_no_tags_give_no_pseudo_ground_truth(official, count, tags):
-    scores = torch.rand(count, 1)
+    scores = torch.rand(count, 2)
     overlaps = Overlaps(torch.eye(count).bool(), torch.ones(count), half_precision=False)
     pseudo_gt = mine(
         scores, scores, tags=torch.tensor(tags), overlaps=overlaps, settings=official().train.mining, branch=0
     )
-    assert len(pseudo_gt) == 0
+    assert (len(pseudo_gt.indices), len(pseudo_gt.classes), len(pseudo_gt.weights)) == (0, 0, 0)
     assert anti_noise_sample(pseudo_gt, torch.rand(0, dtype=torch.float64)) is pseudo_gt
 
 

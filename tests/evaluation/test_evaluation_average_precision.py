@@ -141,6 +141,13 @@ def test_predictions_are_ordered_over_all_images() -> None:
     assert found.mean[0] == pytest.approx(5 / 6)
 
 
+def test_rounding_does_not_spoil_a_perfect_overlap_at_threshold_one() -> None:
+    """pycocotools' bound of 1 - 1e-10."""
+    for overlap, hits in ((1 - 1e-12, 1), (1 - 1.5e-10, 0)):
+        found = average_precision([image([0.9], [[overlap]])], class_count=1, thresholds=[1.0], rule=PRESETS["coco"])
+        assert found.mean.tolist() == pytest.approx([hits])
+
+
 def test_all_thresholds_at_once_are_one_at_a_time() -> None:
     images = [_random_image(np.random.default_rng(seed)) for seed in range(20)]
     for rule in PRESETS.values():

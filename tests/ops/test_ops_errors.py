@@ -65,6 +65,7 @@ def test_a_mask_of_another_class_is_no_duplicate_and_finds_nothing():
     assert not found.found.any()
     assert found.instance.tolist() == [0]
     assert found.iou.tolist() == [1.0]
+    assert sorted_out([box(0, 0, 10, 5)], [CAT], classes=[1])[0] == ["class"]  # IoU .5 suffices, as for the right class
 
 
 def test_its_own_class_comes_first_where_two_instances_lie_on_each_other():
@@ -84,6 +85,7 @@ def test_without_instances_all_is_background_and_without_predictions_nothing_is_
     kinds, found = sorted_out([CAT], [])
     assert kinds == ["background"]
     assert found.instance.tolist() == [-1]
+    assert found.found.shape == (0,)
     kinds, found = sorted_out([], [CAT])
     assert kinds == []
     assert found.found.tolist() == [False]

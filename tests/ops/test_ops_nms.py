@@ -49,12 +49,13 @@ def test_rounds_on_a_device_reach_the_greedy_result(problem):
     assert np.array_equal(found, plain(*problem))
 
 
-def test_blocks_of_classes_give_what_all_classes_at_once_give(monkeypatch):
+@pytest.mark.parametrize("entries", [2000, 1])  # several classes in a block, and one that is larger than a block
+def test_blocks_of_classes_give_what_all_classes_at_once_give(entries, monkeypatch):
     generator = np.random.default_rng(0)
     overlapping, scores = generator.random((30, 30)) < 0.1, generator.random((30, 7))
     overlapping |= overlapping.T
     candidates = generator.random((30, 7)) < 0.8
-    monkeypatch.setattr(nms, "BLOCK_ENTRIES", 2000)
+    monkeypatch.setattr(nms, "BLOCK_ENTRIES", entries)
     found = nms._greedy_on_device(*(torch.tensor(part) for part in (overlapping, scores, candidates))).numpy()
     assert np.array_equal(found, plain(overlapping, scores, candidates))
 
@@ -114,6 +115,7 @@ def test_half_precision_overlaps_are_compared_in_half_precision(place, host):
 REFUSED = {
     "a score that is no number": ((np.zeros((2, 2), bool), np.array([0.5, np.nan])), "a score is NaN"),
     "overlaps of other regions": ((np.zeros((3, 3), bool), np.array([0.5, 0.6])), r"overlaps \(3, 3\), scores \(2,\)"),
+    "scores of three axes": ((np.zeros((1, 1), bool), np.zeros((1, 1, 1))), r"scores \(1, 1, 1\)"),
     "overlaps that are numbers": ((np.zeros((2, 2)), np.array([0.5, 0.6])), "overlaps float64, expected bool"),
 }
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stages.ops import partition
+from stages.ops import overlaps, partition
 
 QUICK = settings(deadline=None, max_examples=50)
 MATRICES = st.tuples(st.integers(0, 5), st.integers(1, 12)).flatmap(lambda shape: hnp.arrays(bool, shape))
@@ -67,3 +67,22 @@ def test_unique_numbers_values_by_first_appearance(place, host, codes):
 def test_bounds_of_a_part_without_pixels_are_neutral(place, host):
     boxes = partition.bounds(place(np.array([[0, 0, 2], [0, 2, 2]], np.int32)), 3)
     assert host(boxes).tolist() == [[0, 0, 2, 2], [3, 2, 0, 0], [1, 0, 3, 2]]
+
+
+@pytest.mark.parametrize(("band", "height"), [(1, 1), (12, 2), (1000, 7)])
+def test_bands_of_rows_give_what_the_whole_map_gives(band, height, monkeypatch):
+    """Pixels of a band, rows of the first one: a row at least, two, and all."""
+    monkeypatch.setattr(partition, "BAND", band)
+    generator = np.random.default_rng(0)
+    parts, others = generator.integers(0, 9, (2, 7, 6)).astype(np.int32)
+    assert partition.bands(7, 6)[0] == slice(0, height)
+    assert np.concatenate([parts[rows] for rows in partition.bands(7, 6)]).tolist() == parts.tolist()
+    of_part = [np.argwhere(parts == part) for part in range(9)]
+    expected = [[*places.min(0)[::-1], *(places.max(0) + 1)[::-1]] for places in of_part]
+    assert partition.bounds(parts, 9).tolist() == expected
+    assert partition.areas(parts, 9).tolist() == [len(places) for places in of_part]
+    assert (partition.renumbered(parts, np.arange(9, 0, -1, dtype=np.int32)) == 9 - parts).all()
+    shared = overlaps.common_pixels(parts, others)
+    pairs, counts = np.unique(np.stack([parts, others], 2).reshape(-1, 2), axis=0, return_counts=True)
+    assert np.stack([shared.first, shared.second], 1).tolist() == pairs.tolist()
+    assert shared.pixels.tolist() == counts.tolist()

@@ -94,6 +94,12 @@ def test_batches_give_what_single_maps_give(place, host):
         assert np.array_equal(batched, single)
 
 
+def test_a_single_map_needs_no_batch(place, host):
+    response = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)
+    for rule in (peaks.window_peaks, peaks.pooled_peaks):
+        assert np.array_equal(host(rule(place(response), window=3)), host(rule(place(response[None]), window=3))[0])
+
+
 def test_peaks_carry_no_gradient():
     maps = torch.zeros(1, 2, 4, 4, requires_grad=True)
     assert not peaks.window_peaks(maps, window=3).requires_grad

@@ -69,6 +69,14 @@ def test_long_runs_and_large_differences_are_read():
     assert np.array_equal(rle.decode(rle.encode(mask[None]), 700, 900)[0], mask)
 
 
+def test_a_number_has_seven_digits_at_most():
+    """A run of 2^31 pixels has as many; zeros above the value do not change it."""
+    padded = {"size": [2, 2], "counts": "TPPPPP0"}
+    assert rle.decode([padded], 2, 2).tolist() == [[[False, False], [False, False]]]
+    with pytest.raises(ValueError, match="not COCO's compressed text"):
+        rle.decode([padded | {"counts": "TPPPPPP0"}], 2, 2)
+
+
 COLUMNS = {
     "empty": ([[0, 0], [0, 0]], [4]),
     "full": ([[1, 1], [1, 1]], [0, 4]),
