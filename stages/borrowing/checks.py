@@ -54,9 +54,8 @@ def described_artifact(
         artifact = artifact_in(file, path, records[kind])
         _check_step(path, artifact.provenance["step"], settings.made_by)
         if settings.kind == "labels":
-            check_images(
-                artifact, images, remedy="borrow from a project of the same images"
-            )  # images without a label may be left out
+            # Images without a label may be left out.
+            check_images(artifact, images, remedy="borrow from a project of the same images")
         else:
             _check_ids(artifact, images)
         _check_images(artifact, listed, images)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from stages.core.artifacts.images import ImageRecord, check_classes, check_images
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.semantic_maps import SemanticMaps, labels_of
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_maps, labels_of
 from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
@@ -80,8 +80,7 @@ def _check_maps(
             " set both to 0, or give them"
         )
     if maps is not None:
-        check_classes(images, maps, remedy="remake the maps")
-        check_images(images, maps, remedy="remake the maps from this list of images")
+        check_maps(maps, images)
 
 
 def find_instances(

@@ -52,10 +52,10 @@ def most(limit: str) -> float:
 def _growing(least: int, per_image: float, limit: str) -> Resource:
     def amount(wildcards: Any, input: Any, attempt: int) -> int:
         images = count_images(input.images) if per_image else 0
-        first = round(least + per_image * images)
+        first = least + per_image * images
         if attempt == 1:
-            return first
-        grown = (least + per_image * images) * GROWTH ** min(attempt - 1, MOST_ATTEMPTS - 1)
-        return max(first, round(min(grown, most(limit))))
+            return round(first)
+        grown = first * GROWTH ** min(attempt - 1, MOST_ATTEMPTS - 1)
+        return round(max(first, min(grown, most(limit))))
 
     return amount

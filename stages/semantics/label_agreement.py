@@ -6,12 +6,12 @@ import numpy as np
 
 from stages.core.artifacts.images import ImageRecord, check_classes
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps
+from stages.core.artifacts.semantic_maps import UNCERTAIN, SemanticMaps, check_maps
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.workflow import step
 from stages.semantics.agreement import agreed_labels
-from stages.semantics.maps import check_maps, report_labels
+from stages.semantics.maps import report_labels
 from stages.semantics.settings import AgreementSettings
 
 

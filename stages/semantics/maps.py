@@ -1,4 +1,4 @@
-"""What the steps ask of semantic maps: as many classes as fit, of the right images and classes."""
+"""What the steps say of semantic maps: as many classes as fit, how much is labelled, and which images are not."""
 
 import logging
 from collections.abc import Sequence
@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.artifacts.images import ImageRecord, check_classes, check_images
-from stages.core.artifacts.semantic_maps import MAX_CLASSES, SemanticMaps
-from stages.core.artifacts.storage import Artifact
+from stages.core.artifacts.semantic_maps import MAX_CLASSES
 
 log = logging.getLogger(__name__)
 SHOWN = 5  # images that a message names
@@ -18,12 +16,6 @@ def check_class_count(classes: list[str], path: Path) -> None:
     """Raise ValueError where the classes do not fit one byte."""
     if len(classes) > MAX_CLASSES:
         raise ValueError(f"{path} has {len(classes)} classes; semantic maps hold at most {MAX_CLASSES}: list fewer")
-
-
-def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> None:
-    """Raise ValueError unless the maps are of the images' classes and have every image."""
-    check_classes(images, maps, remedy="remake the maps from this list of images")
-    check_images(images, maps, remedy="remake the maps from this list of images")
 
 
 def report_labels(images: Sequence[str], shares: list[list[float]]) -> None:

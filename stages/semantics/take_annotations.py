@@ -4,10 +4,9 @@ import logging
 from pathlib import Path
 
 from stages.core.artifacts.images import ImageRecord
-from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_maps
 from stages.core.artifacts.storage import Provenance, create, read
 from stages.core.workflow import step
-from stages.semantics.maps import check_maps
 
 log = logging.getLogger(__name__)
 SUPERVISION = "masks"

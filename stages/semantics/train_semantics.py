@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from stages.core.artifacts.images import ImageRecord, log_training_images
-from stages.core.artifacts.semantic_maps import SemanticMaps
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_maps
 from stages.core.artifacts.storage import read
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.networks.backbones import build_backbone, starting_weights
@@ -12,7 +12,6 @@ from stages.core.networks.weights import load_weights, read_trained
 from stages.core.training.loop import TrainingOutputs
 from stages.core.training.run import run_training
 from stages.core.workflow import step
-from stages.semantics.maps import check_maps
 from stages.semantics.network import SegmentationNetwork
 from stages.semantics.settings import SegmentationTrainingSettings
 from stages.semantics.task import SegmentationTask

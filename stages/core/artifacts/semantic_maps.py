@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from stages.core.artifacts.images import ImageRecord, check_classes, check_images
 from stages.core.artifacts.records import Record, array, text
 from stages.core.artifacts.storage import Artifact
 
@@ -28,6 +29,12 @@ class SemanticMaps(Record):
         "uint8", "height", "width",
         about="0: background; 1 + k: class k; 255: uncertain; the size is that of the image",
     )  # fmt: skip
+
+
+def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> None:
+    """Raise ValueError unless the maps are of the images' classes and have every image."""
+    check_classes(images, maps, remedy="remake the maps from this list of images")
+    check_images(images, maps, remedy="remake the maps from this list of images")
 
 
 def labels_of(maps: Artifact[SemanticMaps], image: str, shape: tuple[int, int]) -> np.ndarray:
