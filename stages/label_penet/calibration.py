@@ -7,6 +7,9 @@ For a class c of the image, with class probabilities q_i of the regions R_i and 
     A_0 = max(0, 1 - sum_c y^c A^c)                                                    the background
 
 A dense CRF makes masks of A_0 and the A^c; a mask's weight is q of its candidate.
+
+Differs from the paper with `proposal_overlap` t: of the proposals with box IoU >= t to the candidate, the one with the
+highest IoU times its own score of the class gives mask and box.
 """
 
 from collections.abc import Callable
@@ -20,6 +23,9 @@ from stages.ops import boxes as box_algebra
 from stages.ops.components import label_components
 from stages.ops.crf import dense_crf
 from stages.ops.nms import box_nms
+from stages.ops.regions import Regions
+
+NONE_NEAR = -1  # in the place of a proposal's index
 
 
 class Candidates(NamedTuple):
@@ -38,6 +44,18 @@ class Candidates(NamedTuple):
     affiliated: np.ndarray
 
 
+class Shapes(NamedTuple):
+    """N proposals of an image, whose masks and boxes objects may have.
+
+    Attributes:
+        regions: their masks.
+        scores: (N, C) float32, their own scores of classes; None: their source gives none, and all count the same.
+    """
+
+    regions: Regions
+    scores: np.ndarray | None
+
+
 class Objects(NamedTuple):
     """K calibrated objects of an image.
 
@@ -48,6 +66,7 @@ class Objects(NamedTuple):
         weights: (K,) float32.
         attention: (K, H, W) float32, A^c before the CRF, each from 0 to 1.
         replaced: how many masks the CRF left empty, too small or too large, so that the candidate's box stands.
+        proposed: how many have mask and box of a proposal.
     """
 
     masks: np.ndarray
@@ -56,6 +75,7 @@ class Objects(NamedTuple):
     weights: np.ndarray
     attention: np.ndarray
     replaced: int
+    proposed: int
 
 
 def choose_candidates(
@@ -138,6 +158,7 @@ def calibrate(
     attend: Callable[[np.ndarray, int], np.ndarray],
     *,
     settings: CalibrationSettings,
+    shapes: Shapes | None = None,
 ) -> Objects:
     """Masks, boxes and weights of the candidates. There may be none.
 
@@ -147,6 +168,7 @@ def calibrate(
         candidates: see `choose_candidates`.
         attend: gives the maps (n, s, s) of n regions, by index, for a class; each is laid into its region's box.
         settings: see `CalibrationSettings`.
+        shapes: proposals, in masks as large as `rgb`, read where `settings.proposal_overlap` is set; None: none.
     """
     shape = rgb.shape[:2]
     attention = np.zeros((len(candidates.classes), *shape), np.float32)
@@ -155,10 +177,36 @@ def calibrate(
         attention[place] = sum_maps(attend(index, int(label)), boxes_of(boxes, label)[index], shape)
     highest = attention.max((1, 2), keepdims=True, initial=0)
     attention /= np.where(highest > 0, highest, 1)
-    masks = crf_masks(rgb, attention, settings=settings.crf)
     own = [boxes_of(boxes, label)[region] for region, label in zip(candidates.regions, candidates.classes, strict=True)]
     places = np.array(own, np.float32).reshape(-1, 4)
-    return finished(masks, attention, places, candidates.classes, candidates.weights, settings)
+    nearest = nearest_proposals(places, candidates.classes, shapes, least=settings.proposal_overlap)
+    left = nearest == NONE_NEAR
+    masks = crf_masks(rgb, attention, settings=settings.crf) if left.any() else np.zeros(attention.shape, bool)
+    masks[left], tight, replaced = finished(masks[left], places[left], settings)
+    boxes = places.copy()
+    boxes[left] = tight
+    if shapes is not None and not left.all():
+        masks[~left] = shapes.regions.masks(nearest[~left])
+        boxes[~left] = shapes.regions.boxes()[nearest[~left]]
+    return Objects(
+        masks, boxes, candidates.classes, candidates.weights, attention, replaced, proposed=len(left) - int(left.sum())
+    )
+
+
+def nearest_proposals(
+    boxes: np.ndarray, classes: np.ndarray, shapes: Shapes | None, *, least: float | None
+) -> np.ndarray:
+    """Index (K,) int64 of the proposal that fits each box (K, 4) of a class (K,) best; `NONE_NEAR`: none is near.
+
+    Those with IoU >= `least` are near; the best of them has the highest IoU times its score of the class, the first of
+    equal ones. None is near where `least` or `shapes` is None.
+    """
+    if least is None or shapes is None or not len(shapes.regions):
+        return np.full(len(boxes), NONE_NEAR)
+    overlap = box_algebra.iou(boxes, shapes.regions.boxes().astype(np.float32))
+    near = overlap >= np.float32(least)
+    fit = overlap if shapes.scores is None else overlap * shapes.scores[:, classes].T
+    return np.where(near.any(1), np.where(near, fit, -1.0).argmax(1), NONE_NEAR)
 
 
 def crf_masks(rgb: np.ndarray, attention: np.ndarray, *, settings: CrfSettings) -> np.ndarray:
@@ -174,16 +222,12 @@ def crf_masks(rgb: np.ndarray, attention: np.ndarray, *, settings: CrfSettings) 
     return best == np.arange(1, len(labels))[:, None, None]
 
 
-def finished(
-    masks: np.ndarray,
-    attention: np.ndarray,
-    boxes: np.ndarray,
-    classes: np.ndarray,
-    weights: np.ndarray,
-    settings: CalibrationSettings,
-) -> Objects:
-    """Each mask within its enlarged box, its largest component and tight box; a bad mask is its candidate's box."""
-    height, width = attention.shape[1:]
+def finished(masks: np.ndarray, boxes: np.ndarray, settings: CalibrationSettings) -> tuple[np.ndarray, np.ndarray, int]:
+    """Each mask (K, H, W) within its enlarged box (K, 4), its largest component, and its tight box.
+
+    A mask that says nothing is its candidate's box; the last value counts these.
+    """
+    height, width = masks.shape[1:]
     final, tight, replaced = np.zeros(masks.shape, bool), boxes.astype(np.float32).copy(), 0
     for place, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
         inside = _filled(_enlarged(box, settings.box_margin), (height, width))
@@ -196,7 +240,7 @@ def finished(
         final[place] = component
         ys, xs = (component.any(axis).nonzero()[0] for axis in (1, 0))
         tight[place] = xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
-    return Objects(final, tight, classes, weights, attention, replaced)
+    return final, tight, replaced
 
 
 def _enlarged(box: np.ndarray, factor: float) -> np.ndarray:

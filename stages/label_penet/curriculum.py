@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from stages.label_penet import boxes as box_parts
-from stages.label_penet.calibration import Objects
+from stages.label_penet.calibration import Objects, Shapes
 from stages.label_penet.cascade import Cascade
 from stages.label_penet.labelling import label_objects, score
 from stages.label_penet.network import Image
 from stages.label_penet.passes import detection_losses, multi_label_loss, single_label_loss
 from stages.label_penet.settings import MODULES, Module, PenetLabelSettings
+from stages.ops.regions import Regions
 
 
 class MixedBatch(NamedTuple):
@@ -38,6 +39,7 @@ class MixedBatch(NamedTuple):
         image: as the network sees it.
         rgb: (h, w, 3) uint8, the same without the zeros.
         boxes: (R, 4) float32 proposals, in its pixels.
+        regions: their masks, in its pixels; None: no labels are made with them.
         prior: (R, C) float32, their own scores of classes; None: their source gives none.
         tags: (C,) bool.
         forward: whether this pass goes forward, or validates backward.
@@ -46,6 +48,7 @@ class MixedBatch(NamedTuple):
     image: Image
     rgb: Tensor
     boxes: Tensor
+    regions: Regions | None
     prior: Tensor | None
     tags: Tensor
     forward: bool
@@ -99,7 +102,10 @@ def _objects(
             network, module, shared.detach(), batch.image, batch.boxes, prior=prior, view=labels.view,
             attention=settings.attention,
         )  # fmt: skip
-        return label_objects(batch.rgb.cpu().numpy(), found, tags=batch.tags.cpu().numpy(), settings=settings)
+        shapes = None if batch.regions is None else Shapes(batch.regions.numpy(), prior)
+        return label_objects(
+            batch.rgb.cpu().numpy(), found, tags=batch.tags.cpu().numpy(), settings=settings, shapes=shapes
+        )
 
 
 def _terms(

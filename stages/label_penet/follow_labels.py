@@ -17,7 +17,7 @@ from stages.core.networks.weights import weights_digest
 from stages.core.training.snapshots import load_snapshot
 from stages.core.workflow import step
 from stages.label_penet.calibration import Objects
-from stages.label_penet.labelling import label_objects, scored
+from stages.label_penet.labelling import label_objects, scored, shapes_of
 from stages.label_penet.settings import MODULES, FinetuningSettings, LabellingSettings
 from stages.label_penet.weights import load_cascade
 from stages.ops.regions import Regions
@@ -71,6 +71,7 @@ def follow_labels(
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
                 own = candidates.find(image.image)
+                shapes = shapes_of(own, settings.calibration, count=settings.view.max_proposals)
                 found = {}
                 for update, network in networks.items():
                     seen = scored(
@@ -81,7 +82,9 @@ def follow_labels(
                         view=settings.view,
                         attention=settings.calibration.attention,
                     )
-                    found[update] = label_objects(rgb, seen, tags=image.tags, settings=settings.calibration)
+                    found[update] = label_objects(
+                        rgb, seen, tags=image.tags, settings=settings.calibration, shapes=shapes
+                    )
                     counts[update] += len(found[update].classes)
                 labels.append(_record(image.image, found))
     for update, count in counts.items():

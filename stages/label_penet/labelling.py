@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from stages.core.artifacts.proposals import Proposals
-from stages.label_penet.calibration import Objects, boxes_of, calibrate, choose_candidates, density, sum_maps
+from stages.label_penet.calibration import Objects, Shapes, boxes_of, calibrate, choose_candidates, density, sum_maps
 from stages.label_penet.cascade import Cascade
 from stages.label_penet.excitation import ATTENTION
 from stages.label_penet.network import Image
-from stages.label_penet.passes import Regions, mask_probabilities, score_regions
+from stages.label_penet.passes import Detected, mask_probabilities, score_regions
 from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_size
 from stages.label_penet.settings import CalibrationSettings, PenetViewSettings
 from stages.ops.rescoring import with_prior
@@ -103,7 +103,7 @@ def score(
     return Scored(boxes, probabilities, probabilities, _numpy(own), attend, shared)
 
 
-def _masks(stage: torch.nn.Module, shared: Tensor, found: Regions) -> Attend:
+def _masks(stage: torch.nn.Module, shared: Tensor, found: Detected) -> Attend:
     """Mask probabilities of regions, times their probability of the class."""
 
     def masks(index: np.ndarray, label: int) -> np.ndarray:
@@ -136,12 +136,25 @@ def _attend(
     return attend
 
 
-def label_objects(rgb: np.ndarray, found: Scored, *, tags: np.ndarray, settings: CalibrationSettings) -> Objects:
-    """The objects of the classes `tags` (C,) bool that the next module learns. There may be none."""
+def label_objects(
+    rgb: np.ndarray, found: Scored, *, tags: np.ndarray, settings: CalibrationSettings, shapes: Shapes | None
+) -> Objects:
+    """The objects of the classes `tags` (C,) bool that the next module learns. There may be none.
+
+    `shapes`: see `calibrate`.
+    """
     candidates = choose_candidates(
         found.boxes, found.probabilities, found.ranks, found.own_classes, tags=tags, settings=settings
     )
-    return calibrate(rgb, found.boxes, candidates, found.attend, settings=settings)
+    return calibrate(rgb, found.boxes, candidates, found.attend, settings=settings, shapes=shapes)
+
+
+def shapes_of(proposals: Proposals, settings: CalibrationSettings, *, count: int) -> Shapes | None:
+    """The `count` best proposals of an image where the settings read their masks."""
+    if settings.proposal_overlap is None:
+        return None
+    scores = proposals.class_scores
+    return Shapes(proposals.regions.select(slice(count)), None if scores is None else scores[:count])
 
 
 def soft_masks(

@@ -61,7 +61,7 @@ def _cut(module: DetectionModule, features: Tensor, boxes: Tensor, bins: int | N
     return roi_align(features, boxes, size=bins or module.bins, scale=1 / module.stride, sampling_ratio=0)
 
 
-class Regions(NamedTuple):
+class Detected(NamedTuple):
     """What a box head says of R regions of an image.
 
     Attributes:
@@ -78,13 +78,13 @@ class Regions(NamedTuple):
 @torch.no_grad()
 def score_regions(
     module: DetectionModule, shared: Tensor, *, size: tuple[int, int], padded: tuple[int, int], before: int, after: int
-) -> Regions:
+) -> Detected:
     """Boxes and class probabilities of the regions that the module proposes."""
     flat, _ = module.features(shared)
     proposed = module.rpn(flat, size, padded, before=before, after=after)
     features = _cut(module, flat, proposed.boxes)
     logits, deltas = module.heads(features)
-    return Regions(module.heads.decode(deltas, proposed.boxes, size), logits.softmax(1), features)
+    return Detected(module.heads.decode(deltas, proposed.boxes, size), logits.softmax(1), features)
 
 
 @torch.no_grad()

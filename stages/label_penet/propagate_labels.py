@@ -15,7 +15,7 @@ from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.workflow import step
 from stages.label_penet.calibration import Objects
-from stages.label_penet.labelling import label_objects, scored
+from stages.label_penet.labelling import label_objects, scored, shapes_of
 from stages.label_penet.settings import LabellingSettings
 from stages.label_penet.weights import load_cascade
 from stages.ops.regions import Regions
@@ -36,7 +36,8 @@ def propagate_labels(
 ) -> None:
     """Write the objects of each image's tagged classes; an image without tags, or in which nothing is found, has none.
 
-    Proposals are read by the first module alone. Raises ValueError where the weights are of another module or classes.
+    Proposals are scored by the first module alone; with `proposal_overlap` objects of all may have their masks.
+    Raises ValueError where the weights are of another module or classes.
     """
     with read(images, ImageRecord) as listing, read(proposals, Proposals) as candidates:
         classes = listing.header["classes"]
@@ -54,21 +55,28 @@ def propagate_labels(
         with create(output, ModuleLabels, header=header, provenance=made_by) as labels:
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
+                own = candidates.find(image.image)
                 found = scored(
                     network,
                     settings.module,
                     rgb,
-                    candidates.find(image.image),
+                    own,
                     view=settings.view,
                     attention=settings.calibration.attention,
                 )
-                objects = label_objects(rgb, found, tags=image.tags, settings=settings.calibration)
+                objects = label_objects(
+                    rgb,
+                    found,
+                    tags=image.tags,
+                    settings=settings.calibration,
+                    shapes=shapes_of(own, settings.calibration, count=settings.view.max_proposals),
+                )
                 counts.update(_summary(objects, image.tags))
                 labels.append(as_record(image.image, objects, kept_side=settings.kept_side))
     log.info(
-        "%d objects in %d images; %d masks replaced by their boxes; %d tagged images without an object; %d tags without"
-        " one",
-        counts["objects"], len(listing), counts["replaced"], counts["empty"], counts["missing"],
+        "%d objects in %d images, %d as proposals; %d masks replaced by their boxes; %d tagged images without"
+        " an object; %d tags without one",
+        counts["objects"], len(listing), counts["proposed"], counts["replaced"], counts["empty"], counts["missing"],
     )  # fmt: skip
 
 
@@ -90,6 +98,7 @@ def as_record(image: str, objects: Objects, *, kept_side: int) -> ModuleLabels:
 def _summary(objects: Objects, tags: np.ndarray) -> dict[str, int]:
     return {
         "objects": len(objects.classes),
+        "proposed": objects.proposed,
         "replaced": objects.replaced,
         "empty": int(tags.any() and not len(objects.classes)),
         "missing": int(tags.sum()) - len(np.unique(objects.classes)),

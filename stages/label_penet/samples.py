@@ -9,6 +9,7 @@ from stages.core.images.loading import normalise
 from stages.label_penet.boxes import Objects
 from stages.label_penet.network import Image, padded
 from stages.ops import resize as resizing
+from stages.ops.regions import Regions
 
 
 def scaled_size(height: int, width: int, *, shorter_side: int | None, longest_side: int) -> tuple[int, int]:
@@ -31,6 +32,13 @@ def scaled_boxes(boxes: np.ndarray, shape: tuple[int, int], size: tuple[int, int
     if flip:
         scaled = np.stack([size[1] - scaled[:, 2], scaled[:, 1], size[1] - scaled[:, 0], scaled[:, 3]], 1)
     return torch.from_numpy(np.ascontiguousarray(scaled, np.float32))
+
+
+def scaled_regions(regions: Regions, size: tuple[int, int], *, flip: bool) -> Regions:
+    """Regions at another size, mirrored or not; of small ones nothing may be left."""
+    atoms = resizing.nearest(regions.atoms, *size)
+    scaled = Regions.from_superpixels(atoms, regions.membership)
+    return scaled.flip() if flip else scaled
 
 
 def scaled_objects(record: ModuleLabels, size: tuple[int, int], *, flip: bool, weighted: bool, masks: bool) -> Objects:

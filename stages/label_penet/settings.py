@@ -125,6 +125,10 @@ class CalibrationSettings(Section):
         description="area of a mask as a share of its candidate's box below which the box stands"
     )
     most_share: float = Field(gt=0, description="the same, above which the box stands")
+    proposal_overlap: Share | None = Field(
+        description="box IoU from which a proposal's mask and box may stand in place of those of attention: those of"
+        " the highest IoU times own score of the class; null: never (section 3.2)"
+    )
     crf: CrfSettings = Field(description="on attention and background")
 
     @model_validator(mode="after")
@@ -197,7 +201,7 @@ class PenetPredictionSettings(Section):
         return CalibrationSettings(
             attention=self.attention, nms_threshold=self.nms_threshold, score_threshold=self.score_threshold,
             candidate_share=0.0, max_per_class=self.top_k, box_margin=1.2, least_share=0.0, most_share=10.0,
-            crf=self.crf,
+            proposal_overlap=None, crf=self.crf,
         )  # fmt: skip
 
 

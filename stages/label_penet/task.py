@@ -21,8 +21,8 @@ from stages.label_penet.curriculum import MixedBatch, mixed_losses
 from stages.label_penet.labelling import first
 from stages.label_penet.network import Image, padded_size
 from stages.label_penet.passes import classification_losses, detection_losses
-from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_objects, scaled_size
-from stages.label_penet.settings import FinetuningSettings, ModuleSettings
+from stages.label_penet.samples import scaled_boxes, scaled_image, scaled_objects, scaled_regions, scaled_size
+from stages.label_penet.settings import MODULES, FinetuningSettings, ModuleSettings
 from stages.ops import resize as resizing
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,7 @@ class MixedTask:
         self.network, self.images, self.proposals, self.settings = network, images, proposals, settings
         self.usable = usable_images(images, proposals, None, negatives=True)
         self.order = EpochOrder(len(self.usable), seed=settings.seed)
+        self._with_regions = any(settings.labels.of(name).calibration.proposal_overlap is not None for name in MODULES)
         self._losses = functools.partial(mixed_losses, labels=settings.labels, overlap=settings.overlap)
 
     def batch(self, step: int, micro: int, generator: np.random.Generator) -> MixedBatch:
@@ -146,11 +147,16 @@ class MixedTask:
         size = scaled_size(*shape, shorter_side=side, longest_side=data.longest_side)
         rgb = load_rgb(record, self.images.header["root"])
         seen = resizing.resize(resizing.flip(rgb) if flip else rgb, *size)
-        boxes, prior = first(self.proposals.find(record.image), data.max_proposals)
+        proposals = self.proposals.find(record.image)
+        boxes, prior = first(proposals, data.max_proposals)
+        regions = None
+        if self._with_regions:
+            regions = scaled_regions(proposals.regions.select(slice(data.max_proposals)), size, flip=flip)
         return MixedBatch(
             image=scaled_image(seen, size, flip=False),
             rgb=torch.from_numpy(np.ascontiguousarray(seen)),
             boxes=scaled_boxes(boxes, shape, size, flip=flip),
+            regions=regions,
             prior=None if prior is None else torch.from_numpy(prior),
             tags=torch.from_numpy(record.tags),
             forward=step % 2 == 0,

@@ -36,7 +36,7 @@ VIEW = {
 }
 CALIBRATION = {
     "attention": "ebp", "nms_threshold": 0.3, "score_threshold": 0.0, "candidate_share": 0.7, "max_per_class": 2,
-    "box_margin": 1.2, "least_share": 0.2, "most_share": 0.95, "crf": CRF,
+    "box_margin": 1.2, "least_share": 0.2, "most_share": 0.95, "proposal_overlap": None, "crf": CRF,
 }  # fmt: skip
 TRAINING = {
     "steps": 4, "accumulate": 1, "reduction": "mean", "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9,
@@ -210,7 +210,7 @@ def finetuned(finetune, tiny):
 def nothing(*args, **kwargs):
     return Objects(
         np.zeros((0, *args[0].shape[:2]), bool), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),
-        np.zeros(0, np.float32), np.zeros((0, *args[0].shape[:2]), np.float32), 0,
+        np.zeros(0, np.float32), np.zeros((0, *args[0].shape[:2]), np.float32), 0, 0,
     )  # fmt: skip
 
 

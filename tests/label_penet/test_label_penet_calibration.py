@@ -5,6 +5,7 @@ import pytest
 
 from stages.label_penet.calibration import (
     Candidates,
+    Shapes,
     calibrate,
     choose_candidates,
     crf_masks,
@@ -12,13 +13,14 @@ from stages.label_penet.calibration import (
     sum_maps,
 )
 from stages.label_penet.settings import CalibrationSettings
+from stages.ops.regions import Regions
 
 CRF = {
     "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 50.0, "colour_srgb": 5.0, "colour_compat": 10.0,
 }  # fmt: skip
 PAPER = {
     "attention": "ebp", "nms_threshold": 0.3, "score_threshold": 0.0, "candidate_share": 0.7, "max_per_class": 1,
-    "box_margin": 1.2, "least_share": 0.2, "most_share": 0.95, "crf": CRF,
+    "box_margin": 1.2, "least_share": 0.2, "most_share": 0.95, "proposal_overlap": None, "crf": CRF,
 }  # fmt: skip
 
 
@@ -144,12 +146,13 @@ def test_the_background_is_what_attention_leaves():
     assert masks[:, 0].tolist() == [[False, True, True, False], [False, False, False, True]]
 
 
-def calibrated(maps, box=(2, 2, 10, 10), **changes):
+def calibrated(maps, box=(2, 2, 10, 10), shapes=None, **changes):
     """One candidate with a box of 8x8 and the given attention."""
     boxes = np.array([box], np.float32)
     one = Candidates(np.array([0]), np.array([1]), np.array([0.6], np.float32), np.array([[True]]))
     rgb = np.zeros((16, 16, 3), np.uint8)
-    return calibrate(rgb, boxes, one, lambda index, label: np.array([maps], np.float32), settings=settings(**changes))
+    maps = np.array([maps], np.float32)
+    return calibrate(rgb, boxes, one, lambda *_: maps, settings=settings(**changes), shapes=shapes)
 
 
 def test_a_mask_is_where_attention_is_high_and_its_box_is_tight():
@@ -201,3 +204,73 @@ def test_it_is_deterministic():
     maps = rng.random((7, 7))
     one, other = calibrated(maps, crf=CRF | {"iterations": 3}), calibrated(maps, crf=CRF | {"iterations": 3})
     assert (one.masks == other.masks).all()
+
+
+def proposals(*boxes, scores=None):
+    masks = np.zeros((len(boxes), 16, 16), bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+        mask[y0, x0] = False  # so that a proposal's mask is told from its box
+    return Shapes(Regions.from_masks(masks), None if scores is None else np.array(scores, np.float32))
+
+
+LEFT_HALF = np.repeat([[1.0, 0.0]], 2, axis=0)
+
+
+def test_the_nearest_proposal_stands_in_place_of_attention():
+    """Of a candidate's box (2, 2, 10, 10) the proposals have IoU 56/64, 1/2 and 0; the first two of equal ones tie."""
+    shapes = proposals((12, 12, 16, 16), (2, 2, 10, 6), (2, 2, 10, 9), (2, 2, 10, 9))
+    found = calibrated(LEFT_HALF, shapes=shapes, proposal_overlap=0.5)
+    assert (found.masks[0] == shapes.regions.masks([2])[0]).all()
+    assert found.boxes[0].tolist() == [2, 2, 10, 9]
+    assert (found.proposed, found.replaced) == (1, 0)
+    assert found.attention[0, 4, 3] == 1  # which is kept to look at
+
+
+@pytest.mark.parametrize(
+    ("shapes", "least"),
+    [
+        pytest.param(proposals((2, 2, 10, 9)), 0.88, id="too far"),
+        pytest.param(proposals((2, 2, 10, 9)), None, id="not asked for"),
+        pytest.param(proposals(), 0.5, id="no proposal"),
+        pytest.param(Shapes(Regions.from_masks(np.zeros((1, 16, 16), bool)), None), 0.5, id="an empty proposal"),
+    ],
+)
+def test_attention_stands_where_no_proposal_is_near(shapes, least):
+    found, alone = (
+        calibrated(LEFT_HALF, shapes=shapes, proposal_overlap=least),
+        calibrated(LEFT_HALF),
+    )
+    assert (found.masks == alone.masks).all()
+    assert (found.boxes == alone.boxes).all()
+    assert (found.proposed, found.replaced) == (0, alone.replaced)
+
+
+def test_of_near_proposals_their_own_scores_of_the_class_count_too():
+    """IoU 7/8, 1 and 1/2; the object is of class 1, so that 7/8 * 0.8 is the best; the third fits, but is too far."""
+    near = [(2, 2, 10, 9), (2, 2, 10, 10), (2, 2, 10, 6)]
+    shapes = proposals(*near, scores=[[0.1, 0.8], [0.9, 0.6], [0.1, 2.0]])
+    found = calibrated(LEFT_HALF, shapes=shapes, proposal_overlap=0.6)
+    assert found.boxes[0].tolist() == [2, 2, 10, 9]
+    assert (found.masks[0] == shapes.regions.masks([0])[0]).all()
+
+
+def test_an_overlap_that_is_just_reached_is_near():
+    assert calibrated(LEFT_HALF, shapes=proposals((2, 2, 10, 6)), proposal_overlap=0.5).proposed == 1
+
+
+def test_one_object_has_a_proposal_and_another_its_attention():
+    """Both compete in the CRF, though the first one's mask is a proposal's."""
+    boxes = np.array([[0, 0, 8, 8], [8, 8, 16, 16]], np.float32)
+    two = Candidates(np.arange(2), np.array([0, 1]), np.array([0.9, 0.8], np.float32), np.eye(2, dtype=bool))
+    shapes = proposals((0, 0, 8, 8))
+
+    def both(**changes):
+        rgb, maps = np.zeros((16, 16, 3), np.uint8), np.array([LEFT_HALF], np.float32)
+        return calibrate(rgb, boxes, two, lambda *_: maps, settings=settings(**changes), shapes=shapes)
+
+    found, alone = both(proposal_overlap=0.9), both()
+    assert (found.masks[0] == shapes.regions.masks([0])[0]).all()
+    assert (found.masks[1] == alone.masks[1]).all()
+    assert found.boxes[1].tolist() == alone.boxes[1].tolist()
+    assert found.proposed == 1

@@ -11,11 +11,13 @@ from stages.core.artifacts.module_labels import ModuleLabels
 from stages.core.artifacts.proposals import Proposals
 from stages.core.artifacts.storage import read
 from stages.core.networks.weights import read_metadata, read_weights
+from stages.label_penet import curriculum
 from stages.label_penet.calibration import Objects
 from stages.label_penet.cascade import Cascade
 from stages.label_penet.curriculum import backward_validation, evaluating, forward_curriculum
 from stages.label_penet.settings import MODULES
 from stages.label_penet.task import MixedTask, ModuleTask
+from stages.ops.regions import Regions
 from tests.label_penet.conftest import nothing, propagate
 
 
@@ -101,6 +103,41 @@ def test_an_image_goes_forward_and_then_backward(toy, tiny):
     assert not torch.equal(batches[0].rgb, batches[2].rgb)
 
 
+def near(tiny):
+    """Settings by which every object with a box that touches a proposal's has its mask."""
+    snapped = {"proposal_overlap": 0.0}
+    labels = {"classification": snapped, "detection": snapped, "refinement": snapped}
+    return tiny(labels=labels, train={"data": {"shorter_sides": [36]}})
+
+
+def test_proposals_stand_as_their_image_does(toy, tiny):
+    """Masks of proposals are mirrored and scaled as boxes are; none are carried where no labels are made with them."""
+    _, batches = mixed(toy, near(tiny))
+    for batch in batches:
+        np.testing.assert_allclose(batch.regions.boxes(), batch.boxes, atol=1.0)
+        assert batch.regions.shape == batch.image.size == (36, 48)
+    assert mixed(toy, tiny())[1][0].regions is None
+
+
+def test_each_module_hands_on_masks_of_proposals(toy, tiny, cascade):
+    """By all of the steps: labels of a module, and those of the fine-tuning."""
+    weights, settings = cascade[0], near(tiny)
+    for module in MODULES[:-1]:
+        path = propagate(toy, settings, module, weights[module], toy.folder / f"near_{module}.h5")
+        with read(path, ModuleLabels) as labels, read(toy.proposals, Proposals) as proposals:
+            pairs = [(label.regions, proposals.find(label.image).regions) for label in labels]
+            overlaps = [objects.iou(regions) for objects, regions in pairs if len(objects) and len(regions)]
+            assert overlaps
+            assert all((overlap.max(1) == 1).all() for overlap in overlaps)
+    network, batches = mixed(toy, settings)
+    shared = network.shared(batches[0].image)
+    for module in MODULES:
+        objects = curriculum._objects(network, module, shared, batches[0], settings.labels)
+        assert len(objects.classes) == objects.proposed
+        overlap = Regions.from_masks(objects.masks).iou(batches[0].regions)
+        assert (overlap.max(1) == 1).all()
+
+
 def test_both_directions_train_their_modules_and_the_backbone(toy, tiny):
     network, batches = mixed(toy, tiny())
     labels = tiny().labels
@@ -141,8 +178,9 @@ def test_who_learns_from_whom_and_where_objects_have_weights(toy, tiny, monkeypa
         masks[0, 4:20, 4:20] = True
         weights = np.array([said[module]], np.float32)
         return Objects(
-            masks, np.array([[4, 4, 20, 20]], np.float32), np.zeros(1, np.int64), weights, masks.astype(np.float32), 0
-        )
+            masks, np.array([[4, 4, 20, 20]], np.float32), np.zeros(1, np.int64), weights, masks.astype(np.float32),
+            replaced=0, proposed=0,
+        )  # fmt: skip
 
     learned = []
 
