@@ -1,7 +1,7 @@
 """Snakemake in processes that are forked from one that has imported it: an invocation costs its work, not the imports.
 
 As a script this file is the one that forks. It reads lines of JSON, `{"words": [...], "folder": ..., "variables": {...},
-"said": ..., "limit": ...}`, and answers each with the exit status of `python -m snakemake` with these words.
+"bin": ..., "said": ..., "limit": ...}`, and answers each with the exit status of `python -m snakemake` with these words.
 """
 
 import atexit
@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.jobs import forked_jobs
 
 ROOT = Path(__file__).parents[1]
 OWN = "stages"  # package that copies of the project have, too
@@ -39,20 +41,22 @@ def run_snakemake(
     variables: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Done:
-    """Run `snakemake -s SOURCE/Snakefile` with these words in a folder.
+    """Run `snakemake -s SOURCE/Snakefile` with these words in a folder; its jobs are forked, too (`tests/jobs.py`).
 
     Args:
         words: behind `snakemake`.
         folder: where it runs.
         source: the project; a copy brings its own package `stages`.
         variables: the whole environment; None: that of this process.
-        limit: bytes that a file may have, as on a full disk.
+        limit: bytes that a file may have, as on a full disk; jobs are processes of their own then, which keep to it.
     """
+    bin, needed = (None, {}) if limit is not None or "-n" in words else forked_jobs()
     with tempfile.TemporaryDirectory() as said:
         asked = {
             "words": ["-s", str(source / "Snakefile"), *words],
             "folder": str(folder),
-            "variables": dict(os.environ if variables is None else variables),
+            "variables": {**(os.environ if variables is None else variables), **needed},
+            "bin": str(bin) if bin else None,
             "said": said,
             "limit": limit,
         }
@@ -67,7 +71,7 @@ def run_snakemake(
 def _server(_: int, ours: bool) -> subprocess.Popen[str]:
     """The process that forks, of this process; `ours`: it has imported this project's package, too."""
     server = subprocess.Popen(
-        [sys.executable, __file__, *(["--ours"] if ours else [])],
+        [sys.executable, "-m", "tests.snakemakes", *(["--ours"] if ours else [])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
     )  # fmt: skip
     atexit.register(_end, server)
@@ -131,6 +135,10 @@ def _child(asked: dict) -> None:
         if asked["limit"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["limit"], asked["limit"]))
         sys.path[0] = asked["folder"]  # as `python -m` has it
+        if asked["bin"] is not None:
+            # Shell lines find Python beside that of Snakemake (`environment`); torchrun stands where it did.
+            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            sys.executable = f"{asked['bin']}/python"
         sys.argv = ["snakemake", *asked["words"]]
         try:
             import_module("snakemake.cli").main()
