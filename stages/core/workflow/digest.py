@@ -7,6 +7,7 @@ module that it names. Imports are read from the source, so that nothing heavy is
 """
 
 import ast
+import dataclasses
 import hashlib
 import importlib.metadata
 import re
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from stages.core.workflow.kept import Kept
 from stages.core.workflow.prose import without_prose
 
 ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
 PACKAGE = "stages"
 # Libraries whose releases change numbers, by the name under which they are imported.
 DISTRIBUTIONS = {
@@ -32,7 +35,10 @@ Reader = Callable[[str], bytes | None]
 
 def code_digest(module: str) -> str:
     """Digest of a module's code, of the code of ours that it imports, and of the libraries that these import."""
-    return _project().digest(module)
+    sources, kept = _project()
+    digest = sources.digest(module)
+    kept.save()
+    return digest
 
 
 def read_project(path: str) -> bytes | None:
@@ -42,15 +48,23 @@ def read_project(path: str) -> bytes | None:
 
 
 @cache
-def _project() -> "Sources":
-    return Sources(read_project)
+def _project() -> tuple["Sources", Kept]:
+    """The project's modules; what is parsed once is kept for the next invocation."""
+    kept = Kept(HERE / "__pycache__" / "modules.json", made_by=[HERE / "digest.py", HERE / "prose.py"])
+
+    def parse(name: str, source: bytes, is_package: bool) -> _Module:
+        file = f"{name}.__init__" if is_package else name
+        return _Module(**kept.answer(file, source, lambda: dataclasses.asdict(_parsed(name, source, is_package))))
+
+    return Sources(read_project, parse=parse), kept
 
 
 class Sources:
     """The package's modules as `read` gives them from paths such as stages/ops/nms.py; each is read once."""
 
-    def __init__(self, read: Reader) -> None:
-        self._read = read
+    def __init__(self, read: Reader, *, parse: "Parser | None" = None) -> None:
+        """`parse` gives what is read from a module's name, its source, and whether it is a package."""
+        self._read, self._parse = read, parse or _parsed
         self._modules: dict[str, _Module | None] = {}
 
     def digest(self, module: str) -> str:
@@ -66,7 +80,7 @@ class Sources:
                 content = self._read(path)
                 if content is not None:
                     digest.update(path.encode() + b"\0" + content + b"\0")
-        for library in sorted(frozenset[str]().union(*(found.libraries for _, found in modules))):
+        for library in sorted({library for _, found in modules for library in found.libraries}):
             digest.update(f"{library}=={_version(library)}\0".encode())
         return digest.hexdigest()[:16]
 
@@ -100,7 +114,7 @@ class Sources:
         for file, is_package in ((f"{path}.py", False), (f"{path}/__init__.py", True)):
             source = self._read(file)
             if source is not None:
-                return _parsed(name, source, is_package)
+                return self._parse(name, source, is_package)
         return None
 
 
@@ -117,10 +131,13 @@ def _version(library: str) -> str:
 @dataclass(frozen=True)
 class _Module:
     code: str  # digest of its code without prose; empty where it has none
-    imports: frozenset[str]  # of ours: modules, and names in them
-    libraries: frozenset[str]  # of DISTRIBUTIONS
+    imports: list[str]  # of ours: modules, and names in them
+    libraries: list[str]  # of DISTRIBUTIONS
     is_package: bool
-    beside: tuple[str, ...]  # names of files that may stand beside the module
+    beside: list[str]  # names of files that may stand beside the module
+
+
+Parser = Callable[[str, bytes, bool], _Module]
 
 
 @cache
@@ -131,10 +148,10 @@ def _parsed(name: str, source: bytes, is_package: bool) -> _Module:
     tops = {target: target.split(".")[0] for target in imported}
     return _Module(
         code=hashlib.sha256(code.text.encode()).hexdigest() if code.text else "",
-        imports=frozenset(target for target, top in tops.items() if top == PACKAGE),
-        libraries=frozenset(DISTRIBUTIONS.keys() & set(tops.values())),
+        imports=sorted(target for target, top in tops.items() if top == PACKAGE),
+        libraries=sorted(DISTRIBUTIONS.keys() & set(tops.values())),
         is_package=is_package,
-        beside=tuple(sorted({name.decode() for name in BESIDE.findall(source)})),
+        beside=sorted({name.decode() for name in BESIDE.findall(source)}),
     )
 
 
