@@ -29,6 +29,7 @@ from stages.project.terminal.handler import attach, stages_of_rules
 from stages.core.artifacts.files import write_json
 from stages.core.training.folder import settle_trainings
 from stages.core.workflow.digest import code_digest
+from stages.core.workflow.drivers import enter_folder, note_executor
 from stages.core.workflow.environment import environment, launcher
 from stages.core.workflow.method import is_checkpoint
 from stages.core.workflow.trial import trial_notice
@@ -269,7 +270,12 @@ rule explain_settings:
         " --config {params.config:q} 2> {log:q} | tee {output:q}"
 
 
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    enter_folder()
+
+
 onstart:
+    note_executor(workflow.executor_plugin.name)
     if project.trial is not None:
         for sentence in trial_notice(project.trial):
             logger.info(sentence)

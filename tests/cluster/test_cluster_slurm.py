@@ -208,14 +208,14 @@ def test_a_driver_that_is_interrupted_cancels_its_jobs_and_one_that_is_killed_st
     training.running(submitted, 1)
     second.kill()
     second.wait()
+    locked = training.driver.run(TRAINED, *training.configured)
+    assert locked.returncode != 0
+    assert f"or scancel {submitted('train_cim')[1].number}" in locked.stdout + locked.stderr
     until(lambda: submitted("train_cim")[1].state == "COMPLETED", "the job that outlives its driver")
 
-    locked = training.driver.run(PREDICTED, *training.configured)
-    assert locked.returncode != 0
-    assert "--unlock" in locked.stdout + locked.stderr
-    assert training.driver.run("--unlock", *training.configured).returncode == 0
     third = training.driver.run(TRAINED, *training.configured)
     assert third.returncode == 0, third.stdout + third.stderr
+    assert "and are taken away" in third.stdout + third.stderr
     assert len(submitted("train_cim")) == 2, "what was finished was trained again"
     assert training.resumed[0] > 0
     assert (training.driver.folder / TRAINED).read_bytes() == undisturbed

@@ -69,7 +69,6 @@ def test_a_driver_that_was_killed_takes_up_the_job_that_lives_on(environment, tm
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
-    assert driver.run("--unlock", *configured).returncode == 0
     second = driver.run(CLASSIFIER, *configured)
     assert second.returncode == 0, second.stdout + second.stderr
     assert len(jobs(environment, "gpu")) == before + 1, "the training was submitted twice"

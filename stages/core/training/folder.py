@@ -6,17 +6,15 @@ are found whole: by the driver at the end of a run without a failure, or by a la
 """
 
 import contextlib
-import datetime
 import json
 import logging
 import os
-import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from stages.core.artifacts.files import read_json, write_json
-from stages.core.artifacts.writers import process_start, remove_leftovers
+from stages.core.artifacts.writers import remove_leftovers
+from stages.core.workflow.processes import Mark, is_alive, mark_of_this_process, named
 
 log = logging.getLogger(__name__)
 FOLDER = "checkpoint"
@@ -36,7 +34,7 @@ def owned_folder(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    path, mine = folder / OWNER, _mark()
+    path, mine = folder / OWNER, mark_of_this_process()
     while not _written_first(path, mine):
         _take_over(path)
     try:
@@ -102,18 +100,7 @@ def _outputs_whole(folder: Path) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
-def _mark() -> dict[str, Any]:
-    pid = os.getpid()
-    return {
-        "host": socket.gethostname(),
-        "pid": pid,
-        "start": process_start(pid),
-        "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "job": os.environ.get("SLURM_JOB_ID"),
-    }
-
-
-def _written_first(path: Path, mark: dict[str, Any]) -> bool:
+def _written_first(path: Path, mark: Mark) -> bool:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
@@ -123,7 +110,7 @@ def _written_first(path: Path, mark: dict[str, Any]) -> bool:
     return True
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> Mark | None:
     """A mark; None where there is none, or one that was cut off."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -135,12 +122,12 @@ def _take_over(path: Path) -> None:
     """Remove the mark of an owner that is gone, or may be."""
     owner = _read(path)
     if owner is not None:
-        job = f", job {owner['job']}" if owner["job"] else ""
-        who = f"process {owner['pid']} on {owner['host']}{job}, since {owner['since']}"
-        if owner["host"] != socket.gethostname():
-            log.warning("%s: %s has not said that it ended; if it still trains, end it", path.parent, who)
-        elif process_start(owner["pid"]) == owner["start"]:
+        alive = is_alive(owner)
+        if alive is None:
+            log.warning("%s: %s has not said that it ended; if it still trains, end it", path.parent, named(owner))
+        elif alive:
             raise ValueError(
-                f"{path.parent}: another process trains there ({who}); wait for its end, or end it, and start again"
+                f"{path.parent}: another process trains there ({named(owner)}); wait for its end, or end it, and start"
+                " again"
             )
     path.unlink(missing_ok=True)
