@@ -27,7 +27,6 @@ from benchmarks.planned import ROOT
 
 WALL_TIMES = {
     "curves.json", "curves.png", "comparison.json", "comparison.md", "comparison.html", "times.json", "times.svg",
-    "summary.md",
 }  # fmt: skip
 LEFT_OUT = {"logs", "benchmarks", "checkpoint"}  # folders that are no results
 DRAWN = "gallery"  # pages that draw curves, among others
