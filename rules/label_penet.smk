@@ -212,6 +212,7 @@ rule predict_label_penet:
         images="results/{dataset}/{split}/images.h5",
         proposals=proposals_of_part,
         weights=weights_of_part,
+        semantics=maps_of_prediction("{run}"),
     output:
         "results/{dataset}/{run}/{split}/instances.h5",
     log:
@@ -235,5 +236,6 @@ rule predict_label_penet:
         code=code_digest("stages.label_penet.predict_label_penet"),
     shell:
         "python -m stages.label_penet.predict_label_penet --images {input.images:q} --proposals {input.proposals:q}"
-        " --weights {input.weights:q} --output {output:q} --module {params.asked:q} --run {wildcards.run:q}"
+        " --weights {input.weights:q} --semantics {input.semantics:q} --output {output:q}"
+        " --module {params.asked:q} --run {wildcards.run:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

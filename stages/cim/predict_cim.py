@@ -14,11 +14,11 @@ from stages.cim.inputs import RegionInputs, check_size, scaled_image
 from stages.cim.masks import refined, voted, votes
 from stages.cim.network import CimNetwork
 from stages.cim.settings import CimPredictionSettings, CimTrainingSettings
-from stages.core.artifacts.images import ImageRecord, check_classes
+from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.semantic_maps import SemanticMaps, labels_of
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_given, labels_of
 from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
@@ -53,7 +53,9 @@ def predict_cim(
         read(proposals, Proposals) as candidates,
         read_optional(semantics, SemanticMaps) as maps,
     ):
-        _check_maps(maps, listing, settings)
+        check_given(
+            maps, listing, wanted=settings.reads_maps, map_weight=settings.map_weight, map_power=settings.map_power
+        )
         network, trained, metadata = load_network(weights, listing, device=device)
         predictor = Predictor(network, trained=trained, settings=settings)
         header = {
@@ -76,18 +78,6 @@ def predict_cim(
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
-
-
-def _check_maps(
-    maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], settings: CimPredictionSettings
-) -> None:
-    if maps is None and settings.reads_maps:
-        raise ValueError(
-            f"map_weight is {settings.map_weight} and map_power {settings.map_power}, but no semantic maps are given;"
-            " set both to 0, or give them"
-        )
-    if maps is not None:
-        check_classes(images, maps, remedy="remake the maps")
 
 
 class Predictor:

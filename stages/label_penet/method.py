@@ -37,6 +37,7 @@ METHOD = Method(
     does="finds boxes with a region proposal network, and a mask in each",
     settings=LabelPenetSettings,
     takes=("proposals",),
+    named_maps=lambda settings: settings.predict.maps,
     backbone=lambda settings: settings.train.network.backbone,
     problems_of_one_class=_problems_of_one_class,
     parts=_parts,

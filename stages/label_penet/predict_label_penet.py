@@ -10,7 +10,8 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.storage import Provenance, create, read
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_given, labels_of
+from stages.core.artifacts.storage import Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import weights_digest
@@ -21,9 +22,10 @@ from stages.label_penet.labelling import Scored, scored, soft_masks
 from stages.label_penet.settings import PenetPredictionSettings
 from stages.label_penet.weights import load_cascade
 from stages.ops import boxes as box_algebra
-from stages.ops.crf import object_crf
+from stages.ops.crf import leaning, object_crf
 from stages.ops.nms import greedy
 from stages.ops.regions import Regions
+from stages.ops.rescoring import ious_with_map, rescored
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +42,33 @@ def predict_label_penet(
     module: str,
     run: str,
     device: str,
+    semantics: Path | None = None,
 ) -> None:
     """Find the instances of each image; an image may have none. Tags are not read unless `use_tags` is set.
 
     The first module scores proposals, whose masks its instances have; the second gives its boxes masks by proposal
-    calibration; the others have mask heads.
-    Raises ValueError where the weights are of another module or of other classes, or where proposals are missing.
+    calibration; the others have mask heads. `semantics` are the maps that scores and the masks of mask heads lean on,
+    needed where `map_weight` or `map_power` is above 0.
+    Raises ValueError where the weights are of another module or of other classes, or where proposals or maps are
+    missing, or maps are of other images or classes.
     """
     with contextlib.ExitStack() as stack:
         listing = stack.enter_context(read(images, ImageRecord))
         candidates = None if proposals is None else stack.enter_context(read(proposals, Proposals))
+        maps = stack.enter_context(read_optional(semantics, SemanticMaps))
+        check_given(
+            maps,
+            listing,
+            wanted=settings.maps is not None,
+            map_weight=settings.map_weight,
+            map_power=settings.map_power,
+        )
         classes = listing.header["classes"]
         network, metadata = load_cascade(weights, module=module, classes=classes, listed=listing.path, device=device)
         if (module == "classification") != (candidates is not None):
             raise ValueError(f"module {module}: proposals are for the module classification, which needs them")
         seen = [] if candidates is None else [ranked_by(candidates)]
+        seen += [] if maps is None else [maps.header["supervision"]]
         header = {
             "classes": classes,
             "category_ids": listing.header["category_ids"],
@@ -63,13 +77,17 @@ def predict_label_penet(
             "supervision": joint_supervision(metadata["supervision"], *seen),
             "weights": weights_digest(weights),
         }
-        inputs = {"images": listing} | ({} if candidates is None else {"proposals": candidates})
+        given = {"images": listing, "proposals": candidates, "semantics": maps}
+        inputs = {name: one for name, one in given.items() if one is not None}
         counts = []
         made_by = Provenance("predict_label_penet", settings, None, inputs)
         with create(output, Instances, header=header, provenance=made_by) as instances:
             for image in step.progress(listing, total=len(listing), label="images"):
                 own = None if candidates is None else candidates.find(image.image)
-                record = find_instances(network, module, image, own, root=listing.header["root"], settings=settings)
+                labels = None if maps is None else labels_of(maps, image.image, (int(image.height), int(image.width)))
+                record = find_instances(
+                    network, module, image, own, root=listing.header["root"], settings=settings, labels=labels
+                )
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
@@ -77,9 +95,13 @@ def predict_label_penet(
 
 def find_instances(
     network: Cascade, module: str, image: ImageRecord, proposals: Proposals | None, *, root: str,
-    settings: PenetPredictionSettings,
+    settings: PenetPredictionSettings, labels: np.ndarray | None = None,
 ) -> Instances:  # fmt: skip
-    """The instances of one image, best first; masks without a pixel are left out."""
+    """The instances of one image, best first; masks without a pixel are left out.
+
+    `labels` (H, W) uint8 is its semantic map, where one is read: in the CRF as `leaning` says, in the scores as
+    `rescored` does, by the IoU of each mask with its class in the map.
+    """
     rgb = load_rgb(image, root)
     found = scored(network, module, rgb, proposals, view=settings.view, attention=settings.attention)
     index, classes = choose(found, tags=image.tags if settings.use_tags else None, module=module, settings=settings)
@@ -92,18 +114,31 @@ def find_instances(
         masks = Regions.from_masks(_calibrated(rgb, found, index, classes, settings))
     else:
         soft = soft_masks(network, module, found.shared, places, classes, shape=rgb.shape[:2], view=settings.view)
+        wanted = scores >= settings.crf_score
+        if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
+            for place in np.flatnonzero(wanted):
+                agrees = labels == 1 + classes[place]
+                soft[place] = leaning(soft[place], agrees, weight=settings.map_weight)
         refined = object_crf(
-            rgb, soft, places, wanted=scores >= settings.crf_score, threshold=settings.mask_threshold,
+            rgb, soft, places, wanted=wanted, threshold=settings.mask_threshold,
             widening=WIDENING, crf=settings.crf.model_dump(),
         )  # fmt: skip
         masks = Regions.from_masks(refined)
     filled = np.flatnonzero(masks.areas() > 0)
+    regions = masks.select(filled)
+    scores = rescored(
+        scores[filled],
+        None if labels is None else ious_with_map(regions, classes[filled], labels),
+        map_power=settings.map_power,
+        best_power=settings.best_power,
+    )
+    order = np.argsort(-scores, kind="stable")
     return Instances(
         image=image.image,
-        classes=classes[filled].astype(np.int32),
-        scores=scores[filled].astype(np.float32),
-        boxes=places[filled],
-        **packed_fields(masks.select(filled)),
+        classes=classes[filled][order].astype(np.int32),
+        scores=scores[order].astype(np.float32),
+        boxes=places[filled][order],
+        **packed_fields(regions.select(order)),
     )
 
 

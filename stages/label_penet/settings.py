@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.core.config.crf import CrfSettings
+from stages.core.config.leaning import LeaningSettings
 from stages.core.config.section import Section
 from stages.core.networks.settings import BackboneSettings
 from stages.core.training.settings import TrainingSettings, check_snapshots
@@ -178,7 +179,7 @@ class LabellingSettings(Section):
     kept_side: Count
 
 
-class PenetPredictionSettings(Section):
+class PenetPredictionSettings(LeaningSettings):
     """From an image to the instances of each module."""
 
     view: PenetViewSettings

@@ -10,7 +10,7 @@ from torch import Tensor
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.semantic_maps import SemanticMaps, check_maps, labels_of
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_given, labels_of
 from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
 from stages.core.images.loading import load_rgb
@@ -48,7 +48,13 @@ def predict_mask_rcnn(
     other images or classes.
     """
     with read(images, ImageRecord) as listing, read_optional(semantics, SemanticMaps) as maps:
-        _check_maps(maps, listing, settings)
+        check_given(
+            maps,
+            listing,
+            wanted=settings.maps is not None,
+            map_weight=settings.map_weight,
+            map_power=settings.map_power,
+        )
         network, metadata = load_network(weights, listing, settings, device=device)
         seen = [metadata["supervision"]] + ([] if maps is None else [maps.header["supervision"]])
         header = {
@@ -69,18 +75,6 @@ def predict_mask_rcnn(
                 instances.append(record)
                 counts.append(len(record.scores))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
-
-
-def _check_maps(
-    maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], settings: MaskRcnnPredictionSettings
-) -> None:
-    if maps is None and settings.maps is not None:
-        raise ValueError(
-            f"map_weight is {settings.map_weight} and map_power {settings.map_power}, but no semantic maps are given;"
-            " set both to 0, or give them"
-        )
-    if maps is not None:
-        check_maps(maps, images)
 
 
 def find_instances(

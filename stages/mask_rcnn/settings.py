@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.core.config.crf import CrfSettings
-from stages.core.config.section import Name, Section
+from stages.core.config.leaning import LeaningSettings
+from stages.core.config.section import Section
 from stages.core.networks.settings import PyramidBackboneSettings
 from stages.core.training.settings import TrainingSettings
 
@@ -134,7 +135,7 @@ class MaskRcnnTrainingSettings(Section):
         return self
 
 
-class MaskRcnnPredictionSettings(Section):
+class MaskRcnnPredictionSettings(LeaningSettings):
     """Test-time augmentation and the choice of instances."""
 
     shorter_side: Side = Field(description="pixels; length of the shorter side (paper: 800)")
@@ -148,36 +149,6 @@ class MaskRcnnPredictionSettings(Section):
     mask_threshold: Share = Field(description="probability from which a pixel belongs to the mask (paper: 0.5)")
     crf: CrfSettings = Field(description="on the masks of the best instances; 0 iterations: off (paper: off)")
     crf_instances: Count = Field(description="best instances of an image whose masks the CRF refines")
-    semantics: Name | None = Field(
-        description="name of a source in `semantics` whose maps masks and scores lean on; null: none (paper: none)"
-    )
-    map_weight: Weight = Field(
-        description="what the CRF adds to a pixel's logit where the map has the instance's class, and takes away where"
-        " not; 0: the map says nothing of masks"
-    )
-    map_power: Weight = Field(
-        description="power of the IoU of an instance's mask and all pixels of its class in the map, by which its score"
-        " is multiplied; 0: the map says nothing of scores (paper: 0)"
-    )
-    best_power: Weight = Field(
-        description="power of an instance's score over the best of its image, by which it is multiplied; 0: off"
-        " (paper: 0)"
-    )
-
-    @property
-    def maps(self) -> str | None:
-        """Name of the source of the maps that prediction reads; None: it reads none."""
-        read = self.map_power > 0 or (self.map_weight > 0 and self.crf.iterations > 0)
-        return self.semantics if read else None
-
-    @model_validator(mode="after")
-    def _maps_are_named(self) -> Self:
-        if self.semantics is None and (self.map_weight > 0 or self.map_power > 0):
-            raise ValueError(
-                f"map_weight is {self.map_weight} and map_power {self.map_power}, but semantics is null; name a source"
-                " of maps, or set both to 0"
-            )
-        return self
 
 
 class MaskRcnnSettings(Section):

@@ -74,6 +74,7 @@ TINY = {
     "predict": {
         "view": VIEW, "score_threshold": 0.0, "nms_threshold": 0.3, "top_k": 5, "mask_threshold": 0.5, "use_tags": False,
         "attention": "ebp", "crf": CRF, "crf_score": 0.1,
+        "semantics": None, "map_weight": 0.0, "map_power": 0.0, "best_power": 0.0,
     },
 }  # fmt: skip
 

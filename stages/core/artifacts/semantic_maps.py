@@ -37,6 +37,20 @@ def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> N
     check_images(images, maps, remedy="remake the maps from this list of images")
 
 
+def check_given(
+    maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], *, wanted: bool, map_weight: float,
+    map_power: float,
+) -> None:  # fmt: skip
+    """As `check_maps` where maps are given. Raises ValueError where they are `wanted` by the weights and are not."""
+    if maps is not None:
+        check_maps(maps, images)
+    elif wanted:
+        raise ValueError(
+            f"map_weight is {map_weight} and map_power {map_power}, but no semantic maps are given; set both to 0, or"
+            " give them"
+        )
+
+
 def labels_of(maps: Artifact[SemanticMaps], image: str, shape: tuple[int, int]) -> np.ndarray:
     """The map of an image, (H, W) uint8. Raises ValueError where it is not of `shape` (height, width)."""
     labels = maps.find(image).labels
