@@ -11,6 +11,8 @@ from stages.core.artifacts.records import MissingImage
 from stages.core.config.section import Section
 from stages.core.workflow import step
 
+ROOT = Path(__file__).parents[2]
+
 
 class Colours(Section):
     red: int
@@ -114,3 +116,14 @@ def test_an_image_that_an_artifact_lacks_is_an_error_of_the_input(tmp_path):
         step.run(paint, ["--image", "x.h5", "--log", str(log)])
     assert "paint stopped: x.h5 has no image 'p'; remake it" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_the_peak_of_memory_is_that_of_the_program_not_of_what_started_it():
+    """A program is started by a fork, and the resources of the process that forked are counted as its own."""
+    code = "from stages.core.workflow.step import peak_megabytes; print(peak_megabytes())"
+    large = f"import os, sys; held = bytearray(400 << 20); os.execv(sys.executable, [sys.executable, '-c', {code!r}])"
+    done = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert 5 < float(done.stdout) < 350
+    growing = code.replace("print", "held = bytearray(400 << 20); del held; print")
+    done = subprocess.run([sys.executable, "-c", growing], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert float(done.stdout) > 400

@@ -8,7 +8,6 @@ import argparse
 import collections
 import json
 import logging
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.workflow.step import EXPECTED_ERRORS
+from stages.core.workflow.step import EXPECTED_ERRORS, peak_megabytes
 from tests.fuzz.readers import READERS, damaged, other_json
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +57,7 @@ def trials_of(name, *, seed, trials, seconds):
             slowest = max(slowest, taken)
             if taken > SECONDS:
                 wrong.append(f"seed {seed}, trial {number}: took {taken:.1f} s")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = int(peak_megabytes() * (1 << 20))
     if memory > MEMORY:
         wrong.append(f"took {memory >> 20} MB")
     return {"reader": name, **counts, "slowest": round(slowest, 2), "MB": memory >> 20, "wrong things": wrong}

@@ -122,12 +122,11 @@ def _take_over(path: Path) -> None:
     """Remove the mark of an owner that is gone, or may be."""
     owner = _read(path)
     if owner is not None:
-        alive = is_alive(owner)
+        alive, who = is_alive(owner), named(owner)
         if alive is None:
-            log.warning("%s: %s has not said that it ended; if it still trains, end it", path.parent, named(owner))
+            log.warning("%s: %s has not said that it ended; if it still trains, end it", path.parent, who)
         elif alive:
             raise ValueError(
-                f"{path.parent}: another process trains there ({named(owner)}); wait for its end, or end it, and start"
-                " again"
+                f"{path.parent}: another process trains there ({who}); wait for its end, or end it, and start again"
             )
     path.unlink(missing_ok=True)

@@ -37,7 +37,8 @@ def enter_folder() -> None:
     others = [mark for path, mark in notes.items() if mark is not None and path not in gone]
     locks = list(LOCKS.glob("*.lock"))
     if locks and others:
-        log.warning("another run works in %s: %s", Path.cwd(), "; ".join(map(named, others)))
+        folder, who = Path.cwd(), "; ".join(map(named, others))
+        log.warning("another run works in %s: %s", folder, who)
         return
     with contextlib.suppress(FileNotFoundError):  # of a driver that ends just now
         if locks and gone:

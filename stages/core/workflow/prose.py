@@ -32,6 +32,7 @@ LOOKS = {
     "rstrip", "shown", "strip", "sum", "tolist",
 }  # fmt: skip
 VALIDATORS = {"model_validator", "field_validator"}
+SECTIONS = "Settings"
 ALIASES = {"Annotated", "Literal"}
 
 
@@ -197,9 +198,12 @@ def _name(node: ast.AST | None) -> str:
 def _without_sections(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements of a module of settings without the declarations in sections, and without empty sections.
 
-    A section that inherits from more than empty ones stays: it may inherit methods.
+    A section that inherits from more than empty ones stays: it may inherit methods. What is imported under a name that
+    ends in SECTIONS is a section.
     """
-    sections, empty, kept = {"Section"}, {"Section"}, []
+    imported = [alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    sections = {"Section", *(name for name in imported if name.endswith(SECTIONS))}
+    empty, kept = {"Section"}, []
     for node in body:
         if isinstance(node, ast.ClassDef) and (bases := {_name(base) for base in node.bases}) & sections:
             sections.add(node.name)
