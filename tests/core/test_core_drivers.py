@@ -145,7 +145,7 @@ def test_a_killed_process_is_gone_and_one_that_ends_leaves_no_note(tmp_path):
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )  # fmt: skip
 
-    for rest in ("pass", "1 / 0"):
+    for rest in ("pass", "1 / 0", "import os; os.chdir('/')"):
         start(rest).communicate()
         assert not list(notes.glob("*.json"))
     with start("print('there', flush=True); time.sleep(60)") as killed:

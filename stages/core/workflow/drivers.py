@@ -32,7 +32,7 @@ def enter_folder() -> None:
     with contextlib.suppress(OSError):  # Snakemake says what it cannot write
         write_json(note, mark_of_this_process())
         atexit.register(note.unlink, missing_ok=True)
-    notes = {path: _read(path) for path in NOTES.glob("*.json") if path != note}
+    notes = {path: _read(path) for path in note.parent.glob("*.json") if path != note}
     gone = [path for path, mark in notes.items() if mark is None or is_alive(mark) is False]
     others = [mark for path, mark in notes.items() if mark is not None and path not in gone]
     locks = list(LOCKS.glob("*.lock"))
@@ -97,8 +97,7 @@ def _jobs_here() -> list[str] | None:
 
 
 def _note() -> Path:
-    mine = mark_of_this_process()
-    return NOTES / f"{host()}.{mine['pid']}.json"
+    return Path.cwd() / NOTES / f"{host()}.{os.getpid()}.json"  # Snakemake leaves the folder before the process ends
 
 
 def _read(path: Path) -> Mark | None:
