@@ -86,7 +86,7 @@ def labels(toy, tmp_path):
 def _calibrated(masks, boxes, weights, attention):
     from stages.label_penet.calibration import Objects as Calibrated
 
-    return Calibrated(masks, boxes, np.zeros(len(boxes), np.int64), weights, attention, 0)
+    return Calibrated(masks, boxes, np.zeros(len(boxes), np.int64), weights, attention, 0, 0)
 
 
 @pytest.fixture
