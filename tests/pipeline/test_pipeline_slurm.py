@@ -73,3 +73,14 @@ def test_a_training_of_several_processes_asks_for_gpus_and_threads_for_all(submi
     first, second = submit(TRAINED, str(overlay))
     for one in (first, second):
         assert (one["-p"], one["--gpus"], one["--cpus-per-task"]) == ("gpu", "2", "6")
+
+
+def test_a_training_over_nodes_asks_for_gpus_and_threads_on_each(submit, tmp_path):
+    overlay = tmp_path / "four.yaml"
+    settings = {"gpus": 2, "nodes": 3, "threads": 3, "defaults": {"training": {"accumulate": 6}}}
+    overlay.write_text(yaml.safe_dump(settings))
+    made = snakemake(tmp_path / "elsewhere", "-c2", LISTED, "--configfile", str(TOY))
+    assert made.returncode == 0, made.stdout + made.stderr
+    for one in submit(TRAINED, str(overlay)):
+        assert (one["-p"], one["--nodes"], one["--gres"], one["--cpus-per-task"]) == ("gpu", "3", "gpu:2", "6")
+        assert "--gpus" not in one

@@ -18,8 +18,17 @@ def environment(root: str | Path, *, own_python: bool) -> str:
     return f"export {assignments}; ".replace("{", "{{").replace("}", "}}")
 
 
-def launcher(processes: int, threads: int) -> str:
-    """What starts a training's module: Python, or torchrun with that many processes of `threads` CPU threads each."""
+def launcher(processes: int, threads: int, *, nodes: int = 1) -> str:
+    """What starts a training's module: Python, or torchrun with that many processes of `threads` CPU threads each.
+
+    On several nodes, that is what starts such a torchrun on each node of the Slurm job that it stands in.
+    """
+    if nodes > 1:
+        cpus = processes * threads
+        return (
+            f"OMP_NUM_THREADS={threads} python -m stages.core.workflow.nodes"
+            f" --nodes={nodes} --processes={processes} --cpus={cpus} --"
+        )
     if processes <= 1:
         return "python -m"
     # Snakemake gives a job all its threads: each process takes its own share. Behind `--` torchrun reads no option of
