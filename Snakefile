@@ -64,7 +64,9 @@ TRAINING_THREADS = max(GPUS, 1) * project.threads  # on each node
 # Jobs find the stages, whatever folder --directory names, and this environment's Python, whoever starts them; or that
 # of envs/tagmask.yaml where Snakemake is told to make it.
 OWN_PYTHON = not workflow.deployment_settings.deployment_method
-shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
+shell.prefix(
+    environment(workflow.basedir, own_python=OWN_PYTHON, scratch=project.scratch)
+)
 
 # Profiles find their own files, whatever folder --directory names.
 os.environ.update(TAGMASK_ROOT=workflow.basedir)

@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 
 
-def environment(root: str | Path, *, own_python: bool) -> str:
+def environment(root: str | Path, *, own_python: bool, scratch: str | None = None) -> str:
     """What stands before every shell line, so that it finds the stages of the checkout at `root`.
 
-    With `own_python` it finds this process's Python too, else the one that Snakemake has activated. Quoted for the
-    shell, whatever the paths hold, with the braces doubled that Snakemake would read as its own.
+    `scratch` is where trainings keep copies of images; its variables are left to the job. With `own_python` it finds
+    this process's Python too, else the one that Snakemake has activated. Quoted for the shell, whatever the paths hold,
+    with the braces doubled that Snakemake would read as its own.
     """
     variables = {"PYTHONPATH": shlex.quote(str(root)), "PYTHONUNBUFFERED": "1"}
+    if scratch is not None:
+        variables["TAGMASK_SCRATCH"] = shlex.quote(scratch)
     if own_python:
         variables["PATH"] = f"{shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     assignments = " ".join(f"{name}={value}" for name, value in variables.items())
