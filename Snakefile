@@ -23,7 +23,7 @@ from stages.project import borrowing, graph, sources
 from stages.project.methods import METHODS
 from stages.project.packing import maps_to_pack, pack_settings, packed_maps
 from stages.project.project import ConfigError, load_project
-from stages.project.resources import memory, minutes
+from stages.project.resources import memory, minutes, training_gpus
 from stages.project.steps import needs_of_steps
 from stages.project.terminal.handler import attach, stages_of_rules
 from stages.core.artifacts.files import write_json
@@ -31,6 +31,7 @@ from stages.core.training.folder import settle_trainings
 from stages.core.workflow.digest import code_digest
 from stages.core.workflow.drivers import enter_folder, note_executor
 from stages.core.workflow.environment import environment, launcher
+from stages.core.workflow.nodes import in_slurm_job, needs_slurm
 from stages.core.workflow.method import is_checkpoint
 from stages.core.workflow.trial import trial_notice
 
@@ -55,14 +56,18 @@ if workflow.is_main_process:
     if unusable := borrowing.problems_of_lenders(BORROWED, DATASET):
         raise WorkflowError("\n".join(unusable))
 GPUS = 0 if project.device == "cpu" else project.gpus
-# A training step is one process, or one process per GPU, each with threads of its own.
-LAUNCH = launcher(GPUS, project.threads)
-TRAINING_THREADS = max(GPUS, 1) * project.threads
+NODES = 1 if project.device == "cpu" else project.nodes
+# A training step is one process, or one process per GPU of each node, each with threads of its own.
+LAUNCH = launcher(GPUS, project.threads, nodes=NODES)
+TRAINING_GPUS = training_gpus(GPUS, NODES)
+TRAINING_THREADS = max(GPUS, 1) * project.threads  # on each node
 
 # Jobs find the stages, whatever folder --directory names, and this environment's Python, whoever starts them; or that
 # of envs/tagmask.yaml where Snakemake is told to make it.
 OWN_PYTHON = not workflow.deployment_settings.deployment_method
-shell.prefix(environment(workflow.basedir, own_python=OWN_PYTHON))
+shell.prefix(
+    environment(workflow.basedir, own_python=OWN_PYTHON, scratch=project.scratch)
+)
 
 # Profiles find their own files, whatever folder --directory names.
 os.environ.update(TAGMASK_ROOT=workflow.basedir)
@@ -276,6 +281,12 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 onstart:
     note_executor(workflow.executor_plugin.name)
+    planned = workflow.dag.needrun_jobs()
+    over_nodes = {job.rule.name for job in planned if "nodes" in job.rule.resources}
+    if over_nodes and not (
+        workflow.executor_plugin.name == "slurm" or in_slurm_job()
+    ):
+        raise WorkflowError(needs_slurm(NODES, over_nodes))
     if project.trial is not None:
         for sentence in trial_notice(project.trial):
             logger.info(sentence)

@@ -126,7 +126,7 @@ rule train_bestie:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(24000),
         runtime=minutes(2880),
     params:

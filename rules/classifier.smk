@@ -79,7 +79,7 @@ rule train_classifier:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(16000),
         runtime=minutes(1440),
     params:
@@ -172,7 +172,7 @@ rule train_fold:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(16000),
         runtime=minutes(1440),
     params:

@@ -82,7 +82,7 @@ rule pretrain_module:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(24000),
         runtime=minutes(1440),
     params:
@@ -158,7 +158,7 @@ rule train_label_penet:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(24000),
         runtime=minutes(2880),
     params:

@@ -76,7 +76,7 @@ rule train_mask_rcnn:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(24000),
         runtime=minutes(2880),
     params:

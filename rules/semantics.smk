@@ -206,7 +206,7 @@ rule train_semantics:
         software
     threads: TRAINING_THREADS
     resources:
-        gpu=GPUS,
+        **TRAINING_GPUS,
         mem_mb=memory(16000),
         runtime=minutes(1440),
     params:

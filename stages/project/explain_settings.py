@@ -25,7 +25,7 @@ from stages.project.project import ConfigError, Project, load_project
 ROOT = Path(__file__).parents[2]
 COMMAND_LINE = "--config"
 TRIAL = "trial"
-ALWAYS = ("device", "gpus", "shards", "threads", TRIAL, "splits")
+ALWAYS = ("device", "gpus", "nodes", "scratch", "shards", "threads", TRIAL, "splits")
 AFTER_IT = ("evaluation", "inspection", "exports")
 COLUMN = 48
 

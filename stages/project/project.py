@@ -55,6 +55,14 @@ class ProjectBase(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="cpu, cuda, or auto: a GPU where there is one")
     gpus: int = Field(ge=1, description="GPUs of a training job, one process each, with the same effective batch")
+    nodes: int = Field(
+        ge=1, description="nodes of a training job on Slurm, `gpus` on each, with the same effective batch"
+    )
+    scratch: str | None = Field(
+        min_length=1,
+        description="folder on a node's own disk, where trainings keep copies of the images that they read; of $NAME"
+        " without braces each job has its own value; null: none",
+    )
     shards: int = Field(ge=1, description="parts in which proposals are made, side by side")
     threads: int = Field(ge=1, description="CPU threads of a job that trains or predicts; jobs side by side are faster")
     trial: int | None = Field(

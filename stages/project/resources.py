@@ -18,6 +18,11 @@ MOST_ATTEMPTS = 5  # from which on nothing grows any more
 Resource = Callable[..., int]  # from Snakemake's wildcards, input and attempt
 
 
+def training_gpus(gpus: int, nodes: int) -> dict[str, int | str]:
+    """GPUs of a training, as resources: `gpu` on one node; on several, how many on each, in words of Slurm's plugin."""
+    return {"gpu": gpus} if nodes == 1 else {"gres": f"gpu:{gpus}", "nodes": nodes}
+
+
 def memory(megabytes: int, *, per_image: float = 0.0) -> Resource:
     """MB of memory: a least, and for steps that keep something of every image so much per image."""
     return _growing(megabytes, per_image, "max_mem_mb")

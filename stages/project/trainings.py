@@ -37,16 +37,19 @@ def trainings_in_use(project: "ProjectBase") -> dict[str, TrainingSettings]:
 
 
 def undivided_passes(project: "ProjectBase") -> list[str]:
-    """Trainings whose `accumulate` does not divide among `gpus`, one sentence each; none where no GPU is used."""
+    """Trainings whose `accumulate` does not divide among the processes, one sentence each; none without GPUs."""
     if project.device == "cpu":
         return []
-    gpus = project.gpus
+    processes, on = project.gpus * project.nodes, f"gpus: {project.gpus}"
+    if project.nodes > 1:
+        on += f" on each of nodes: {project.nodes}, {processes} in all"
+    fewer = "gpus" if project.nodes == 1 else "gpus times nodes"
     return [
-        f"{path}.accumulate is {training.accumulate}, which does not divide among gpus: {gpus}; set it to a multiple of"
-        f" {gpus} (and divide its section's `batch`, if it has one: an update then sees as many images as before),"
-        f" or set gpus to a number that divides {training.accumulate}"
+        f"{path}.accumulate is {training.accumulate}, which does not divide among {on}; set it to a multiple of"
+        f" {processes} (and divide its section's `batch`, if it has one: an update then sees as many images as before),"
+        f" or set {fewer} to a number that divides {training.accumulate}"
         for path, training in trainings_in_use(project).items()
-        if training.accumulate % gpus
+        if training.accumulate % processes
     ]
 
 

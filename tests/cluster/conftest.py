@@ -101,7 +101,7 @@ def unlike(driver: Driver, other: Driver) -> set[str]:
 
 @pytest.fixture(scope="session")
 def cluster(asked: None) -> Iterator[Slurm]:
-    """Slurm, with two CPU nodes and one with two pretended GPUs."""
+    """Slurm, with two CPU nodes and two with two pretended GPUs each."""
     reason = why_not()
     if reason:
         pytest.fail(reason)

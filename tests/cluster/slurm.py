@@ -1,11 +1,11 @@
-"""A throw-away Slurm on this machine's loopback: two CPU nodes and one with two pretended GPUs.
+"""A throw-away Slurm on this machine's loopback: two CPU nodes and two with two pretended GPUs each.
 
     python -m tests.cluster.slurm -- snakemake --profile profiles/slurm    # up, the command, down again
 
 Needs root, and Debian's packages slurm-wlm and munge (`make cluster-test` installs them). Nothing outlives it: daemons,
 keys and logs are in a folder of its own, and the links under /etc/slurm are removed. A cluster that is there is not touched.
 
-A GPU of the node is a device file of the kernel; jobs that were given one are told to hide it, and compute on the CPU.
+The partition `gpu` has one of the GPU nodes, as most tests look at that one; `gpus` has both. A GPU is a device file of the kernel; jobs that were given one are told to hide it, and compute on the CPU.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-NODES = {"cpu1": "", "cpu2": "", "gpu1": "Gres=gpu:2"}
+NODES = {"cpu1": "", "cpu2": "", "gpu1": "Gres=gpu:2", "gpu2": "Gres=gpu:2"}
 CPUS, MEMORY_MB = 4, 64000  # of a node, whatever the machine has: rules ask for what real data needs
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol")
 PLACE = Path("/etc/slurm")  # jobs of Snakemake's plugin look for the configuration here alone
@@ -70,6 +70,7 @@ KillWait=5
 {nodes}
 PartitionName=cpu Nodes=cpu1,cpu2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE State=UP
+PartitionName=gpus Nodes=gpu1,gpu2 MaxTime=INFINITE State=UP
 """
 
 
@@ -81,7 +82,8 @@ class Job:
         number: its id.
         rule: the rule that it runs, by the comment that Snakemake's plugin gives it.
         partition, state, node: as Slurm has them.
-        gpus: GPUs that it was given.
+        gpus: GPUs that it was given, on all its nodes.
+        nodes: how many it was given.
         cpus: CPU threads.
         restarts: how often Slurm has put it back into the queue by itself.
         start, end: None where it has none yet.
@@ -93,6 +95,7 @@ class Job:
     state: str
     node: str
     gpus: int
+    nodes: int
     cpus: int
     restarts: int
     start: datetime | None
@@ -159,13 +162,15 @@ class Slurm:
             if "JobState" not in said:
                 continue  # no jobs in the system
             name = said.get("Comment", "").removeprefix("rule_").partition("_wildcards_")[0]
+            nodes = int(said["NumNodes"].partition("-")[0])
             job = Job(
                 number=int(said["JobId"]),
                 rule=name,
                 partition=said["Partition"],
                 state=said["JobState"],
                 node=said["NodeList"],
-                gpus=int(said["TresPerJob"].rpartition(":")[2]) if "gpu" in said.get("TresPerJob", "") else 0,
+                gpus=_count(said.get("TresPerJob", "")) or nodes * _count(said.get("TresPerNode", "")),
+                nodes=nodes,
                 cpus=int(said["NumCPUs"]),
                 restarts=int(said["Restarts"]),
                 start=_time(said["StartTime"]),
@@ -203,7 +208,9 @@ class Slurm:
         ]
         text = SLURM_CONF.format(host=host, port=ports[0], folder=self.folder, nodes="\n".join(nodes))
         (self.folder / "etc" / "slurm.conf").write_text(text)
-        (self.folder / "etc" / "gres.conf").write_text("NodeName=gpu1 Name=gpu File=/dev/tty[1-2]\n")
+        (self.folder / "etc" / "gres.conf").write_text(
+            "NodeName=gpu1 Name=gpu File=/dev/tty[1-2]\nNodeName=gpu2 Name=gpu File=/dev/tty[3-4]\n"
+        )
         hide = self.folder / "etc" / "hide_gpus"
         hide.write_text("#!/bin/sh\necho export CUDA_VISIBLE_DEVICES=\n")
         hide.chmod(0o755)
@@ -229,8 +236,8 @@ class Slurm:
 
     def idle(self) -> bool:
         """Whether all nodes are up, without a job."""
-        states = self.run("sinfo", "-h", "-N", "-o", "%T", check=False).split()
-        return states == ["idle"] * len(NODES)
+        lines = self.run("sinfo", "-h", "-N", "-o", "%N %T", check=False).splitlines()
+        return set(lines) == {f"{name} idle" for name in NODES}  # one line for each partition of a node
 
     def _daemon(self, *command: str) -> None:
         with (self.folder / "log" / f"{command[0]}.{len(self.daemons)}.said").open("wb") as said:
@@ -281,6 +288,11 @@ def _left(place: Path) -> bool:
 def _with_parent() -> None:
     """In a child before it runs: let it end when its parent does."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _count(asked: str) -> int:
+    """GPUs of what a job asks for, such as gres:gpu:2; 0 without any."""
+    return int(asked.rpartition(":")[2]) if "gpu" in asked else 0
 
 
 def _time(text: str) -> datetime | None:

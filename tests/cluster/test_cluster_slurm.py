@@ -3,6 +3,7 @@
 These tests take minutes, most of them for the two further Snakemakes that Slurm's plugin starts for every job.
 """
 
+import json
 import os
 import re
 import signal
@@ -10,8 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from stages.core.networks.weights import read_weights
 from tests.cluster.conftest import ON_GPUS, PREDICTED, SLURM, TOY, Driver, unlike, until
 
 CLUSTERS = "results/toy/cim/cluster_labels/train.h5"
@@ -78,6 +81,49 @@ def test_a_training_of_two_processes_is_one_job_with_two_gpus(cluster, submitted
     log = (driver.folder / "results/toy/logs/train_classifier.cam.log").read_text()
     assert "2 process(es)" in log
     assert log.count("train_classifier done in") == 1
+
+
+@pytest.fixture(scope="module")
+def on_two_nodes(cluster, tmp_path_factory):
+    """A training of two processes on two nodes, the same by one process, and the job of the first."""
+    folder = tmp_path_factory.mktemp("nodes")
+    partitions = folder / "partitions.yaml"
+    partitions.write_text(yaml.safe_dump({"partitions": {"cpu": {}, "gpus": {"max_gpu": 2, "max_nodes": 2}}}))
+    # Without Adam, which makes a whole step of what is rounding noise in a gradient of zero.
+    training = {"accumulate": 2, "optimizer": "sgd", "learning_rate": 0.05}
+    several = Driver(
+        folder / "several", *SLURM, environment={**cluster.environment, "SNAKEMAKE_SLURM_PARTITIONS": str(partitions)}
+    )
+    before = {job.number for job in cluster.jobs()}
+    done = several.run(CLASSIFIER, *overlay(folder, nodes=2, threads=2, defaults={"training": training}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    one = Driver(folder / "one")
+    done = one.run(CLASSIFIER, *overlay(folder, threads=2, defaults={"training": training}), local=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (job,) = [job for job in cluster.jobs("train_classifier") if job.number not in before]
+    return several, one, job
+
+
+def test_a_training_over_two_nodes_is_one_job_with_a_process_on_each(on_two_nodes):
+    driver, _, job = on_two_nodes
+    assert (job.state, job.partition, job.node, job.restarts) == ("COMPLETED", "gpus", "gpu[1-2]", 0)
+    assert (job.nodes, job.gpus, job.cpus) == (2, 2, 4)
+    log = (driver.folder / "results/toy/logs/train_classifier.cam.log").read_text()
+    assert "2 process(es)" in log
+    assert log.count("train_classifier done in") == 1
+
+
+def test_two_nodes_give_weights_and_losses_of_one_process(on_two_nodes):
+    several, one, _ = on_two_nodes
+    shared, alone = (read_weights(driver.folder / CLASSIFIER) for driver in (several, one))
+    assert shared.keys() == alone.keys()
+    for name, value in alone.items():
+        assert torch.allclose(shared[name].double(), value.double(), rtol=1e-4, atol=1e-6), name
+    curves = "results/toy/classifier/cam/curves.json"
+    shared, alone = (json.loads((driver.folder / curves).read_text())["intervals"] for driver in (several, one))
+    assert len(alone) == 3
+    for many, single in zip(shared, alone, strict=True):
+        assert many["losses"] == pytest.approx(single["losses"], rel=1e-4)
 
 
 def test_the_log_of_a_failed_job_reaches_who_started_it(cluster, submitted, tmp_path):

@@ -40,6 +40,38 @@ def test_one_process_needs_no_launcher():
     assert launcher(0, 4) == launcher(1, 4) == "python -m"
 
 
+def test_one_node_is_started_as_ever():
+    assert launcher(1, 4, nodes=1) == "python -m"
+    assert launcher(2, 4, nodes=1) == launcher(2, 4)
+
+
+def test_a_training_over_nodes_is_planned_anywhere_and_started_on_slurm_alone(tmp_path, overlay, monkeypatch):
+    """Prediction stays one process."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    four = tmp_path / "four.yaml"
+    four.write_text(yaml.safe_dump({"nodes": 2, "defaults": {"training": {"accumulate": 4}}}))
+    configured = ("--configfile", str(TOY), str(overlay), str(four))
+    planned = snakemake(tmp_path, "-n", "-p", "-c16", "results/toy/val/cues/cam.h5", *configured)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    blocks = {part.split(":")[0]: part for part in re.split(r"\n(?=rule )", planned.stdout)}
+    training, prediction = blocks["rule train_classifier"], blocks["rule find_cues"]
+    assert "    threads: 4\n" in training
+    assert "gres=gpu:2, nodes=2" in training
+    assert "gpu=" not in training
+    line = "OMP_NUM_THREADS=2 python -m stages.core.workflow.nodes --nodes=2 --processes=2 --cpus=4 --"
+    assert f"{line} stages.classifier.train_classifier --images" in training
+    assert "gpu=1" in prediction
+    assert "nodes=" not in prediction
+    assert "Shell command: python -m stages.classifier.find_cues" in prediction
+
+    refused = snakemake(tmp_path, "-c1", "results/toy/classifier/cam/weights.safetensors", *configured)
+    assert refused.returncode != 0
+    assert "nodes is 2, but nothing starts train_classifier on several nodes here" in refused.stdout + refused.stderr
+    assert not (tmp_path / "results" / "toy" / "train").exists(), "what comes before a training ran"
+    listed = snakemake(tmp_path, "-c1", "results/toy/train/images.h5", *configured)
+    assert listed.returncode == 0, listed.stdout + listed.stderr
+
+
 def test_slurm_gets_threads_for_every_process(tmp_path, overlay):
     """A training has the threads of all its processes, and each process is told its own share."""
     target = "results/toy/classifier/cam/weights.safetensors"

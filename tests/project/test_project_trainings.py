@@ -55,6 +55,19 @@ def test_passes_that_do_not_divide_are_refused_with_their_keys_and_a_remedy():
         assert "or set gpus to a number that divides 1" in line
 
 
+def test_passes_divide_among_the_gpus_of_all_nodes():
+    even = "defaults: {training: {accumulate: 4}}\ncim: {train: {training: {accumulate: 4}}}"
+    assert load(f"gpus: 2\nnodes: 2\n{even}").nodes == 2
+    for line in problems(f"gpus: 2\nnodes: 3\n{even}"):
+        assert "does not divide among gpus: 2 on each of nodes: 3, 6 in all; set it to a multiple of 6" in line
+        assert "or set gpus times nodes to a number that divides 4" in line
+    assert load("nodes: 2\ndevice: cpu").nodes == 2
+
+
+def test_there_is_at_least_one_node():
+    assert any("nodes" in line and "greater than or equal to 1" in line for line in problems("nodes: 0"))
+
+
 def test_only_processes_on_gpus_share_passes():
     assert load("gpus: 2\ndevice: cpu").gpus == 2
     even = "defaults: {training: {accumulate: 2}}\ncim: {train: {training: {accumulate: 4}}}"

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from stages.core.artifacts.images import ImageRecord
+from stages.core.images.scratch import read_copied
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # what pretrained weights of torchvision and timm expect
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -54,7 +55,7 @@ def load_rgb(image: ImageRecord, root: str | Path) -> np.ndarray:
     if not image.path:
         return _decoded(image.encoded.tobytes(), f"image {image.image!r}")[0]
     path = Path(root) / image.path
-    data = read_bytes(path)
+    data = read_copied(image.digest, lambda: read_bytes(path))
     if len(data) != image.file_size:
         raise ValueError(
             f"{path} has {len(data)} bytes, but had {image.file_size} when the images were listed: it was changed "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stages.core.artifacts.storage import Artifact
+from stages.core.images.scratch import scratch_in_use
 from stages.core.training.identity import training_identity
 from stages.core.training.loop import Task, TrainingOutputs, train
 from stages.core.training.settings import TrainingSettings
@@ -62,13 +63,14 @@ def run_training(
         "classes": inputs["images"].header["classes"],
         "supervision": supervision,
     }
-    train(
-        task,
-        settings.training,
-        folder=outputs.weights.parent / "checkpoint",
-        identity=training_identity(module, settings.canonical(), inputs=fingerprints, weights=weights),
-        seed=settings.seed,
-        device=device,
-        outputs=dataclasses.replace(outputs, metadata={**described, **metadata}),
-        snapshots=snapshots,
-    )
+    with scratch_in_use():
+        train(
+            task,
+            settings.training,
+            folder=outputs.weights.parent / "checkpoint",
+            identity=training_identity(module, settings.canonical(), inputs=fingerprints, weights=weights),
+            seed=settings.seed,
+            device=device,
+            outputs=dataclasses.replace(outputs, metadata={**described, **metadata}),
+            snapshots=snapshots,
+        )
