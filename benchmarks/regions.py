@@ -42,12 +42,14 @@ class Line:
         return self.equal and (self.target is None or self.seconds < self.target)
 
 
-def superpixels(count: int, generator: np.random.Generator) -> np.ndarray:
+def superpixels(
+    count: int, generator: np.random.Generator, *, size: tuple[int, int] = (HEIGHT, WIDTH)
+) -> np.ndarray:
     """(H, W) label map of wavy cells around random centers."""
-    ys, xs = np.indices((HEIGHT, WIDTH), dtype=np.float32)
+    ys, xs = np.indices(size, dtype=np.float32)
     ys, xs = ys + 6 * np.sin(xs / 17), xs + 6 * np.sin(ys / 13)
-    best, labels = np.full((HEIGHT, WIDTH), np.inf, np.float32), np.zeros((HEIGHT, WIDTH), np.int32)
-    for number, (y, x) in enumerate(generator.random((count, 2)) * (HEIGHT, WIDTH)):
+    best, labels = np.full(size, np.inf, np.float32), np.zeros(size, np.int32)
+    for number, (y, x) in enumerate(generator.random((count, 2)) * size):
         distance = (ys - y) ** 2 + (xs - x) ** 2
         labels[distance < best] = number
         best = np.minimum(best, distance)
