@@ -36,8 +36,9 @@ if [[ -n $wheels && ! -d $wheels ]]; then
     echo "there is no folder $wheels; make it with: pip download --no-deps -d FOLDER -c constraints.txt -r benchmarks/gpu/packages.txt" >&2
     exit 2
 fi
-mapfile -t missing < <("$python" benchmarks/gpu/missing.py benchmarks/gpu/packages.txt)
-if ((${#missing[@]})); then
+listed=$("$python" benchmarks/gpu/missing.py benchmarks/gpu/packages.txt) || exit 2
+if [[ -n $listed ]]; then
+    mapfile -t missing <<< "$listed"
     if [[ -z $wheels ]]; then
         echo "$python lacks ${missing[*]}; install them, or give --wheels FOLDER" >&2
         exit 2

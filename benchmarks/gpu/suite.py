@@ -38,7 +38,7 @@ class _Outcomes:
         self._part, self.count, self.failed = part, 0, list[str]()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" or report.outcome != "passed" and report.when == "setup":
+        if report.when == "call" or (report.outcome != "passed" and report.when == "setup"):
             self.count += 1
             if report.outcome == "failed":
                 self.failed.append(report.nodeid)

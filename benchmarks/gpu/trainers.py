@@ -71,7 +71,7 @@ class Trainer:
     why_not: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def settings_of(self, backbone: str, changes: dict[str, Any]) -> Any:
-        """Settings of a backbone with random weights, and more that differs. Raises ValueError where they do not fit."""
+        """Settings of a backbone with random weights, and changes. Raises ValueError where they do not fit."""
         published = self.published.get(backbone)
         project = project_of(published or next(iter(self.published.values())))
         settings = self.settings(project, backbone if published else next(iter(self.published)))
