@@ -16,7 +16,7 @@ class LiveBytes(TorchDispatchMode):
     Attributes:
         live: bytes alive now that were made in the block.
         peak: most that were alive at once.
-        largest: bytes of the largest tensor that was made.
+        largest: bytes of the largest tensor that was made in the block.
     """
 
     def __init__(self) -> None:
@@ -26,25 +26,29 @@ class LiveBytes(TorchDispatchMode):
 
     def count(self, *values: Any) -> None:
         """Count tensors that were made before the block, such as weights."""
-        for tensor in tree_leaves(values):
-            if isinstance(tensor, torch.Tensor):
-                self._add(tensor)
+        self._add(values)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        self.count(made)
+        self.largest = max(self.largest, self._add(made))
         return made
 
-    def _add(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self._known:
-            return
-        self._known.add(key)
-        size = storage.nbytes()
-        self.live += size
-        self.peak, self.largest = max(self.peak, self.live), max(self.largest, size)
-        weakref.finalize(storage, self._remove, key, size)
+    def _add(self, values: Any) -> int:
+        """Count the tensors whose memory is not known yet; bytes of the largest of these."""
+        largest = 0
+        for tensor in tree_leaves(values):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key in self._known:
+                continue
+            self._known.add(key)
+            size = storage.nbytes()
+            self.live += size
+            self.peak, largest = max(self.peak, self.live), max(largest, size)
+            weakref.finalize(storage, self._remove, key, size)
+        return largest
 
     def _remove(self, key: int, size: int) -> None:
         self._known.discard(key)
