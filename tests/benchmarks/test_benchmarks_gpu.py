@@ -111,7 +111,7 @@ def test_2000_proposals_at_1200_pixels_stay_below_11_gb(backbone):
 
 
 def test_the_script_runs_end_to_end_on_a_cpu(tmp_path, project_root):
-    output, page = tmp_path / "gpu.json", tmp_path / "gpu.md"
+    output, page = tmp_path / "gpu.json", tmp_path / "t.md"
     words = ["--device", "cpu", "--quick", "--trainers", "semantics", "--output", str(output), "--table", str(page)]
     environment = {name: value for name, value in os.environ.items() if name != "TAGMASK_DATA"}
     environment |= {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
