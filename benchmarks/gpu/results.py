@@ -5,6 +5,7 @@ python -m benchmarks.gpu.results gpu.json benchmarks/gpu.md
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,11 @@ def table(content: dict[str, Any]) -> str:
         lines.append(f"| {name} | {state}{why} | {part.get('seconds', '')} |")
     for name, part in parts.items():
         results = part["results"]
-        if results:
+        if results and "outcome" in results[0]:  # the JSON has each test
+            outcomes = Counter(one["outcome"] for one in results)
+            failed = [f"* failed: {one['test']}" for one in results if one["outcome"] == "failed"]
+            lines += ["", f"## {name}", "", f"* {', '.join(f'{n} {word}' for word, n in outcomes.items())}", *failed]
+        elif results:
             found = {key for one in results for key in one if not isinstance(one[key], dict)}
             columns = sorted(found, key=lambda key: (COLUMNS.index(key) if key in COLUMNS else len(COLUMNS), key))
             lines += ["", f"## {name}", "", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
