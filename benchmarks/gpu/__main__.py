@@ -38,7 +38,9 @@ def main() -> None:
     arguments = _arguments()
     results = Results(arguments.output)
     try:
-        results.start(commit=commit(), machine=platform.machine(), cores=len(os.sched_getaffinity(0)))
+        sizes = "tiny networks and images, whatever a row says (--quick)" if arguments.quick else "of the presets"
+        cores = len(os.sched_getaffinity(0))
+        results.start(commit=commit(), machine=platform.machine(), cores=cores, sizes=sizes)
         if arguments.table is not None:
             write_text(arguments.table, table(results.read()))
     except OSError as error:
