@@ -9,12 +9,16 @@ The proposals are those of `benchmarks.regions`: 375 x 500 pixels, from a few pi
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from benchmarks.regions import fastest, proposals
+from benchmarks.regions import proposals
+from benchmarks.timing import CPU, fastest
 from stages.cim.agpl import assign_clusters
 from stages.cim.losses import Labels
 from stages.cim.mining import Overlaps
@@ -39,22 +43,31 @@ def smooth_scores(regions: Regions, generator: np.random.Generator) -> Scores:
     return Scores(layers[0].softmax(1), layers[1].softmax(0), refined)
 
 
-def measure(count: int, cells: int, cim: CimSettings) -> tuple[int, float, float]:
-    """Atoms, seconds of AGPL's assignment, and seconds of overlaps, mining, targets and losses of one image."""
+def case(
+    count: int, cells: int, cim: CimSettings, *, device: torch.device = CPU
+) -> tuple[Regions, Callable[[], Any], Callable[[], dict[str, Tensor]]]:
+    """Regions of one image, AGPL's assignment on the CPU, and overlaps, mining, targets and losses on `device`."""
     generator = np.random.default_rng(0)
     regions = Regions.from_superpixels(*proposals(count, cells, generator))
     points = np.stack([generator.integers(0, side, PEAKS) for side in regions.shape], 1)
     classes = generator.integers(0, PRESENT, PEAKS)
-    labelling, found = fastest(
-        lambda: assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=cim.agpl)
-    )
-    labels = Labels(*(torch.from_numpy(part.astype(np.int64)) for part in found))
-    membership, sizes = (torch.from_numpy(part) for part in (regions.membership, regions.sizes))
-    scores, tags = smooth_scores(regions, generator), torch.arange(CLASSES) < PRESENT
 
-    def mine() -> None:
+    def assign() -> Any:
+        return assign_clusters(regions, regions.holding(points), classes, tagged=True, settings=cim.agpl)
+
+    labels = Labels(*(torch.from_numpy(part.astype(np.int64)).to(device) for part in assign()))
+    membership, sizes = (torch.from_numpy(part).to(device) for part in (regions.membership, regions.sizes))
+    scores = smooth_scores(regions, generator)
+    scores = Scores(
+        scores.classifier.to(device),
+        scores.detector.to(device),
+        [(first.to(device), second.to(device)) for first, second in scores.refined],
+    )
+    tags = (torch.arange(CLASSES) < PRESENT).to(device)
+
+    def mine() -> dict[str, Tensor]:
         overlaps = Overlaps(membership, sizes, half_precision=cim.train.mining.half_precision_maps)
-        weighted_losses(
+        return weighted_losses(
             scores,
             tags=tags,
             labels=labels,
@@ -63,7 +76,13 @@ def measure(count: int, cells: int, cim: CimSettings) -> tuple[int, float, float
             settings=cim.train,
         )
 
-    return len(regions.sizes), labelling, fastest(mine)[0]
+    return regions, assign, mine
+
+
+def measure(count: int, cells: int, cim: CimSettings) -> tuple[int, float, float]:
+    """Atoms, seconds of AGPL's assignment, and seconds of overlaps, mining, targets and losses of one image."""
+    regions, assign, mine = case(count, cells, cim)
+    return len(regions.sizes), fastest(assign)[0], fastest(mine)[0]
 
 
 def main() -> None:

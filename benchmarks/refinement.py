@@ -12,13 +12,12 @@ there, in wall seconds.
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 
+from benchmarks.timing import fastest
 from stages.bestie.components import Components, batched
 from stages.bestie.network import Outputs
 from stages.bestie.refinement import refined_targets
@@ -100,20 +99,6 @@ class Case:
         )
 
 
-def fastest(
-    function: Callable, repeats: int, *, clock: Callable[[], float] = time.process_time
-) -> tuple[float, object]:
-    """Least seconds (of the processor, unless said) of some calls, and what the last gave."""
-    best, answer = np.inf, None
-    for _ in range(repeats):
-        start = clock()
-        answer = function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        best = min(best, clock() - start)
-    return best, answer
-
-
 def differ(found: Targets, plain: tuple) -> bool:
     """Whether labels differ by more than the order of sums does."""
     pairs = zip(found, plain, strict=True)
@@ -146,7 +131,8 @@ def main() -> None:
         on_gpu = "-"
         if torch.cuda.is_available():
             case.outputs, there = Outputs(*(part.cuda() for part in case.outputs)), components.to(torch.device("cuda"))
-            wall, again = fastest(lambda case=case, parts=there: refine(case, parts), 10, clock=time.perf_counter)
+            gpu = torch.device("cuda")
+            wall, again = fastest(lambda case=case, parts=there: refine(case, parts), 10, device=gpu)
             on_gpu = f"{wall:.4f}"
             failures += [f"{count} {outputs}: GPU differs"] if differ(again, expected) else []
         total = seconds + labelling

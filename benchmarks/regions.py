@@ -9,13 +9,12 @@ regions from a few pixels to most of the image. Exits with 1 where an answer dif
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from benchmarks.timing import fastest
 from stages.ops.regions import Regions
 
 HEIGHT, WIDTH = 375, 500
@@ -42,12 +41,12 @@ class Line:
         return self.equal and (self.target is None or self.seconds < self.target)
 
 
-def superpixels(count: int, generator: np.random.Generator) -> np.ndarray:
+def superpixels(count: int, generator: np.random.Generator, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
     """(H, W) label map of wavy cells around random centers."""
-    ys, xs = np.indices((HEIGHT, WIDTH), dtype=np.float32)
+    ys, xs = np.indices(size, dtype=np.float32)
     ys, xs = ys + 6 * np.sin(xs / 17), xs + 6 * np.sin(ys / 13)
-    best, labels = np.full((HEIGHT, WIDTH), np.inf, np.float32), np.zeros((HEIGHT, WIDTH), np.int32)
-    for number, (y, x) in enumerate(generator.random((count, 2)) * (HEIGHT, WIDTH)):
+    best, labels = np.full(size, np.inf, np.float32), np.zeros(size, np.int32)
+    for number, (y, x) in enumerate(generator.random((count, 2)) * size):
         distance = (ys - y) ** 2 + (xs - x) ** 2
         labels[distance < best] = number
         best = np.minimum(best, distance)
@@ -70,16 +69,6 @@ def proposals(regions: int, cells: int, generator: np.random.Generator) -> tuple
             if len(border):
                 row[generator.choice(border)] = True
     return labels, indicator
-
-
-def fastest(call: Callable, repeats: int = 7) -> tuple[float, object]:
-    """Least processor seconds of several calls (other work on the machine only adds), and the answer."""
-    times, answer = [], None
-    for _ in range(repeats):
-        start = time.process_time()
-        answer = call()
-        times.append(time.process_time() - start)
-    return min(times), answer
 
 
 def plain_rows(masks: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -126,7 +126,8 @@ def center_heatmap(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
     # P points inside, S: side of the square
     _, class_count, height, width = size
     ys, xs = points.yx.unbind(1)
-    inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
+    # Places of the pixels are asked for once: a GPU waits at each mask that is indexed with.
+    inside = ((ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)).nonzero()[:, 0]
     reach = int(3 * sigma) + 1
     steps = torch.arange(-reach, reach + 1, device=ys.device)
     profile = (-(steps**2) / (2 * sigma**2)).exp().float()  # (S,)
@@ -139,5 +140,6 @@ def center_heatmap(points: Points, *, size: torch.Size, sigma: float) -> Tensor:
         flat = torch.zeros(size.numel(), device=ys.device)
     else:  # most of these maps stay empty: NumPy's zeros cost nothing until they are read
         flat = torch.from_numpy(np.zeros(size.numel(), np.float32))
-    flat.scatter_reduce_(0, index[within], values[within], "amax")
+    places = within.nonzero(as_tuple=True)
+    flat.scatter_reduce_(0, index[places], values[places], "amax")
     return flat.reshape(size)

@@ -58,7 +58,7 @@ def cluster_loss(classifier: Tensor, labels: Labels, *, settings: CimLossSetting
     columns of -log m_{i,s_i} and -log(1 - m_{i,c}), c != s_i (official code).
     """
     # L labelled proposals, at most L clusters (rows from the number of clusters on stay empty and have size 0)
-    labelled = labels.clusters > 0  # (N,)
+    labelled = (labels.clusters > 0).nonzero()[:, 0]  # (L,)
     probabilities, classes = classifier[labelled], labels.classes[labelled]  # (L, C + 1), (L,)
     count, device = len(probabilities), probabilities.device
     own_cluster = labels.clusters.max() + 1 + torch.arange(count, device=device)  # an id for each background proposal

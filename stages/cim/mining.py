@@ -145,8 +145,9 @@ def anti_noise_sample(pseudo_gt: PseudoGroundTruth, uniforms: Tensor) -> PseudoG
     before = torch.cat([running.new_zeros(1), running])[starts]
     draws = torch.searchsorted(running, before[group] + uniforms, right=True)  # (G,)
     draws = draws.clamp(min=starts[group], max=ends[group] - 1)  # rounding at the border of two classes
-    kept = torch.zeros_like(order, dtype=torch.bool)
-    kept[order[draws]] = True
+    drawn = torch.zeros_like(order, dtype=torch.bool)
+    drawn[order[draws]] = True
+    kept = drawn.nonzero()[:, 0]  # once: a GPU waits at each mask that is indexed with
     return PseudoGroundTruth(pseudo_gt.indices[kept], pseudo_gt.classes[kept], pseudo_gt.weights[kept])
 
 
@@ -162,8 +163,8 @@ def _seeds(scores: Tensor, *, overlaps: Overlaps, settings: CimMiningSettings, b
     seeds = []
     for values, members in zip(best[:count].T, order[:count].T, strict=True):
         seeds.append(members[greedy(overlaps.iou(members, members) >= threshold, values)])
-    counts = torch.tensor([len(members) for members in seeds], device=scores.device)
-    return torch.arange(len(seeds), device=scores.device).repeat_interleave(counts), torch.cat(seeds)
+    label = torch.cat([torch.full_like(members, place) for place, members in enumerate(seeds)])
+    return label, torch.cat(seeds)
 
 
 def _complete(
@@ -182,7 +183,7 @@ def _complete(
     if settings.big_share is not None:
         contained &= ~overlaps.contain_most(settings.big_share, threshold=threshold)
     best = torch.where(contained, integrity.T[label], -1.0).max(dim=1)
-    is_contained = best.values >= 0
+    is_contained = (best.values >= 0).nonzero()[:, 0]
     return label[is_contained], best.indices[is_contained]
 
 

@@ -54,7 +54,11 @@ def greedy(overlapping: Array, scores: Array, *, candidates: Array | None = None
         candidates = library(scores).ones_like(scores, dtype=library(scores).bool)
     _require_agreement(overlapping, scores, candidates)
     if scores.ndim == 1:
-        return greedy(overlapping, scores[:, None], candidates=candidates[:, None])[:, 0]
+        return _greedy(overlapping, scores[:, None], candidates[:, None])[:, 0]
+    return _greedy(overlapping, scores, candidates)
+
+
+def _greedy(overlapping: Array, scores: Array, candidates: Array) -> Array:
     if isinstance(scores, np.ndarray):
         return _greedy_on_host(overlapping, scores, candidates)
     if scores.device.type == "cpu":

@@ -35,7 +35,7 @@ def test_refined_labels_equal_plain_loops(official, seed, changes, weight):
         np.testing.assert_allclose(own.numpy(), plain, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gpu_gives_the_same_labels(official, seed):
     settings = official().train.refinement.model_copy(update={"min_area": 12})

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-WITHOUT_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-
-@pytest.fixture(scope="session", params=["numpy", "cpu", pytest.param("cuda", marks=WITHOUT_CUDA)])
+@pytest.fixture(scope="session", params=["numpy", "cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def place(request) -> Callable:
     """Brings a NumPy array to where the test runs: NumPy itself, torch on the CPU, torch on CUDA."""
     if request.param == "numpy":

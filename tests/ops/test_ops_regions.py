@@ -162,11 +162,11 @@ def test_counts_are_exact_where_the_sum_of_two_areas_leaves_float32(place, host)
     assert np.array_equal(iou, np.array(expected).astype(np.float32))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_counts_are_exact_whatever_precision_torch_multiplies_in(precision):
+def test_counts_are_exact_whatever_precision_torch_multiplies_in(precision, device):
     labels, indicator = crowded(height=200, width=300)
     regions = Regions.from_superpixels(labels, indicator)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
