@@ -42,8 +42,8 @@ MEMORY = 6 << 30  # bytes that they may allocate
 OPS, EVALUATION = "tests/ops/test_ops_", "tests/evaluation/test_evaluation_"
 TESTS = {
     "stages.ops.arrays": [
-        OPS + "boxes.py", OPS + "peaks.py", OPS + "components.py", OPS + "partition.py", OPS + "regions.py",
-        OPS + "nms.py",
+        OPS + "arrays.py", OPS + "boxes.py", OPS + "peaks.py", OPS + "components.py", OPS + "partition.py",
+        OPS + "regions.py", OPS + "nms.py",
     ],
     "stages.ops.boxes": [OPS + "boxes.py", OPS + "nms.py"],
     "stages.ops.components": [OPS + "components.py"],
@@ -60,8 +60,8 @@ TESTS = {
     "stages.ops.resize": [OPS + "resize.py", "tests/images/test_images_loading.py"],
     "stages.ops.rle": [OPS + "rle.py"],
     "stages.ops.windows": [
-        "tests/images/test_images_tiling.py",
-        "tests/tiles/test_tiles_merging.py", OPS + "drawing.py",
+        OPS + "windows.py", "tests/images/test_images_tiling.py", "tests/tiles/test_tiles_merging.py",
+        OPS + "drawing.py",
     ],
     "stages.evaluation.average_precision": [EVALUATION + "average_precision.py", EVALUATION + "evaluate.py"],
     "stages.evaluation.best_overlap": [EVALUATION + "average_precision.py", EVALUATION + "evaluate.py"],
