@@ -78,6 +78,7 @@ MAP = np.array(
         pytest.param([(0.99, 1.99)], [0], [(0, 5)], id="the pixel that holds the point"),
         pytest.param([(2.0, 1.99)], [0], [], id="and no other"),
         pytest.param([(-0.5, 0), (0, 6), (99, 0), (1, 1)], [0, 0, 0, 0], [(0, 5)], id="points outside"),
+        pytest.param([(-0.5, 0), (5, -0.5)], [1, 0], [], id="which do not come in on the other side"),
         pytest.param([], [], [], id="no cue"),
     ],
 )
