@@ -73,7 +73,7 @@ TESTS = {
     "stages.evaluation.pairing": [EVALUATION + "pseudo_masks.py", EVALUATION + "evaluate.py"],
     "stages.cim.agpl": ["tests/cim/test_cim_agpl.py"],
     "stages.cim.decoding": ["tests/cim/test_cim_decoding.py"],
-    "stages.cim.label_clusters": ["tests/cim/test_cim_agpl.py", "tests/cim/test_cim_points_of_some.py"],
+    "stages.cim.label_clusters": ["tests/cim/test_cim_points_of_some.py", "tests/cim/test_cim_label_clusters.py"],
     "stages.cim.losses": ["tests/cim/test_cim_losses.py"],
     "stages.cim.masks": ["tests/cim/test_cim_masks.py"],
     "stages.cim.mining": ["tests/cim/test_cim_mining.py"],
@@ -83,7 +83,7 @@ TESTS = {
     "stages.bestie.grouping": ["tests/bestie/test_bestie_grouping.py", "tests/bestie/test_bestie_points.py"],
     "stages.bestie.losses": ["tests/bestie/test_bestie_losses.py"],
     "stages.bestie.refinement": ["tests/bestie/test_bestie_refinement.py"],
-    "stages.bestie.targets": ["tests/bestie/test_bestie_targets.py", "tests/bestie/test_bestie_points_of_some.py"],
+    "stages.bestie.targets": ["tests/bestie/test_bestie_targets.py"],
     "stages.bestie.transfer": ["tests/bestie/test_bestie_targets.py", "tests/bestie/test_bestie_pseudo_instances.py"],
     "stages.label_penet.boxes": [
         "tests/label_penet/test_label_penet_calibration.py",
