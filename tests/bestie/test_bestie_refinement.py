@@ -183,3 +183,25 @@ def test_parts_of_one_image_are_numbered_on_in_the_next():
     assert parts.ids.tolist() == [[[1, 0, 2, 3]], [[5, 0, 0, 4]]]
     assert parts.images.tolist() == [0, 0, 0, 1, 1]
     assert parts.classes.tolist() == [0, 0, 1, 0, 1]
+
+
+def test_an_instance_whose_highest_score_is_the_threshold_itself_has_its_center_there(official):
+    """As above, with 0.3 in place of 0.25."""
+    steps = torch.zeros(1, 2, 8, 60)
+    steps[0, 1] = (50 - torch.arange(60)).float()
+    steps[0, 1, :, 45], steps[0, 1, :, 5] = -40.0, 0.0
+    found = two_peaks(official, peaks={(3, 5): 0.4, (4, 45): 0.6, (1, 7): 0.3}, steps=steps, weight="center")
+    assert found.weights[0, 0, 0].item() == pytest.approx(0.3)
+    assert found.offsets[0, :, 0, 0].tolist() == [1, 7]
+
+
+def test_with_points_images_of_a_batch_do_not_see_the_points_of_others():
+    labels = np.array([[[1, 1, 2, 2]], [[2, 2, 1, 1]]], np.uint8)
+    regions = batched([class_regions(one, classes=np.array([True, True])) for one in labels])
+    rows = torch.tensor([(0, 0, 0, 0), (0, 1, 0, 3), (1, 0, 0, 2), (1, 1, 0, 1)])  # image, class, y, x
+    points = Points(rows[:, 2:], rows[:, 0], rows[:, 1])
+    outputs = Outputs(torch.zeros(2, 3, 1, 4), torch.zeros(2, 2, 1, 4), torch.zeros(2, 2, 1, 4))
+    pseudo = Targets(torch.zeros(2, 2, 1, 4), torch.zeros(2, 2, 1, 4), torch.zeros(2, 1, 4))
+    found = refined_targets_from_points(outputs, regions, points, pseudo=pseudo)
+    assert found.offsets[:, 1, 0].tolist() == [[0, -1, 1, 0], [1, 0, 0, -1]]
+    assert (found.weights == 1).all()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stages.bestie.components import batched
-from stages.bestie.targets import Points, center_heatmap, pseudo_targets
+from stages.bestie.targets import Points, Targets, center_heatmap, chosen_targets, pseudo_targets
 from stages.bestie.transfer import transfer
 from stages.core.artifacts.map_components import class_components, class_regions
 from tests.bestie import reference
@@ -78,6 +78,7 @@ MAP = np.array(
         pytest.param([(0.99, 1.99)], [0], [(0, 5)], id="the pixel that holds the point"),
         pytest.param([(2.0, 1.99)], [0], [], id="and no other"),
         pytest.param([(-0.5, 0), (0, 6), (99, 0), (1, 1)], [0, 0, 0, 0], [(0, 5)], id="points outside"),
+        pytest.param([(-0.5, 0), (5, -0.5)], [1, 0], [], id="which do not come in on the other side"),
         pytest.param([], [], [], id="no cue"),
     ],
 )
@@ -168,3 +169,13 @@ def test_a_region_is_all_of_a_class():
     ids, classes = class_regions(MAP, classes=TAGS)
     assert classes.tolist() == [0, 1]
     assert np.array_equal(ids, np.select([MAP == 1, MAP == 2], [1, 2], 0))
+
+
+def test_each_image_of_a_batch_has_the_targets_of_its_own_kind():
+    def made(value):
+        return Targets(*(torch.full((3, *shape), value) for shape in ((4, 5, 6), (2, 5, 6), (5, 6))))
+
+    found = chosen_targets(torch.tensor([True, False, True]), lambda: made(1.0), lambda: made(2.0))
+    for part, shape in zip(found, ((4, 5, 6), (2, 5, 6), (5, 6)), strict=True):
+        assert part.shape == (3, *shape)
+        assert [one.unique().tolist() for one in part] == [[1.0], [2.0], [1.0]]

@@ -311,3 +311,10 @@ def test_proposals_that_contain_most_are_those_of_the_plain_definition(masks_of,
         within = (contains > contains.dtype.type(0.85)).sum(1)
         found = overlaps_of(masks, half=half).contain_most(share, threshold=0.85)
         np.testing.assert_array_equal(found, within >= share * 20)
+
+
+def test_with_a_threshold_of_zero_what_meets_no_pseudo_ground_truth_has_no_class_either(official):
+    """An IoU of exactly the threshold counts by the official code, an IoU of 0 never does."""
+    mining = {"class_threshold": 0.0, "foreground_at_threshold": True}
+    targets = target_case(official, [(0, 8), (7, 8), (12, 16)], [(0, 1, 0.6)], **mining)
+    assert targets.classes.tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]

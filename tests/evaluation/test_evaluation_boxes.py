@@ -87,11 +87,11 @@ def test_no_prediction_is_zero_and_empty_boxes_hit_nothing(measure):
     assert measure([(1, 1, 1, 1)], [(1, 1, 1, 1)]) == 0
 
 
-@pytest.mark.parametrize("changed", [{"scores": [np.nan]}, {"boxes": [(0, 0, np.inf, 1)]}])
+@pytest.mark.parametrize("changed", [{"scores": [0.5, np.nan]}, {"boxes": [OBJECT, (0, 0, np.inf, 1)]}])
 def test_what_is_not_finite_is_refused(records, changed):
-    given = {"scores": [0.5], "boxes": [OBJECT]} | changed
+    given = {"scores": [0.5, 0.4], "boxes": [OBJECT, OBJECT]} | changed
     with pytest.raises(ValueError, match="image 'a' hold scores or boxes that are not finite"):
-        box_overlaps(records.instances("a", [(0, 1, 0, 1)], **given), records.boxes("a"))
+        box_overlaps(records.instances("a", [(0, 1, 0, 1)] * 2, **given), records.boxes("a"))
 
 
 @pytest.fixture

@@ -63,8 +63,9 @@ def test_an_empty_prediction_overlaps_nothing(records) -> None:
     assert overlaps_with_ground_truth(found, ground_truth, void="background").overlap.tolist() == [[0, 0]]
 
 
-def test_scores_that_are_not_finite_are_refused(records) -> None:
-    found = records.instances("a", [(0, 4, 0, 4)], scores=[np.nan])
+@pytest.mark.parametrize("scores", [[np.nan, np.nan], [0.5, np.nan], [np.inf, 0.5]])
+def test_scores_that_are_not_finite_are_refused(records, scores) -> None:
+    found = records.instances("a", [(0, 4, 0, 4), (0, 2, 0, 2)], scores=scores)
     with pytest.raises(ValueError, match=r"image 'a' hold scores that are not finite"):
         overlaps_with_ground_truth(found, records.ground_truth("a"), void="background")
 

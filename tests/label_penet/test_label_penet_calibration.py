@@ -130,6 +130,8 @@ def test_a_box_beyond_the_image_is_cut_and_one_outside_adds_nothing():
     maps = np.ones((2, 2, 2), np.float32)
     found = sum_maps(maps, np.array([[-2, -2, 2, 2], [10, 10, 12, 12]], np.float32), (4, 4))
     assert found.sum() == 4
+    for outside in ([-9, 0, -7, 2], [0, -9, 2, -7], [1.6, 0, 2.4, 2]):  # the last one holds no center of a pixel
+        assert not sum_maps(maps[:1], np.array([outside], np.float32), (4, 4)).any()
 
 
 def test_attention_is_per_pixel():
@@ -197,6 +199,11 @@ def test_of_a_mask_the_largest_component_stays():
 def test_a_box_smaller_than_a_pixel_has_a_mask():
     found = calibrated(np.zeros((2, 2)), box=(5.2, 5.2, 5.3, 5.3))
     assert found.masks[0].sum() == 1
+
+
+def test_a_box_of_one_pixel_between_pixels_has_that_whose_center_it_holds():
+    found = calibrated(np.zeros((2, 2)), box=(5.5, 7.5, 6.5, 8.5))
+    assert found.masks[0].nonzero() == (7, 5)
 
 
 def test_it_is_deterministic():

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from stages.label_penet.boxes import BoxHeads, Objects, ProposalNetwork, Proposed, Sampled, nearest_weights
+from stages.label_penet.boxes import (
+    BoxHeads,
+    Objects,
+    ProposalNetwork,
+    Proposed,
+    Sampled,
+    nearest_weights,
+    sampled_mask_loss,
+)
 from stages.label_penet.network import ClassificationScores, FullyConnected, padded, padded_size
 from stages.label_penet.passes import multi_label_loss, single_label_loss
 from stages.label_penet.settings import PenetLossSettings, PenetNetworkSettings
@@ -189,3 +197,56 @@ def test_images_are_padded_to_multiples_of_32(size, wanted):
     assert image.inputs.shape == (1, 3, *wanted)
     assert image.inputs.sum() == 3 * size[0] * size[1]
     assert image.size == size
+
+
+def test_a_region_network_lists_objectness_and_boxes_of_anchors_in_one_order():
+    """Of a cell all anchors, cell after cell; a delta of zero is the anchor itself."""
+    network = proposal_network()
+    with torch.no_grad():
+        for layer in (network.head.bbox_pred, network.head.cls_logits):
+            layer.weight.zero_()
+        network.head.bbox_pred.bias.copy_(torch.arange(24) / 100)
+        network.head.cls_logits.bias.copy_(torch.arange(6) / 10)
+    found = network(torch.zeros(1, 8, 2, 3), (32, 48), (32, 48), before=36, after=36)
+    assert found.objectness.tolist() == pytest.approx([i / 10 for _ in range(6) for i in range(6)])
+    np.testing.assert_allclose(found.deltas[:6].detach().numpy(), np.arange(24).reshape(6, 4) / 100)
+    assert (found.deltas.reshape(6, 6, 4) == found.deltas[:6]).all()
+    assert found.anchors.shape == (36, 4)
+    centers = (found.anchors[:, :2] + found.anchors[:, 2:]) / 2
+    assert centers.reshape(6, 6, 2)[:, 0].tolist() == [[16 * x, 16 * y] for y in range(2) for x in range(3)]
+    assert (found.boxes >= 0).all()
+    assert (found.boxes[:, 2:] <= torch.tensor([48, 32])).all()
+
+
+def test_heads_have_a_score_and_a_box_for_each_class_and_the_background():
+    logits, deltas = heads(classes=3)(torch.zeros(5, 8, 3, 3))
+    assert (logits.shape, deltas.shape) == ((5, 4), (5, 16))
+    decoded = heads(classes=3).decode(deltas * 0, torch.tensor([[1.0, 2, 5, 9]] * 5), (8, 8))
+    assert decoded.tolist() == [[[1, 2, 5, 8]] * 3] * 5
+
+
+def test_without_objects_all_sampled_regions_are_background():
+    sampled = heads().sample(torch.tensor([[0.0, 0, 10, 8], [30, 30, 40, 40]]), objects_of([], []))
+    assert sampled.labels.tolist() == [0, 0]
+    assert sampled.weights.tolist() == [1, 1]
+
+
+def test_at_most_a_quarter_of_the_sampled_regions_is_of_objects():
+    near = torch.tensor([[0.0, 0, 10, 10]]).repeat(40, 1)
+    far = torch.tensor([[30.0, 30, 40, 40]]).repeat(40, 1)
+    sampled = heads().sample(torch.cat([near, far]), objects_of([[0, 0, 10, 10]], [1.0], [2]))
+    assert (len(sampled.labels), int((sampled.labels == 2).sum())) == (32, 8)
+
+
+def test_masks_of_regions_are_learnt_on_their_own_grid():
+    """Three regions of one object: its left half fills the left columns of the grid over its box."""
+    shape = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    shape[0, :10, :5] = 1
+    objects = objects_of([[0, 0, 10, 10]], [1.0])._replace(masks=shape)
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 10], [0, 0, 10, 10]])
+    sampled = Sampled(boxes, torch.tensor([1, 0, 1, 1]), torch.tensor([0, -1, 0, 0]), torch.ones(4))
+    aim = torch.zeros(4, 4)
+    aim[:, :2] = 1
+    logits = ((aim * 2 - 1) * 20).expand(3, 2, 4, 4)
+    assert sampled_mask_loss(logits, sampled, objects).item() < 2  # cells at the border of the half are neither
+    assert sampled_mask_loss(-logits, sampled, objects).item() > 15

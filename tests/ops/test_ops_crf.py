@@ -165,3 +165,11 @@ def test_an_object_leans_towards_the_pixels_where_another_source_agrees():
     np.testing.assert_allclose(leaning(inside, agrees, weight=1.5)[0], 1 / (1 + np.exp(-logit)), rtol=1e-6)
     for unasked in (leaning(inside, None, weight=1.5), leaning(inside, agrees, weight=0.0)):
         np.testing.assert_allclose(unasked[0], [0.02, 0.5, 0.5, 0.98], rtol=1e-6)
+
+
+def test_a_probability_below_a_hundred_thousandth_counts_as_that():
+    """Without any term of neighbours inference gives the probabilities back as the CRF takes them."""
+    first = np.broadcast_to(np.array([0.0, 1e-6, 1.0])[:, None, None], (3, 4, 4))
+    alone = {**USUAL, "iterations": 1, "smooth_compat": 0.0, "colour_compat": 0.0}
+    found = dense_crf(np.zeros((4, 4, 3), np.uint8), first, **alone)
+    np.testing.assert_allclose(found[:2], 1e-5, rtol=1e-3)

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.ops.drawing import (
+    directions,
+    hatch,
     heatmap,
     hexadecimal,
     jpeg_uri,
@@ -129,3 +131,87 @@ def test_masks_are_painted_within_their_windows_as_in_whole_images(shape):
     np.testing.assert_array_equal([mask.full(*shape) for mask in windows], small)
     found = label_windowed(paint_windowed(rgb, windows, palette(4), opacity=0.5), windows, texts, size=0.1)
     assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_colours_are_bright_and_those_of_neighbours_far_apart() -> None:
+    colours = palette(60)
+    assert (colours.max(1) >= 204).all()
+    hues = cv2.cvtColor(colours[None], cv2.COLOR_RGB2HSV)[0, :, 0] / 180
+    steps = np.diff(hues) % 1
+    assert np.minimum(steps, 1 - steps).min() > 1 / 3
+
+
+def test_hatching_is_of_lines_two_pixels_wide_within_the_mask() -> None:
+    mask = square(0, 14, 0, 21)
+    hatched = (hatch(GREY, mask, np.array([9, 8, 7], np.uint8)) != GREY).any(axis=2)
+    assert hatched.sum() == 14 * 21 * 2 // 7
+    assert not (hatched & ~mask).any()
+    assert hatched[0, :9].tolist() == [True, True, False, False, False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("offset", "colour"),
+    [
+        pytest.param((0, 1), [255, 0, 0], id="right"),
+        pytest.param((1, 0), [128, 255, 0], id="down"),
+        pytest.param((0, -1), [0, 255, 255], id="left"),
+        pytest.param((-1, 0), [128, 0, 255], id="up"),
+    ],
+)
+def test_directions_are_hues_and_lengths_saturations(offset: tuple[int, int], colour: list[int]) -> None:
+    offsets = np.zeros((2, 1, 3), np.float32)
+    offsets[:, 0, 0], offsets[:, 0, 1] = offset, np.array(offset) / 2
+    drawn = directions(offsets, 1, 3)[0].astype(int)
+    assert np.abs(drawn[0] - colour).max() <= 1
+    assert np.abs(drawn[1] - (255 + drawn[0]) / 2).max() <= 1
+    assert drawn[2].tolist() == [255, 255, 255]
+
+
+def test_a_heatmap_of_half_opacity_is_the_mean_of_image_and_colours() -> None:
+    response = np.linspace(0, 1, 12).reshape(3, 4)
+    full, half = (heatmap(GREY, response, opacity=opacity).astype(float) for opacity in (1.0, 0.5))
+    assert np.abs(half - (full + GREY) / 2).max() <= 0.5
+
+
+def test_a_mark_is_a_disc_with_a_light_and_then_a_dark_edge() -> None:
+    marked = mark(GREY, np.array([[10, 15]]), np.array([[250, 0, 0]], np.uint8)).astype(int)
+    for across in (marked[10, 15:22], marked[10, 15:8:-1], marked[10:17, 15], marked[10:3:-1, 15]):
+        assert across[:4].tolist() == [[250, 0, 0]] * 4  # the center and a radius of 3 pixels
+        assert across[4].min() > 150
+        assert across[5].max() < 100
+        assert across[5].max() < across[6].max() <= 100  # which is smooth
+
+
+def written(rgb: np.ndarray, mask: np.ndarray, text: str = "7", size: float = 1.0) -> tuple[range, range]:
+    """Rows and columns that a label changes."""
+    changed = (label(rgb, mask[None], [text], size=size) != rgb).any(axis=2)
+    (ys, xs) = changed.nonzero()
+    return range(ys.min(), ys.max() + 1), range(xs.min(), xs.max() + 1)
+
+
+@pytest.mark.parametrize("side", [480, 960])
+def test_capitals_are_a_twentieth_of_the_longer_side_high_on_a_box_with_a_margin(side: int) -> None:
+    image = np.full((side // 2, side, 3), 100, np.uint8)
+    mask = np.ones((side // 2, side), bool)
+    rows, columns = written(image, mask, "H")
+    (width, height), _ = cv2.getTextSize("H", cv2.FONT_HERSHEY_SIMPLEX, side / 480, 1)
+    assert len(rows) == 2 + height + 1 + 2  # the line of the letters' foot is one more
+    assert len(columns) == 2 + width + 2
+    letter = (label(image, mask[None], ["H"], size=1.0) > 200).all(axis=2).any(axis=1)
+    assert letter.sum() == pytest.approx(side / 20, rel=0.2)
+
+
+def test_a_text_stays_with_its_mask_and_within_the_image() -> None:
+    wide = np.full((40, 300, 3), 100, np.uint8)
+    right = square(0, 40, 250, 300, wide.shape[:2])
+    _, columns = written(wide, right)
+    assert set(columns) < set(range(250, 300))
+    _, columns = written(wide, square(0, 40, 296, 300, wide.shape[:2]), "1234")
+    assert columns.stop == 300
+
+
+def test_in_an_image_lower_than_its_text_the_text_is_cut_below() -> None:
+    low, high = np.full((10, 60, 3), 100, np.uint8), np.full((40, 60, 3), 100, np.uint8)
+    mask = square(0, 10, 0, 60, (40, 60))
+    expected = label(high, mask[None], ["7"], size=1.0)[:10]
+    np.testing.assert_array_equal(label(low, mask[None, :10], ["7"], size=1.0), expected)

@@ -193,3 +193,28 @@ def test_cues_that_do_not_fit_are_an_error(tmp_path, given, message):
 def test_impossible_settings_are_an_error(overrides, message):
     with pytest.raises(ValidationError, match=message):
         settings(**overrides)
+
+
+def test_a_peak_without_a_response_of_its_own_fits_nothing():
+    """Class 1 responds on the left alone: a peak of it that lies on the right has nothing positive in its basin."""
+    seen = cues(classes=(1, 1), scores=(7.0, 1.0), class_scores=(-3.0, 3.0), peaks=((20, 12), (20, 45)))
+    regions = Regions.from_masks(box_masks(*BOXES[:2]))
+    fit = proposal_fit(regions, seen, np.array([0, 1]), settings=settings())
+    assert np.isfinite(fit).tolist() == [[True, True], [False, False]]
+    found = retrieve_instances(regions, seen, settings=settings(contour_weight=0.0))
+    assert found.proposals.tolist() == [0]
+
+
+def test_instances_come_best_first():
+    seen = cues(scores=(6.0, 12.0))
+    found = retrieve_instances(Regions.from_masks(box_masks(*BOXES)), seen, settings=settings(contour_weight=0.0))
+    assert found.proposals.tolist() == [1, 0]
+    assert (np.diff(found.scores) < 0).all()
+
+
+def test_there_may_be_more_proposals_than_atoms_and_atoms_that_the_grid_misses():
+    many = Regions.from_masks(box_masks(*([BOXES[0]] * 9)))
+    assert proposal_fit(many, cues(), np.array([0, 1]), settings=settings()).shape == (2, 9)
+    masks = box_masks(BOXES[0], (39, 40, 59, 60))
+    fit = proposal_fit(Regions.from_masks(masks), cues(), np.array([0]), settings=settings(grid=16, min_area=0.0))
+    assert fit.shape == (1, 2)
