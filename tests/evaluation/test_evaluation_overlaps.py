@@ -10,6 +10,7 @@ from stages.evaluation.best_overlap import (
     average_best_overlap,
     best_overlaps,
     class_average_best_overlap,
+    concatenated,
     mean_average_best_overlap,
     recall,
 )
@@ -98,3 +99,10 @@ def test_abo_is_over_instances_and_mabo_over_classes() -> None:
 def test_recall_includes_an_overlap_equal_to_the_threshold() -> None:
     np.testing.assert_allclose(recall(np.array([0.5, 0.7, 0.2, 0.9]), [0.5, 0.7, 0.85]), [3 / 4, 2 / 4, 1 / 4])
     assert np.isnan(recall(np.zeros(0), [0.5])).all()
+
+
+def test_values_of_all_images_are_one_array_also_of_none() -> None:
+    joined = concatenated([np.array([0.5]), np.zeros(0), np.array([1.0, 2.0])])
+    assert (joined.tolist(), joined.dtype) == ([0.5, 1.0, 2.0], np.float64)
+    assert (concatenated([]).shape, concatenated([], np.int64).dtype) == ((0,), np.int64)
+    assert concatenated([np.array([1.5])], np.int64).tolist() == [1]
