@@ -53,9 +53,7 @@ def predict_cim(
         read(proposals, Proposals) as candidates,
         read_optional(semantics, SemanticMaps) as maps,
     ):
-        check_given(
-            maps, listing, wanted=settings.reads_maps, map_weight=settings.map_weight, map_power=settings.map_power
-        )
+        check_given(maps, listing, settings)
         network, trained, metadata = load_network(weights, listing, device=device)
         predictor = Predictor(network, trained=trained, settings=settings)
         header = {

@@ -56,13 +56,7 @@ def predict_label_penet(
         listing = stack.enter_context(read(images, ImageRecord))
         candidates = None if proposals is None else stack.enter_context(read(proposals, Proposals))
         maps = stack.enter_context(read_optional(semantics, SemanticMaps))
-        check_given(
-            maps,
-            listing,
-            wanted=settings.maps is not None,
-            map_weight=settings.map_weight,
-            map_power=settings.map_power,
-        )
+        check_given(maps, listing, settings)
         classes = listing.header["classes"]
         network, metadata = load_cascade(weights, module=module, classes=classes, listed=listing.path, device=device)
         if (module == "classification") != (candidates is not None):

@@ -48,13 +48,7 @@ def predict_mask_rcnn(
     other images or classes.
     """
     with read(images, ImageRecord) as listing, read_optional(semantics, SemanticMaps) as maps:
-        check_given(
-            maps,
-            listing,
-            wanted=settings.maps is not None,
-            map_weight=settings.map_weight,
-            map_power=settings.map_power,
-        )
+        check_given(maps, listing, settings)
         network, metadata = load_network(weights, listing, settings, device=device)
         seen = [metadata["supervision"]] + ([] if maps is None else [maps.header["supervision"]])
         header = {

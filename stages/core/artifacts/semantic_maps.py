@@ -1,7 +1,7 @@
 """semantics/{source}.h5: what class each pixel of an image belongs to, by a weakly supervised source."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -37,17 +37,30 @@ def check_maps(maps: Artifact[SemanticMaps], images: Artifact[ImageRecord]) -> N
     check_images(images, maps, remedy="remake the maps from this list of images")
 
 
-def check_given(
-    maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], *, wanted: bool, map_weight: float,
-    map_power: float,
-) -> None:  # fmt: skip
-    """As `check_maps` where maps are given. Raises ValueError where they are `wanted` by the weights and are not."""
+class Leaning(Protocol):
+    """Settings of a prediction whose masks and scores may lean on maps."""
+
+    @property
+    def map_weight(self) -> float:
+        """How much masks do."""
+
+    @property
+    def map_power(self) -> float:
+        """How much scores do."""
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether any of them does."""
+
+
+def check_given(maps: Artifact[SemanticMaps] | None, images: Artifact[ImageRecord], settings: Leaning) -> None:
+    """As `check_maps` where maps are given. Raises ValueError where the settings read maps and none are given."""
     if maps is not None:
         check_maps(maps, images)
-    elif wanted:
+    elif settings.reads_maps:
         raise ValueError(
-            f"map_weight is {map_weight} and map_power {map_power}, but no semantic maps are given; set both to 0, or"
-            " give them"
+            f"map_weight is {settings.map_weight} and map_power {settings.map_power}, but no semantic maps are given;"
+            " set both to 0, or give them"
         )
 
 

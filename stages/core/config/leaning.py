@@ -31,10 +31,14 @@ class LeaningSettings(Section):
     )
 
     @property
+    def reads_maps(self) -> bool:
+        """Whether prediction needs the maps."""
+        return self.map_power > 0 or (self.map_weight > 0 and self.crf.iterations > 0)
+
+    @property
     def maps(self) -> str | None:
         """Name of the source of the maps that prediction reads; None: it reads none."""
-        read = self.map_power > 0 or (self.map_weight > 0 and self.crf.iterations > 0)
-        return self.semantics if read else None
+        return self.semantics if self.reads_maps else None
 
     @model_validator(mode="after")
     def _maps_are_named(self) -> Self:
