@@ -113,7 +113,6 @@ def test_what_the_maps_have_seen_is_said(predict):
     ("given", "message"),
     [
         pytest.param({"maps": False}, "map_weight is 0.0 and map_power 1.0, but no semantic maps are given", id="none"),
-        pytest.param(),
         pytest.param(
             {"shape": (3, 4)}, r"'p0' has a map of \(3, 4\) \(height, width\), expected \(48, 64\)", id="size"
         ),

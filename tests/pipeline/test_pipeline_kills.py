@@ -1,4 +1,4 @@
-"""A driver and its jobs are killed, and the same command goes on; `benchmarks.kill_graph` does it fifty times."""
+"""A driver and its jobs are killed, and the same command goes on; docs/reliability.md has what came of fifty kills."""
 
 import json
 import os

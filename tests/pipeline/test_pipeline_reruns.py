@@ -260,7 +260,7 @@ def test_the_end_of_a_run_says_what_took_longest_of_what_waits_for_each_other(pr
     )
     assert steps["cim/predict_cim.val"]["needs"] == ["cim/train_cim", "list_images.val", "merge_proposals.val.heg"]
     assert (steps["cim/train_cim"]["stage"], steps["list_images.train"]["needs"]) == ("cim", [])
-    assert times["critical_path"][0] == "list_images.train"
+    assert times["critical_path"][0].startswith("list_images.")  # train and val take as long
     for before, after in itertools.pairwise(times["critical_path"]):
         assert before in steps[after]["needs"]
     assert times["critical_seconds"] < times["seconds"]
