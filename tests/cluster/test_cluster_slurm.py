@@ -52,8 +52,10 @@ def test_jobs_run_where_their_rule_belongs_with_the_gpus_that_it_asks_for(throug
     assert len(rules) == len(set(rules)), "a GPU job ran twice"
 
 
-def test_shards_run_side_by_side(through_slurm):
-    _, jobs = through_slurm
+def test_shards_are_one_job_array_and_run_side_by_side(through_slurm):
+    driver, jobs = through_slurm
+    logs = driver.folder.glob(".snakemake/slurm_logs/rule_generate_proposals/*_*.log")
+    assert sorted(path.stem.partition("_")[2] for path in logs) == ["1", "2", "3", "4"]
     shards = [job for job in jobs if job.rule == "generate_proposals"]
     assert len(shards) == 4
     assert any(one.beside(other) for one in shards for other in shards if one is not other)
