@@ -107,7 +107,7 @@ def near(tiny):
     """Settings by which every object with a box that touches a proposal's has its mask."""
     snapped = {"proposal_overlap": 0.0}
     labels = {"classification": snapped, "detection": snapped, "refinement": snapped}
-    return tiny(labels=labels, train={"data": {"shorter_sides": [36]}})
+    return tiny(labels=labels, train={"data": {"shorter_sides": [36], "flip": 1.0}})
 
 
 def test_proposals_stand_as_their_image_does(toy, tiny):
