@@ -7,11 +7,10 @@ The graph runs undisturbed in FOLDER/whole. In FOLDER/killed it is started `--ki
 and what it has started, after a time drawn from `--between`; each start is the same command, nothing is unlocked or
 deleted. A run that comes to its end before its signal is compared and begins anew. Then one start runs to its end.
 
-Files must be the same bytes but for WALL_TIMES, which hold how long something took, and nothing unfinished may be left.
+Files must be the same bytes but for those that hold how long something took, and nothing unfinished may be left.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -24,12 +23,9 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.planned import ROOT
+from benchmarks.remake import LEFT_OUT, OF_SNAKEMAKE, WALL_TIMES, digests
 
-WALL_TIMES = {
-    "curves.json", "curves.png", "comparison.json", "comparison.md", "comparison.html", "times.json", "times.svg",
-}  # fmt: skip
-LEFT_OUT = {"logs", "benchmarks", "checkpoint"}  # folders that are no results
-OF_SNAKEMAKE = ".snakemake_timestamp"  # in a folder that is an output
+OF_A_RUN = {"times.json", "times.svg"}  # hold wall times, too
 DRAWN = "gallery"  # pages that draw curves, among others
 
 
@@ -57,7 +53,7 @@ def main() -> None:
     began = time.monotonic()
     run(command, whole)
     undisturbed = time.monotonic() - began
-    expected = digests(whole)
+    expected = results_of(whole)
     at_work: Counter[str] = Counter()
     differing: set[str] = set()
     ended = 0
@@ -65,13 +61,13 @@ def main() -> None:
         jobs = killed_after(command, killed, seconds=chance.uniform(*values.between))
         if jobs is None:
             ended += 1
-            differing |= unlike(expected, digests(killed))
+            differing |= unlike(expected, results_of(killed))
             shutil.rmtree(killed)
             killed.mkdir()
             continue
         at_work.update(jobs or ["nothing"])
     run(command, killed)
-    differing |= unlike(expected, digests(killed))
+    differing |= unlike(expected, results_of(killed))
     hidden = (path for path in killed.glob("results/**/.*") if path.name != OF_SNAKEMAKE)
     left = sorted(str(path.relative_to(killed)) for path in hidden)
     said = {
@@ -137,19 +133,16 @@ def unlike(expected: dict[str, str], found: dict[str, str]) -> set[str]:
     return {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Digest of each result; of those that hold wall times that they are there."""
-    paths = [path for path in folder.glob("results/**/*") if path.is_file() and not LEFT_OUT & set(path.parts)]
-    return {
-        str(path.relative_to(folder)): "" if timed(path) else hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if not path.name.startswith(".")
-    }
+def results_of(folder: Path) -> dict[str, str]:
+    """Digest of each result, by its path; of those that hold wall times that they are there."""
+    found = {Path(name): digest for name, digest in digests(folder / "results").items()}
+    wanted = {path: digest for path, digest in found.items() if not (LEFT_OUT & set(path.parts) or path.name[0] == ".")}
+    return {str("results" / path): "" if timed(path) else digest for path, digest in wanted.items()}
 
 
 def timed(path: Path) -> bool:
     """Whether a file may hold wall times: pages show curves."""
-    return path.name in WALL_TIMES or DRAWN in path.parts
+    return path.name in OF_A_RUN.union(WALL_TIMES) or DRAWN in path.parts
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from benchmarks.planned import Planned, environment, planned_jobs
 WALL_TIMES = ("curves.json", "curves.png", "comparison.json", "comparison.md", "comparison.html")
 DRAWING = {"compare_runs", "build_gallery", "build_sample_gallery", "build_joint_gallery"}  # rules that may read them
 LEFT_OUT = {"checkpoint", "logs", "benchmarks"}  # folders that are no results
+OF_SNAKEMAKE = ".snakemake_timestamp"  # in a folder that is an output
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def remade(job: Planned, *, threads: int) -> list[Path]:
 def digests(path: Path) -> dict[str, str]:
     """Digest of a file, or of each in a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    wanted = [one for one in files if one.is_file() and one.name != ".snakemake_timestamp"]
+    wanted = [one for one in files if one.is_file() and one.name != OF_SNAKEMAKE]
     return {str(one.relative_to(path)): hashlib.sha256(one.read_bytes()).hexdigest() for one in wanted}
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from benchmarks.kill_graph import digests, steps_of, unlike
+from benchmarks.kill_graph import results_of, steps_of, unlike
 from tests.pipeline.conftest import ROOT
 
 TRAINED = "results/toy/classifier/cam/weights.safetensors"
@@ -36,12 +36,12 @@ def test_what_is_unlike_is_seen(tmp_path):
         (folder / "logs" / "step.log").write_text(name)
         (folder / "curves.json").write_text(name)
         (folder / "weights.safetensors").write_text("the same")
-    expected, found = (digests(tmp_path / name) for name in ("a", "b"))
+    expected, found = (results_of(tmp_path / name) for name in ("a", "b"))
     assert unlike(expected, found) == set()
     (tmp_path / "b" / "results" / "toy" / "weights.safetensors").write_text("others")
     (tmp_path / "b" / "results" / "toy" / "more.h5").touch()
     (tmp_path / "b" / "results" / "toy" / "curves.json").unlink()
-    assert unlike(expected, digests(tmp_path / "b")) == {
+    assert unlike(expected, results_of(tmp_path / "b")) == {
         "results/toy/weights.safetensors", "results/toy/more.h5", "results/toy/curves.json"
     }  # fmt: skip
 
