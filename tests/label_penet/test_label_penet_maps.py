@@ -13,6 +13,7 @@ from stages.label_penet.settings import MODULES
 from stages.label_penet.weights import load_cascade
 from stages.ops.rescoring import ious_with_map, rescored
 from tests.label_penet.conftest import CLASSES, SIZE, write
+from tests.leaning import assert_maps_are_said, assert_refused
 
 LEFT = np.zeros(SIZE, np.uint8)
 LEFT[:, :30] = 1  # in the left half; background in the right
@@ -101,15 +102,8 @@ def predict(toy, tiny, cascade, tmp_path):
     return predict
 
 
-LEANING = {"semantics": "cam", "map_power": 1.0}
-
-
 def test_what_the_maps_have_seen_is_said(predict):
-    header, provenance = predict(**LEANING)
-    assert header["supervision"] == "masks"
-    assert set(provenance["inputs"]) == {"images", "semantics"}
-    header, provenance = predict(maps=False)
-    assert (header["supervision"], set(provenance["inputs"])) == ("image tags", {"images"})
+    assert_maps_are_said(predict)
 
 
 @pytest.mark.parametrize(
@@ -122,5 +116,4 @@ def test_what_the_maps_have_seen_is_said(predict):
     ],
 )
 def test_maps_that_do_not_fit_are_refused(predict, given, message):
-    with pytest.raises(ValueError, match=message):
-        predict(**LEANING, **given)
+    assert_refused(predict, given, message)

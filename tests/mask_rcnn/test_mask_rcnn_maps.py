@@ -12,6 +12,7 @@ from stages.core.networks.weights import save_weights
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.predict_mask_rcnn import find_instances, predict_mask_rcnn
 from stages.ops.rescoring import ious_with_map, rescored
+from tests.leaning import assert_maps_are_said, assert_refused
 from tests.mask_rcnn.conftest import CLASSES, PREDICTED, SIZE
 
 METADATA = {**PREDICTED, "step": "train_mask_rcnn", "classes": CLASSES, "inputs": {}}
@@ -97,15 +98,8 @@ def predict(toy, tiny, network, tmp_path):
     return predict
 
 
-LEANING = {"semantics": "cam", "map_power": 1.0}
-
-
 def test_what_the_maps_have_seen_is_said(predict):
-    header, provenance = predict(**LEANING)
-    assert header["supervision"] == "masks"
-    assert set(provenance["inputs"]) == {"images", "semantics"}
-    header, provenance = predict(maps=False)
-    assert (header["supervision"], set(provenance["inputs"])) == ("image tags", {"images"})
+    assert_maps_are_said(predict)
 
 
 @pytest.mark.parametrize(
@@ -118,5 +112,4 @@ def test_what_the_maps_have_seen_is_said(predict):
     ],
 )  # fmt: skip
 def test_maps_that_do_not_fit_are_refused(predict, given, message):
-    with pytest.raises(ValueError, match=message):
-        predict(**LEANING, **given)
+    assert_refused(predict, given, message)
