@@ -49,17 +49,20 @@ def load_network(weights: Path, images: Artifact[ImageRecord], *, device: str) -
 
 
 def maps_of(network: BestieNetwork, rgb: np.ndarray, *, settings: MapSettings) -> Maps:
-    """The network's maps of an image (H, W, 3) uint8, at the image's size."""
-    size = input_size(*rgb.shape[:2], settings)
+    """The network's maps of an image (H, W, 3) uint8, at the image's size: the mean over `scales`."""
     device = next(network.parameters()).device
-    inputs = torch.from_numpy(normalise(resize_as(rgb, *size, interpolation=settings.interpolation))).to(device)
-    return predict_maps(network, inputs, size=rgb.shape[:2], settings=settings)
+    found = []
+    for scale in settings.scales:
+        size = input_size(*rgb.shape[:2], settings, scale=scale)
+        inputs = torch.from_numpy(normalise(resize_as(rgb, *size, interpolation=settings.interpolation))).to(device)
+        found.append(predict_maps(network, inputs, size=rgb.shape[:2], settings=settings))
+    return Maps(*(torch.stack(each).mean(0) for each in zip(*found, strict=True)))
 
 
-def input_size(height: int, width: int, settings: MapSettings) -> tuple[int, int]:
+def input_size(height: int, width: int, settings: MapSettings, *, scale: float = 1.0) -> tuple[int, int]:
     """Height and width of the network's input: scaled to the longer side, then enlarged to multiples of the step."""
-    if settings.longer_side is not None:
-        height, width = scaled_size(height, width, settings.longer_side)
+    longer_side = settings.longer_side or max(height, width)
+    height, width = scaled_size(height, width, max(1, round(longer_side * scale)))
     divisor = settings.side_step
     return divisor * math.ceil(height / divisor), divisor * math.ceil(width / divisor)
 

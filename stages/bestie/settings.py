@@ -242,6 +242,11 @@ class MapSettings(Section):
     longer_side: int | None = Field(
         ge=32, le=4096, description="pixels; length of the longer side; null: the image's own (paper: null)"
     )
+    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
+        min_length=1,
+        description="factors on the size; the maps of all are averaged at the image's size (paper, official code: 1"
+        " alone)",
+    )
     side_step: int = Field(
         ge=32, multiple_of=32, description="pixels; sides are enlarged to multiples of this (official code: 32)"
     )
@@ -253,6 +258,15 @@ class MapSettings(Section):
     flip: bool = Field(
         description="average semantic and center maps with the mirrored image's (official code: for points only)"
     )
+
+    @model_validator(mode="after")
+    def _offsets_have_one_unit(self) -> Self:
+        if len(self.scales) > 1 and not self.rescale_offsets:
+            raise ValueError(
+                f"scales has {len(self.scales)} entries, but rescale_offsets is false; offsets of several sizes have a"
+                " mean only in pixels of the image: set rescale_offsets: true"
+            )
+        return self
 
 
 class BestiePredictionSettings(MapSettings):
@@ -297,5 +311,6 @@ class BestieSettings(Section):
 
     @property
     def refined_maps(self) -> MapSettings:
-        """Input of the network where refined labels are looked at: prediction's scale, not mirrored, as in training."""
-        return MapSettings(**self.predict.model_dump(include=set(MapSettings.model_fields)) | {"flip": False})
+        """Input of the network where refined labels are looked at: one size, not mirrored, as in training."""
+        once = {"scales": [1.0], "flip": False}
+        return MapSettings(**self.predict.model_dump(include=set(MapSettings.model_fields)) | once)

@@ -72,6 +72,20 @@ def _mirrored(boxes: Tensor, width: int) -> Tensor:
     return torch.stack([width - x1, y0, width - x0, y1], 1)
 
 
+def maskness(probabilities: Tensor, *, threshold: float) -> np.ndarray:
+    """How sure masks are of themselves (N,) float64: the maskness of SOLO, 0 of a mask without a cell.
+
+        q_i = sum of m_i(p) over the p in F_i / |F_i|,    F_i = {p : m_i(p) >= threshold}
+
+    Args:
+        probabilities: m (N, M, M).
+        threshold: probability from which a cell belongs to the mask.
+    """
+    inside = probabilities >= threshold
+    sums = probabilities.double().where(inside, 0).sum((1, 2))
+    return (sums / inside.sum((1, 2)).clamp(min=1)).cpu().numpy()
+
+
 def full_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float) -> np.ndarray:
     """Masks (N, H, W) bool of an image of the given size: bilinear between the grid's cells, then thresholded.
 

@@ -17,7 +17,7 @@ from stages.core.images.loading import load_rgb
 from stages.core.networks.devices import torch_device
 from stages.core.networks.weights import load_weights, read_trained, weights_digest
 from stages.core.workflow import step
-from stages.mask_rcnn.detection import Detections, detect, full_masks, soft_masks
+from stages.mask_rcnn.detection import Detections, detect, full_masks, maskness, soft_masks
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.samples import scaled_image, scaled_size
 from stages.mask_rcnn.settings import MaskRcnnPredictionSettings, MaskRcnnTrainingSettings
@@ -81,8 +81,9 @@ def find_instances(
 ) -> Instances:
     """The instances of one image, best first; masks without a pixel are left out.
 
-    `labels` (H, W) uint8 is its semantic map, where one is read: in the CRF as `leaning` says, in the scores as
-    `rescored` does, by the IoU of each mask with its class in the map.
+    Scores are the network's, times `maskness` to its power. `labels` (H, W) uint8 is the image's semantic map, where
+    one is read: in the CRF as `leaning` says, in the scores as `rescored` does, by the IoU of each mask with its class
+    in the map.
     """
     rgb = load_rgb(image, root)
     height, width = rgb.shape[:2]
@@ -95,8 +96,9 @@ def find_instances(
     masks = _masks(rgb, found, boxes, classes, labels, settings)
     filled = masks.any((1, 2))
     classes, regions = classes[filled], Regions.from_masks(masks[filled])
+    sure = maskness(found.masks, threshold=settings.mask_threshold) ** settings.maskness_power
     scores = rescored(
-        found.scores.cpu().numpy()[filled],
+        (found.scores.cpu().numpy() * sure)[filled],
         None if labels is None else ious_with_map(regions, classes, labels),
         map_power=settings.map_power,
         best_power=settings.best_power,

@@ -147,6 +147,10 @@ class MaskRcnnPredictionSettings(LeaningSettings):
     nms_threshold: Share = Field(description="box IoU above which the weaker of two of a class is dropped (paper: 0.5)")
     top_k: Count = Field(description="instances kept per image, the best (paper: 100)")
     mask_threshold: Share = Field(description="probability from which a pixel belongs to the mask (paper: 0.5)")
+    maskness_power: Annotated[float, Field(ge=0)] = Field(
+        description="power of the mean probability of a mask's cells, by which its score is multiplied: masks that are"
+        " unsure of themselves lose; 0: off (paper: 0, SOLO: 1)"
+    )
     crf: CrfSettings = Field(description="on the masks of the best instances; 0 iterations: off (paper: off)")
     crf_instances: Count = Field(description="best instances of an image whose masks the CRF refines")
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from stages.bestie.decoding import decode
 from stages.bestie.maps import Maps, predict_maps, with_crf
+from stages.bestie.maps import maps_of as maps_in_image
 from stages.bestie.network import BestieNetwork, Outputs
 from tests.bestie import reference
 from tests.bestie.test_bestie_grouping import random_case
@@ -193,6 +194,33 @@ def test_mirrored_maps_are_the_mean_of_both(official):
     torch.testing.assert_close(found.heatmap, (one.heatmap + other.heatmap.flip(-1))[0] / 2)
     assert torch.equal(found.offsets, one.offsets[0])
     assert (one.heatmap - other.heatmap.flip(-1)).abs().max() > 1e-6
+
+
+def test_maps_of_several_scales_are_averaged_at_the_images_size(official):
+    torch.manual_seed(0)
+    chosen = official(
+        predict={"rescale_offsets": True, "scales": [0.5, 1.5], "longer_side": 64},
+        train={"network": {"initial_std": 0.3}},
+    )
+    network = BestieNetwork(chosen.train, class_count=2).eval()
+    rgb = np.random.default_rng(1).integers(0, 256, (30, 40, 3), np.uint8)
+    found = maps_in_image(network, rgb, settings=chosen.predict)
+    small, large = (
+        maps_in_image(network, rgb, settings=chosen.predict.model_copy(update={"longer_side": side, "scales": [1.0]}))
+        for side in (32, 96)
+    )
+    for one, other, mean in zip(small, large, found, strict=True):
+        assert mean.shape[-2:] == (30, 40)
+        torch.testing.assert_close(mean, (one + other) / 2)
+        assert (one - other).abs().max() > 1e-5
+
+
+def test_several_scales_need_offsets_in_pixels_of_the_image(settings):
+    assert settings(scales=[0.5], rescale_offsets=False).scales == [0.5]
+    with pytest.raises(ValueError, match=r"scales has 2 entries, but rescale_offsets is false; .* set rescale_offsets"):
+        settings(scales=[0.5, 1.0], rescale_offsets=False)
+    with pytest.raises(ValueError, match="at least 1 item"):
+        settings(scales=[])
 
 
 def test_offsets_are_rescaled_only_where_asked(settings):

@@ -213,7 +213,7 @@ def test_snapshots_that_cannot_be_are_refused(snapshots):
         tiny(train={**SETTINGS, "snapshots": snapshots})
 
 
-def test_no_mirroring_where_refined_labels_are_looked_at():
-    settings = tiny(predict={"flip": True, "longer_side": 64})
-    assert settings.refined_maps.flip is False
+def test_refined_labels_are_looked_at_as_in_training_at_one_size_and_not_mirrored():
+    settings = tiny(predict={"flip": True, "longer_side": 64, "scales": [0.5, 1.5]})
+    assert (settings.refined_maps.flip, settings.refined_maps.scales) == (False, [1.0])
     assert settings.refined_maps.longer_side == 64

@@ -249,6 +249,18 @@ def test_size_of_the_input(size, changes, wanted):
     assert input_size(*size, tiny(predict=changes).predict) == wanted
 
 
+@pytest.mark.parametrize(
+    ("longer_side", "scale", "wanted"),
+    [
+        pytest.param(160, 1.5, (192, 256), id="of-the-longer-side"),  # 240 by 180
+        pytest.param(None, 0.5, (192, 256), id="of-the-image"),  # 250 by 187.5
+        pytest.param(64, 0.001, (32, 32), id="never-nothing"),
+    ],
+)
+def test_a_scale_is_a_factor_on_the_size_before_it_is_enlarged(longer_side, scale, wanted):
+    assert input_size(375, 500, tiny(predict={"longer_side": longer_side}).predict, scale=scale) == wanted
+
+
 def test_tags_are_read_where_they_are_wanted_alone(train, predict, toy):
     weights = train(tiny(train={"network": {"initial_std": 1.0}, "training": {"learning_rate": 1e-9}}))
     for use_tags in (True, False):

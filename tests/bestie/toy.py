@@ -58,7 +58,7 @@ TINY: dict[str, Any] = {
         "snapshots": [],
     },
     "predict": {
-        "longer_side": None, "side_step": 32, "interpolation": "area",
+        "longer_side": None, "scales": [1.0], "side_step": 32, "interpolation": "area",
         "rescale_offsets": True, "flip": True, "min_area": 20,
         "keep_without_center": True, "score": "center_and_class", "use_tags": False, "use_points": False,
         "top_k": None,

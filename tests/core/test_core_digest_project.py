@@ -1,6 +1,7 @@
 """Which edits of the real modules rerun which steps of the real rules; the files are edited in memory."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -43,7 +44,13 @@ def replaced(path, old, new):
 def users(path):
     """Steps that import a module, directly or not."""
     name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    return {step for step in STEPS if name in Sources(FILES.get).import_closure(step)}
+    return {step for step in STEPS if name in _closures()[step]}
+
+
+@functools.cache
+def _closures():
+    sources = Sources(FILES.get)
+    return {step: set(sources.import_closure(step)) for step in STEPS}
 
 
 class Reword(ast.NodeTransformer):

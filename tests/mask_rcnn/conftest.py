@@ -56,7 +56,7 @@ TINY: dict[str, Any] = {
             "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 20.0, "colour_srgb": 5.0,
             "colour_compat": 10.0,
         },
-        "crf_instances": 2, "semantics": None, "map_weight": 0.0, "map_power": 0.0, "best_power": 0.0,
+        "crf_instances": 2, "maskness_power": 0.0, "semantics": None, "map_weight": 0.0, "map_power": 0.0, "best_power": 0.0,
     },
 }  # fmt: skip
 CLASSES = ["cat", "dog", "hen"]

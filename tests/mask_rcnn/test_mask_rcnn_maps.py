@@ -8,9 +8,12 @@ from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
 from stages.core.artifacts.semantic_maps import SemanticMaps
 from stages.core.artifacts.storage import read
+from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import save_weights
+from stages.mask_rcnn.detection import detect, maskness
 from stages.mask_rcnn.network import MaskRcnn
 from stages.mask_rcnn.predict_mask_rcnn import find_instances, predict_mask_rcnn
+from stages.mask_rcnn.samples import scaled_image, scaled_size
 from stages.ops.rescoring import ious_with_map, rescored
 from tests.leaning import assert_maps_are_said, assert_refused
 from tests.mask_rcnn.conftest import CLASSES, PREDICTED, SIZE
@@ -62,6 +65,24 @@ def test_scores_are_those_of_the_network_times_powers_of_iou_and_best_and_are_in
     expected = rescored(plain.scores, ious, map_power=2.0, best_power=0.25)
     np.testing.assert_allclose(leaning.scores, expected[order], rtol=1e-5)
     np.testing.assert_array_equal(leaning.boxes, plain.boxes[order])
+
+
+def test_scores_know_how_sure_the_masks_are_of_themselves(network, image):
+    plain, sure = found(network(), image), found(network(maskness_power=3.0), image)
+    built, settings = network()
+    size = scaled_size(*SIZE, shorter_side=settings.shorter_side, longest_side=settings.longest_side)
+    masks = detect(built, scaled_image(load_rgb(image, ""), size, flip=False), flip=settings.flip).masks
+    places = by_mask(plain)
+    order = [places[key] for key in by_mask(sure)]
+    assert order != sorted(order)
+    expected = plain.scores * maskness(masks, threshold=settings.mask_threshold) ** 3
+    np.testing.assert_allclose(sure.scores, expected[order], rtol=1e-4)
+
+
+def test_maskness_is_the_mean_probability_of_the_cells_inside():
+    masks = torch.tensor([[[0.5, 0.9], [0.49, 0.0]], [[0.1, 0.2], [0.3, 0.4]], [[1.0, 1.0], [1.0, 1.0]]])
+    np.testing.assert_allclose(maskness(masks, threshold=0.5), [0.7, 0.0, 1.0], atol=1e-7)
+    assert maskness(masks[:0], threshold=0.5).shape == (0,)
 
 
 def test_masks_of_the_best_lean_on_the_map_where_the_crf_refines_them(network, image):
