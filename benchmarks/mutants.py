@@ -90,7 +90,10 @@ TESTS = {
         "tests/label_penet/test_label_penet_losses.py",
     ],
     "stages.label_penet.calibration": ["tests/label_penet/test_label_penet_calibration.py"],
-    "stages.label_penet.curriculum": ["tests/label_penet/test_label_penet_training.py"],
+    "stages.label_penet.curriculum": [
+        "tests/label_penet/test_label_penet_training.py",
+        "tests/label_penet/test_label_penet_prior.py",
+    ],
     "stages.label_penet.excitation": ["tests/label_penet/test_label_penet_excitation.py"],
     "stages.label_penet.passes": [
         "tests/label_penet/test_label_penet_losses.py",

@@ -96,9 +96,10 @@ def test_a_mask_follows_the_colours_of_the_image(scene, official):
     assert (scene[1].masks()[0] == square).mean() < 0.98
 
 
-def test_without_iterations_masks_stay(scene, official):
-    settings = settings_of(official, crf={**CRF, "iterations": 0})
-    assert (refine(scene, settings).masks() == scene[1].masks()).all()
+def test_without_iterations_masks_stay_and_one_moves_them(scene, official):
+    still, once = (settings_of(official, crf={**CRF, "iterations": iterations}) for iterations in (0, 1))
+    assert (refine(scene, still).masks() == scene[1].masks()).all()
+    assert (refine(scene, once).masks()[0] != scene[1].masks()[0]).any()
 
 
 def test_only_the_best_instances_are_refined(scene, official):
@@ -124,6 +125,49 @@ def test_probabilities_are_the_formula_in_the_window(scene, official):
     expected = np.zeros((40, 60), bool)
     expected[window] = plain[1] > 0.5
     assert (refine(scene, settings, labels).masks()[0] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "window"),
+    [
+        pytest.param((20, 37), (20, 37), (17, 40, 17, 40), id="15 % of 17 are 2.55: three pixels"),
+        pytest.param((20, 36), (20, 36), (18, 38, 18, 38), id="15 % of 16 are 2.4: two"),
+        pytest.param((20, 26), (10, 27), (17, 29, 7, 30), id="of the longer side, on either"),
+        pytest.param((1, 18), (52, 58), (0, 21, 49, 60), id="within the image"),
+    ],
+)
+def test_the_crf_sees_a_window_about_the_votes(official, monkeypatch, rows, columns, window):
+    rgb = np.zeros((50, 60, 3), np.uint8)
+    rgb[..., 0], rgb[..., 1] = np.mgrid[:50, :60]
+    mask = np.zeros((1, 50, 60), bool)
+    mask[0, slice(*rows), slice(*columns)] = True
+    regions, seen = Regions.from_masks(mask), []
+
+    def crf(rgb, inside, **_):
+        seen.append((rgb[0, 0, 0], 1 + rgb[-1, -1, 0], rgb[0, 0, 1], 1 + rgb[-1, -1, 1]))
+        assert inside.shape == rgb.shape[:2]
+        return np.ones(inside.shape, np.float32)
+
+    monkeypatch.setattr("stages.cim.masks.one_object_crf", crf)
+    shares = regions.membership.astype(np.float64)
+    found = refined(rgb, regions, regions, shares, np.array([0]), labels=None, settings=settings_of(official))
+    assert seen == [window]
+    y0, y1, x0, x1 = window
+    assert (found.areas().tolist(), found.boxes().tolist()) == ([(y1 - y0) * (x1 - x0)], [[x0, y0, x1, y1]])
+
+
+def test_half_a_vote_is_no_majority_after_the_crf_either(official):
+    """Neighbours that pull at nothing leave the probability of a half that one of two proposals has given."""
+    masks = np.zeros((2, 20, 30), bool)
+    masks[0, 5:15, 5:20], masks[1, 5:15, 10:25] = True, True
+    regions, chosen, classes = Regions.from_masks(masks), np.array([0]), np.array([0])
+    shares = votes(regions, np.ones((2, 1), np.float32), chosen, classes, overlap=0.3)
+    still = settings_of(official, crf={**CRF, "iterations": 1, "smooth_compat": 0.0, "colour_compat": 0.0})
+    found = refined(
+        np.zeros((20, 30, 3), np.uint8), voted(regions, shares, chosen), regions, shares, classes, labels=None,
+        settings=still,
+    )  # fmt: skip
+    assert (found.masks()[0] == masks.all(0)).all()
 
 
 def test_a_mask_that_the_map_takes_away_stays(scene, official):

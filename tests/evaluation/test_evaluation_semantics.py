@@ -82,6 +82,14 @@ def test_a_class_that_neither_has_is_left_out_of_the_mean(report, records):
     assert (wrong["per_class"]["dog"]["IoU"], wrong["mIoU"]) == (0, pytest.approx(100 / 3))
 
 
+def test_a_class_of_a_single_pixel_counts_as_any(report, records):
+    ground_truth = records.ground_truth("a", [LEFT, (0, 1, 9, 10)], [0, 1])
+    found = report({"a": drawn((LEFT, 1), ((0, 1, 9, 10), 2))}, [ground_truth])
+    assert (found["per_class"]["dog"]["IoU"], found["mIoU"]) == (100, 100)
+    missed = report({"a": drawn((LEFT, 1))}, [ground_truth])
+    assert (missed["per_class"]["dog"]["IoU"], missed["mIoU"]) == (0, pytest.approx((100 + 0 + 100 * 35 / 36) / 3))
+
+
 def test_images_without_known_masks_are_left_out_and_counted(report, records):
     ground_truths = [records.ground_truth("a", [LEFT]), records.ground_truth("b", annotated=False)]
     found = report({"a": drawn((LEFT, 1)), "b": drawn(background=2)}, ground_truths)

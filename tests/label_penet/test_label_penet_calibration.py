@@ -130,8 +130,8 @@ def test_a_box_beyond_the_image_is_cut_and_one_outside_adds_nothing():
     maps = np.ones((2, 2, 2), np.float32)
     found = sum_maps(maps, np.array([[-2, -2, 2, 2], [10, 10, 12, 12]], np.float32), (4, 4))
     assert found.sum() == 4
-    for outside in ([-9, 0, -7, 2], [0, -9, 2, -7], [1.6, 0, 2.4, 2]):  # the last one holds no center of a pixel
-        assert not sum_maps(maps[:1], np.array([outside], np.float32), (4, 4)).any()
+    for outside in ([-9, 0, -7, 2], [0, -9, 2, -7], [-3, 0, -1, 2], [0, -3, 2, -1], [1.6, 0, 2.4, 2], [0, 1.6, 2, 2.4]):
+        assert not sum_maps(maps[:1], np.array([outside], np.float32), (4, 4)).any()  # the last two hold no center
 
 
 def test_attention_is_per_pixel():
@@ -146,6 +146,20 @@ def test_the_background_is_what_attention_leaves():
     attention[0, 0], attention[1, 0] = [0.4, 0.6, 1.0, 0.9], [0.0, 0.0, 0.3, 1.0]
     masks = crf_masks(np.zeros((1, 4, 3), np.uint8), attention, settings=settings().crf)
     assert masks[:, 0].tolist() == [[False, True, True, False], [False, False, False, True]]
+
+
+def test_the_crf_is_given_shares_that_sum_to_1(monkeypatch):
+    """A_0 and the A^c of a pixel: 1 and 0, 0; .5 and .3, .2; 0 and 1, .6, which are 1.6 together."""
+    attention, given = np.zeros((2, 1, 3), np.float32), []
+    attention[0, 0], attention[1, 0] = [0.0, 0.3, 1.0], [0.0, 0.2, 0.6]
+
+    def crf(rgb, probabilities, **_):
+        given.append(probabilities)
+        return probabilities
+
+    monkeypatch.setattr("stages.label_penet.calibration.dense_crf", crf)
+    crf_masks(np.zeros((1, 3, 3), np.uint8), attention, settings=settings().crf)
+    np.testing.assert_allclose(given[0][:, 0], [[1, 0.5, 0], [0, 0.3, 1 / 1.6], [0, 0.2, 0.6 / 1.6]], rtol=1e-6)
 
 
 def calibrated(maps, box=(2, 2, 10, 10), shapes=None, **changes):

@@ -81,7 +81,9 @@ def test_mass_is_shared_by_hand():
 
 
 def test_features_of_zeros_give_a_map_of_zeros():
-    assert not excitation_maps(seeds_of(0), torch.zeros(6, 3, 4, 4, dtype=torch.float64), network()).any()
+    for attention in (excitation_maps, gradient_maps):
+        found = attention(seeds_of(0), torch.zeros(6, 3, 4, 4, dtype=torch.float64), network())
+        assert torch.equal(found, torch.zeros(6, 4, 4, dtype=torch.float64))
 
 
 def test_the_last_bias_and_weights_below_zero_change_nothing():

@@ -112,10 +112,12 @@ def test_equation_3_as_a_weighted_form():
     assert found["objectness"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_equation_3_boxes_count_by_the_weight():
-    """The third anchor is a pixel less high: dy = .5 / 9, dh = log(10 / 9); smooth L1 with beta 1/9."""
+@pytest.mark.parametrize("anchor", [[0, 0, 10, 9], [0, 0, 9, 10]], ids=["less high", "less wide"])
+def test_equation_3_boxes_count_by_the_weight(anchor):
+    """The third anchor is a pixel less high or wide: dy = .5 / 9, dh = log(10 / 9); smooth L1 with beta 1/9."""
+    anchors = [*ANCHORS[:2], anchor]
     one, tenth = (
-        proposal_network().losses(proposed_of(ANCHORS, [0.0] * 3), objects_of([[0, 0, 10, 10]], [w]))["rpn_box"].item()
+        proposal_network().losses(proposed_of(anchors, [0.0] * 3), objects_of([[0, 0, 10, 10]], [w]))["rpn_box"].item()
         for w in (1.0, 0.1)
     )
     terms = [0.5 / 9, math.log(10 / 9)]
@@ -154,6 +156,22 @@ def test_equation_4_scales_with_the_weights():
         assert half[name].item() == pytest.approx(whole[name].item() / 2, rel=1e-6)
     entropy = torch.nn.functional.cross_entropy(logits, sampled.labels, reduction="none")
     assert whole["classifier"].item() == pytest.approx((entropy * sampled.weights).mean().item(), rel=1e-6)
+
+
+def test_equation_4_boxes_aim_at_the_targets_of_fast_rcnn_and_are_decoded_from_them():
+    """10 dx, 10 dy, 5 log of the widths and of the heights; |t| - 1/18 of each, over both regions."""
+    box, objects = heads(), objects_of([[2, 1, 10, 7]], [0.5], [2])
+    boxes, size = torch.tensor([[0.0, 0, 10, 10], [30, 30, 40, 40]]), (40, 40)
+    sampled = Sampled(boxes, torch.tensor([2, 0]), torch.tensor([0, -1]), torch.tensor([0.5, 0.5]))
+    aims = [10 * 0.1, 10 * -0.1, 5 * math.log(0.8), 5 * math.log(0.6)]
+    deltas = torch.zeros(2, 16)
+    found = box.losses(torch.zeros(2, 4), deltas, sampled, objects)["box"].item()
+    assert found == pytest.approx(0.5 * sum(abs(aim) - 1 / 18 for aim in aims) / 2, rel=1e-5)
+    deltas[0, 8:12] = torch.tensor(aims)
+    assert box.losses(torch.zeros(2, 4), deltas, sampled, objects)["box"].item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(
+        box.decode(deltas, boxes, size)[0], torch.tensor([[0.0, 0, 10, 10], [2, 1, 10, 7], [0, 0, 10, 10]])
+    )
 
 
 def test_background_has_the_weight_of_the_nearest_object():

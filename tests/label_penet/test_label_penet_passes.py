@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from stages.label_penet.boxes import Objects
+from stages.label_penet.boxes import Objects, Sampled, sampled_mask_loss
 from stages.label_penet.network import ClassificationScores
 from stages.label_penet.passes import detection_losses, mask_probabilities, multi_label_loss, score_regions
 from tests.label_penet.test_label_penet_network import cascade
@@ -45,6 +45,18 @@ def test_masks_are_learnt_of_regions_with_a_class_alone(network):
     )
     assert found["mask"] == 0
     assert found["classifier"] > 0
+
+
+def test_a_mask_is_learnt_where_its_own_region_lies(network, monkeypatch):
+    """Of background, an object, background and another: cut from the module's features for masks, in 4 x 4 bins."""
+    module, shared = network.stages["refinement"], shared_of(network)
+    boxes = torch.tensor([[0.0, 0, 20, 20], [30, 20, 60, 40], [40, 0, 60, 20], [4, 4, 22, 24]])
+    sampled = Sampled(boxes, torch.tensor([0, 2, 0, 1]), torch.tensor([-1, 1, -1, 0]), torch.tensor([1, 0.5, 1, 1]))
+    monkeypatch.setattr(module.heads, "sample", lambda *_: sampled)
+    found = detection_losses(module, shared, objects(), size=SIZE, padded=SIZE, settings=network.settings)
+    own = roi_align(module.features(shared)[1], [boxes[[1, 3]]], 4, 1 / 8, 0, aligned=True)
+    expected = sampled_mask_loss(module.mask(own), sampled, objects())
+    torch.testing.assert_close(found["mask"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_regions_are_cut_from_the_features_under_them(network):

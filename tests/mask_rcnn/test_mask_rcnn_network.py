@@ -186,6 +186,16 @@ def test_with_flip_the_mirrored_image_has_the_mirrored_detections(seeing):
     torch.testing.assert_close(one.masks, other.masks.flip(-1), rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_boxes_end_where_the_image_does(seeing, flip):
+    """On either side, not where it was padded."""
+    with torch.no_grad():
+        seeing.heads.box_predictor.bbox_pred.bias.copy_(torch.tensor([0.0, 0, 10, 10] * 4))  # e^2 times their sides
+    boxes = detect(seeing, sample(1.0, size=(50, 90))[0], flip=flip).boxes
+    assert boxes[:, 2:].amax(0).tolist() == [90, 50]
+    assert boxes[:, :2].amin(0).tolist() == [0, 0]
+
+
 def test_detections_of_nothing_are_empty(tiny):
     settings = tiny(predict={"score_threshold": 1.0})
     network = MaskRcnn(settings.train, class_count=3, prediction=settings.predict).eval()
@@ -244,6 +254,13 @@ def test_a_mirrored_sample_is_the_mirror_image():
     assert scaled_target(record, (30, 40), flip=False, weighted=False)["weights"].tolist() == [1]
     views = [scaled_image(rgb, (30, 40), flip=flip) for flip in (False, True)]
     assert torch.equal(views[0].flip(-1), views[1])
+
+
+def test_scores_beyond_0_and_1_weigh_0_and_1():
+    """BESTIE's have no limits."""
+    record = predictions("p", [(4, 40, 6, 44)] * 3, [1, 0, 2], [1.25, 0.5, -0.25], (60, 90))
+    target = scaled_target(record, (30, 40), flip=False, weighted=True)
+    assert (target["weights"].tolist(), target["labels"].tolist()) == ([1, 0.5, 0], [2, 1, 3])
 
 
 @pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])

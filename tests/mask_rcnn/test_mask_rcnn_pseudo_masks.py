@@ -43,6 +43,21 @@ def test_rules(tiny, changes, expected):
     assert chosen.tolist() == expected
 
 
+def test_a_mask_of_a_single_pixel_is_a_mask(tiny):
+    regions = Regions.from_masks(rectangles((3, 4, 5, 6), (0, 0, 0, 0)))
+    classes, scores = np.array([0, 0]), np.array([0.9, 0.9], np.float32)
+    chosen = choose_pseudo_masks(regions, classes, scores, tags=TAGS, settings=tiny().pseudo_masks)
+    assert chosen.tolist() == [0]
+
+
+def test_masks_that_overlap_by_just_the_threshold_are_rivals(tiny):
+    regions = Regions.from_masks(rectangles((0, 10, 0, 10), (0, 10, 0, 5)))
+    classes, scores = np.array([0, 0]), np.array([0.9, 0.8], np.float32)
+    for threshold, expected in ((0.5, [0]), (0.51, [0, 1])):
+        settings = tiny(pseudo_masks={"overlap_threshold": threshold}).pseudo_masks
+        assert choose_pseudo_masks(regions, classes, scores, tags=TAGS, settings=settings).tolist() == expected
+
+
 def test_official_rule_keeps_every_survivor_of_a_tagged_class_from_0_3_on(tiny):
     """Official CIM: classes of the image label, as suppressed in prediction, scores below 0.3 dropped, no keep-best."""
     settings = tiny().pseudo_masks

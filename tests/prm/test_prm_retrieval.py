@@ -1,5 +1,7 @@
 """The peak-to-best-proposal baseline, by hand and against the plain definition."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -200,9 +202,21 @@ def test_a_peak_without_a_response_of_its_own_fits_nothing():
     seen = cues(classes=(1, 1), scores=(7.0, 1.0), class_scores=(-3.0, 3.0), peaks=((20, 12), (20, 45)))
     regions = Regions.from_masks(box_masks(*BOXES[:2]))
     fit = proposal_fit(regions, seen, np.array([0, 1]), settings=settings())
-    assert np.isfinite(fit).tolist() == [[True, True], [False, False]]
+    assert np.isfinite(fit[0]).all()
+    assert fit[1].tolist() == [-np.inf, -np.inf]
     found = retrieve_instances(regions, seen, settings=settings(contour_weight=0.0))
     assert found.proposals.tolist() == [0]
+
+
+def test_where_a_response_is_its_factor_times_the_mean_there_is_no_background():
+    """A response of 3 everywhere: all of it is a peak's own, and a proposal has a share of it as of the image."""
+    flat = dataclasses.replace(
+        cues(peaks=((20, 12),), classes=(0,), scores=(3.0,)), responses=np.full((2, 4, 6), 3, "f4")
+    )
+    regions, own = Regions.from_masks(box_masks((0, 20, 0, 30))), np.array([0])
+    for factor, expected in ((1.0, 0.8 / 4), (1.01, 0.8 / 4 - 2 / 4)):
+        fit = proposal_fit(regions, flat, own, settings=settings(contour_weight=0.0, background_factor=factor))
+        assert fit.tolist() == [[pytest.approx(expected)]]
 
 
 def test_instances_come_best_first():

@@ -46,6 +46,7 @@ def test_weak_instances_and_classes_without_a_tag_do_not_count():
     found = instances(bars((0, 5), (5, 10), (10, 20)), [0, 0, 2], [0.8, 0.39, 1.0])
     assert agreed(labels, found) == [1] * 5 + [255] * 5 + [0] * 10
     assert agreed(labels, found, share=0.4) == [1] * 10 + [0] * 10
+    assert agreed(labels, found, share=1.0) == [1] * 5 + [255] * 5 + [0] * 10  # the best counts always
 
 
 def test_uncertain_pixels_stay_so_and_the_best_instance_is_seen():
