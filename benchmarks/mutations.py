@@ -48,25 +48,30 @@ def mutants_of(source: str) -> list[Mutant]:
     for line in data.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     lines = source.splitlines()
-    original, seen, found = ast.dump(tree), set(), []
+    seen, found = set(), []
     names: collections.Counter[str] = collections.Counter()
-    changes = [(starts[node.lineno - 1] + node.col_offset, node, text) for node, text in _changes(tree)]
-    for start, node, text in sorted(changes, key=lambda change: change[0]):
-        end = starts[node.end_lineno - 1] + node.end_col_offset
-        before = " ".join(data[start:end].decode().split())
-        changed = (data[:start] + text.encode() + data[end:]).decode()
-        dump = ast.dump(ast.parse(changed))
-        if dump == original or dump in seen:
+    for top in tree.body:  # only that which changes is parsed again
+        if _is_left_alone(top):
             continue
-        seen.add(dump)
-        name = f"{lines[node.lineno - 1].strip()} | {before} -> {text}"
-        names[name] += 1
-        found.append(Mutant(f"{name} ({names[name]})" if names[name] > 1 else name, node.lineno, changed))
+        first, last = starts[top.lineno - 1], starts[top.end_lineno]
+        seen.add((first, ast.dump(top)))
+        changes = [(starts[node.lineno - 1] + node.col_offset, node, text) for node, text in _changes(top)]
+        for start, node, text in sorted(changes, key=lambda change: change[0]):
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+            before = " ".join(data[start:end].decode().split())
+            dump = first, ast.dump(ast.parse(data[first:start] + text.encode() + data[end:last]).body[0])
+            if dump in seen:
+                continue
+            seen.add(dump)
+            name = f"{lines[node.lineno - 1].strip()} | {before} -> {text}"
+            names[name] += 1
+            changed = (data[:start] + text.encode() + data[end:]).decode()
+            found.append(Mutant(f"{name} ({names[name]})" if names[name] > 1 else name, node.lineno, changed))
     return found
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Nodes below this one that are replaced, and by which text."""
+    """This node and those below it that are replaced, and by which text."""
     yield from _replacements(node)
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list", "type_params"):
