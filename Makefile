@@ -22,6 +22,9 @@ IMPORTERS := .venv-importers
 PAGES := .venv-docs
 SMK_FILES := Snakefile $(wildcard rules/*.smk)
 
+# Containers often set it; each job would then compile the modules that it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test fuzz mutants test-importers cluster-test cluster-demo docs test-docs check format
 .DELETE_ON_ERROR:
 

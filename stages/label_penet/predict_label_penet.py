@@ -8,8 +8,8 @@ import numpy as np
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
+from stages.core.artifacts.leaning import leaning_instances
 from stages.core.artifacts.proposals import Proposals, ranked_by
-from stages.core.artifacts.regions import packed_fields
 from stages.core.artifacts.semantic_maps import SemanticMaps, check_given, labels_of
 from stages.core.artifacts.storage import Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
@@ -25,7 +25,6 @@ from stages.ops import boxes as box_algebra
 from stages.ops.crf import leaning, object_crf
 from stages.ops.nms import greedy
 from stages.ops.regions import Regions
-from stages.ops.rescoring import ious_with_map, rescored
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def find_instances(
     """The instances of one image, best first; masks without a pixel are left out.
 
     `labels` (H, W) uint8 is its semantic map, where one is read: in the CRF as `leaning` says, in the scores as
-    `rescored` does, by the IoU of each mask with its class in the map.
+    `leaning_instances` does.
     """
     rgb = load_rgb(image, root)
     found = scored(network, module, rgb, proposals, view=settings.view, attention=settings.attention)
@@ -118,21 +117,8 @@ def find_instances(
             widening=WIDENING, crf=settings.crf.model_dump(),
         )  # fmt: skip
         masks = Regions.from_masks(refined)
-    filled = np.flatnonzero(masks.areas() > 0)
-    regions = masks.select(filled)
-    scores = rescored(
-        scores[filled],
-        None if labels is None else ious_with_map(regions, classes[filled], labels),
-        map_power=settings.map_power,
-        best_power=settings.best_power,
-    )
-    order = np.argsort(-scores, kind="stable")
-    return Instances(
-        image=image.image,
-        classes=classes[filled][order].astype(np.int32),
-        scores=scores[order].astype(np.float32),
-        boxes=places[filled][order],
-        **packed_fields(regions.select(order)),
+    return leaning_instances(
+        image.image, masks, classes=classes, scores=scores, boxes=places, labels=labels, settings=settings
     )
 
 

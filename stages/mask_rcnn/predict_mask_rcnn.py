@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.regions import packed_fields
+from stages.core.artifacts.leaning import leaning_instances
 from stages.core.artifacts.semantic_maps import SemanticMaps, check_given, labels_of
 from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import joint_supervision
@@ -23,7 +23,6 @@ from stages.mask_rcnn.samples import scaled_image, scaled_size
 from stages.mask_rcnn.settings import MaskRcnnPredictionSettings, MaskRcnnTrainingSettings
 from stages.ops.crf import leaning, object_crf
 from stages.ops.regions import Regions
-from stages.ops.rescoring import ious_with_map, rescored
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +81,7 @@ def find_instances(
     """The instances of one image, best first; masks without a pixel are left out.
 
     Scores are the network's, times `maskness` to its power. `labels` (H, W) uint8 is the image's semantic map, where
-    one is read: in the CRF as `leaning` says, in the scores as `rescored` does, by the IoU of each mask with its class
-    in the map.
+    one is read: in the CRF as `leaning` says, in the scores as `leaning_instances` does.
     """
     rgb = load_rgb(image, root)
     height, width = rgb.shape[:2]
@@ -94,23 +92,11 @@ def find_instances(
     boxes = found.boxes.cpu() * found.boxes.new_tensor([width / size[1], height / size[0]] * 2).cpu()
     classes = found.classes.cpu().numpy().astype(np.int32)
     masks = _masks(rgb, found, boxes, classes, labels, settings)
-    filled = masks.any((1, 2))
-    classes, regions = classes[filled], Regions.from_masks(masks[filled])
     sure = maskness(found.masks, threshold=settings.mask_threshold) ** settings.maskness_power
-    scores = rescored(
-        (found.scores.cpu().numpy() * sure)[filled],
-        None if labels is None else ious_with_map(regions, classes, labels),
-        map_power=settings.map_power,
-        best_power=settings.best_power,
-    )
-    order = np.argsort(-scores, kind="stable")
-    return Instances(
-        image=image.image,
-        classes=classes[order],
-        scores=scores[order],
-        boxes=boxes.numpy().astype(np.float32)[filled][order],
-        **packed_fields(regions.select(order)),
-    )
+    return leaning_instances(
+        image.image, Regions.from_masks(masks), classes=classes, scores=found.scores.cpu().numpy() * sure,
+        boxes=boxes.numpy(), labels=labels, settings=settings,
+    )  # fmt: skip
 
 
 def _masks(
