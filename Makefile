@@ -5,6 +5,7 @@
 # make cluster-demo  run the built-in shapes data set through such a Slurm
 # make fuzz    set up, damage inputs of every reader for SECONDS each, with SEED
 # make mutants  set up, change MOST things of each pure module, one at a time, and look whether its tests notice
+# make remake  make the toy graph of the tests, and one job of each rule once more: are all bytes the same?
 # make docs    write the pages of docs/ as a site: site/index.html (120 MB more, in .venv-docs)
 # make test-docs  write the site, and test it
 # make check   set up, run what CI runs beside the tests: format, lint, types, import contracts, rules
@@ -25,7 +26,7 @@ SMK_FILES := Snakefile $(wildcard rules/*.smk)
 # Containers often set it; each job would then compile the modules that it imports once more.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz mutants test-importers cluster-test cluster-demo docs test-docs check format
+.PHONY: demo test fuzz mutants remake test-importers cluster-test cluster-demo docs test-docs check format
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -50,6 +51,10 @@ fuzz: $(INSTALLED)
 
 mutants: $(INSTALLED)
 	$(BIN)/python -m benchmarks.mutants --most $(MOST) --seed $(SEED)
+
+remake: $(INSTALLED)
+	$(BIN)/snakemake -c$(CORES) --notemp --configfile tests/pipeline/toy.yaml
+	$(BIN)/python -m benchmarks.remake --configfile tests/pipeline/toy.yaml
 
 docs: $(PAGES)/installed
 	rm -rf site
