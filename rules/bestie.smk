@@ -209,6 +209,7 @@ rule predict_bestie:
             "network", "results/{dataset}/{run}/network/weights.safetensors"
         ),
         cues=points_of_run,
+        semantics=maps_of_prediction("{run}"),
     output:
         instances="results/{dataset}/{run}/{split}/instances.h5",
         maps="results/{dataset}/{run}/{split}/maps.h5",
@@ -232,5 +233,6 @@ rule predict_bestie:
         code=code_digest("stages.bestie.predict_bestie"),
     shell:
         "python -m stages.bestie.predict_bestie --images {input.images:q} --weights {input.weights:q}"
-        " --cues {input.cues:q} --output {output.instances:q} --output-maps {output.maps:q} --run {wildcards.run:q}"
+        " --cues {input.cues:q} --semantics {input.semantics:q} --output {output.instances:q}"
+        " --output-maps {output.maps:q} --run {wildcards.run:q}"
         f" --settings {{params.settings:q}} --device {project.device} --log {{log:q}}"

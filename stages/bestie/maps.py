@@ -86,6 +86,18 @@ def predict_maps(network: BestieNetwork, image: Tensor, *, size: tuple[int, int]
     return Maps(probabilities[0], heatmap[0], offsets[0])
 
 
+def leaning_maps(maps: Maps, labels: np.ndarray, *, weight: float) -> Maps:
+    """The maps with probabilities P that lean on the semantic map (H, W) uint8 of another source.
+
+        P'(q)_c = P(q)_c exp(weight [map(q) = c]) / sum over classes,    c from 0, background, on
+
+    Where the map is uncertain they stay as they are.
+    """
+    known = torch.arange(len(maps.probabilities), dtype=torch.uint8)[:, None, None] == torch.from_numpy(labels)
+    logits = maps.probabilities.log() + weight * known.to(maps.probabilities)
+    return maps._replace(probabilities=logits.softmax(0))
+
+
 def with_crf(maps: Maps, rgb: np.ndarray, *, settings: CrfSettings) -> Maps:
     """The maps with probabilities that follow the colours of the image (H, W, 3) uint8; as they are without a CRF.
 

@@ -37,6 +37,7 @@ METHOD = Method(
     does="finds centers of instances and each pixel's offset to its own",
     settings=BestieSettings,
     takes=("semantics", "cues", "iterates"),
+    named_maps=lambda settings: settings.predict.maps,
     backbone=lambda settings: settings.train.backbone,
     problems=_problems,
     makes=_makes,

@@ -6,17 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from stages.bestie.decoding import InstanceMap, decode, decode_at_points
 from stages.bestie.inputs import check_classes, check_points
-from stages.bestie.maps import Maps, load_network, maps_of, small_maps, with_crf
+from stages.bestie.maps import Maps, leaning_maps, load_network, maps_of, small_maps, with_crf
 from stages.bestie.settings import BestiePredictionSettings
 from stages.bestie.targets import Points
 from stages.core.artifacts.center_maps import CenterMaps
 from stages.core.artifacts.cues import Cues
 from stages.core.artifacts.images import ImageRecord
 from stages.core.artifacts.instances import Instances
-from stages.core.artifacts.regions import packed_fields
-from stages.core.artifacts.storage import Artifact, Provenance, create, read
+from stages.core.artifacts.leaning import leaning_instances
+from stages.core.artifacts.semantic_maps import SemanticMaps, check_given, labels_of
+from stages.core.artifacts.storage import Artifact, Provenance, create, read, read_optional
 from stages.core.artifacts.supervision import TAGS, joint_supervision
 from stages.core.images.loading import load_rgb
 from stages.core.networks.weights import weights_digest
@@ -35,17 +38,25 @@ def predict_bestie(
     settings: BestiePredictionSettings,
     run: str,
     device: str,
+    semantics: Path | None = None,
 ) -> None:
     """Find the instances of each image; they never overlap, and an image may have none.
 
     `output_maps` gets the center and offset maps that they come from, made small, to look at.
     The network is rebuilt from the settings inside the weights file. Tags are not read unless `use_tags` is set.
     `cues` are points, needed where `use_points` is set and only there; the supervision of the instances then says so.
+    `semantics` are the maps that masks and scores lean on, needed where `map_weight` or `map_power` is above 0.
 
     Raises ValueError where the weights are not of `train_bestie` or of other classes, where the cues are of other
-    classes, no points, or none that could count; KeyError where they lack an image.
+    classes, no points, or none that could count, or where maps are missing or of other images or classes; KeyError
+    where the cues lack an image.
     """
-    with read(images, ImageRecord) as listing, points_for(listing, cues, settings) as points:
+    with (
+        read(images, ImageRecord) as listing,
+        points_for(listing, cues, settings) as points,
+        read_optional(semantics, SemanticMaps) as given,
+    ):
+        check_given(given, listing, settings)
         network, metadata = load_network(weights, listing, device=device)
         header = {
             "classes": listing.header["classes"],
@@ -53,12 +64,14 @@ def predict_bestie(
             "run": run,
             "method": "bestie",
             "supervision": joint_supervision(
-                metadata["supervision"], TAGS if points is None else points.header["supervision"]
+                metadata["supervision"],
+                *(TAGS if one is None else one.header["supervision"] for one in (points, given)),
             ),
             "weights": weights_digest(weights),
         }
         counts, lost = [], Counter(given=0, points=0, classes=0, images=0)
-        inputs: dict[str, Artifact] = {"images": listing} | ({} if points is None else {"cues": points})
+        read_here = {"images": listing, "cues": points, "semantics": given}
+        inputs = {name: one for name, one in read_here.items() if one is not None}
         provenance = Provenance("predict_bestie", settings, None, inputs)
         with (
             create(output, Instances, header=header, provenance=provenance) as instances,
@@ -66,16 +79,24 @@ def predict_bestie(
         ):
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
-                maps = with_crf(maps_of(network, rgb, settings=settings), rgb, settings=settings.crf)
+                labels = None if given is None else labels_of(given, image.image, rgb.shape[:2])
+                maps = maps_of(network, rgb, settings=settings)
+                if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
+                    maps = leaning_maps(maps, labels, weight=settings.map_weight)
+                maps = with_crf(maps, rgb, settings=settings.crf)
                 decoded = _decoded(maps, image, points, settings, lost)
+                leans = settings.map_power > 0 or settings.best_power > 0
                 maps_out.append(small_maps(maps, image.image, longer_side=settings.kept_side))
                 counts.append(len(decoded.scores))
                 instances.append(
-                    Instances(
-                        image=image.image,
+                    leaning_instances(
+                        image.image,
+                        decoded.regions,
                         classes=decoded.classes,
-                        scores=decoded.scores,
-                        **packed_fields(decoded.regions),
+                        scores=np.maximum(decoded.scores, 0) if leans else decoded.scores,  # powers need 0 or more
+                        boxes=None,
+                        labels=labels,
+                        settings=settings,
                     )
                 )
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))

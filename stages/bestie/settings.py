@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.core.config.crf import CrfSettings
+from stages.core.config.leaning import LeaningSettings
 from stages.core.config.section import Section
 from stages.core.networks.settings import PyramidBackboneSettings
 from stages.core.training.settings import TrainingSettings, check_snapshots
@@ -269,7 +270,7 @@ class MapSettings(Section):
         return self
 
 
-class BestiePredictionSettings(MapSettings):
+class BestiePredictionSettings(MapSettings, LeaningSettings):
     """From the network's outputs to scored instances."""
 
     min_area: Count = Field(description="pixels; smaller components of a class are left out (official code: 50)")
@@ -289,6 +290,10 @@ class BestiePredictionSettings(MapSettings):
     crf: CrfSettings = Field(
         description="on the probabilities of the semantic map: half a second per photograph, 5 points of mAP50 on"
         " voc_animals (paper, official code: none)"
+    )
+    map_weight: Weight = Field(
+        description="before the CRF, what is added to a pixel's logit of the class that the map has there; 0: the map"
+        " says nothing of masks"
     )
     top_k: Count | None = Field(description="instances kept per image, the best; null: all (official code: null)")
     grouping: GroupingSettings

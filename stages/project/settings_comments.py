@@ -63,8 +63,8 @@ def field_at(path: tuple[str, ...], complete: Any) -> tuple[type[Section], Field
 
 
 def _owner(section: type[Section], key: str) -> type[Section]:
-    """The section that declares the key, of those that it inherits from."""
-    return next(kind for kind in reversed(section.__mro__) if key in vars(kind).get("__annotations__", {}))
+    """The section that describes the key, of this one and those that it inherits from."""
+    return next(kind for kind in section.__mro__ if key in vars(kind).get("__annotations__", {}))
 
 
 def _lines(text: str) -> Iterator[Line]:

@@ -61,7 +61,7 @@ TINY: dict[str, Any] = {
         "longer_side": None, "scales": [1.0], "side_step": 32, "interpolation": "area",
         "rescale_offsets": True, "flip": True, "min_area": 20,
         "keep_without_center": True, "score": "center_and_class", "use_tags": False, "use_points": False,
-        "top_k": None,
+        "top_k": None, "semantics": None, "map_weight": 0.0, "map_power": 0.0, "best_power": 0.0,
         "crf": {
             "iterations": 0, "smooth_sxy": 3.0, "smooth_compat": 3.0, "colour_sxy": 50.0, "colour_srgb": 10.0,
             "colour_compat": 10.0,

@@ -147,7 +147,7 @@ def test_an_added_function_reruns_exactly_the_steps_that_import_its_module():
     ("path", "section"),
     [
         pytest.param("stages/cim/settings.py", "class CimPredictionSettings(Section):", id="CIM's prediction"),
-        pytest.param("stages/bestie/settings.py", "class BestiePredictionSettings(MapSettings):", id="BESTIE's prediction"),
+        pytest.param("stages/bestie/settings.py", "class BestiePredictionSettings(MapSettings, LeaningSettings):", id="BESTIE's prediction"),
         pytest.param("stages/mask_rcnn/settings.py", "class PseudoMaskSettings(Section):", id="pseudo masks"),
         pytest.param("stages/core/networks/settings.py", "class PyramidBackboneSettings(Section):", id="backbones"),
         pytest.param("stages/core/config/crf.py", "class CrfSettings(Section):", id="CRF"),

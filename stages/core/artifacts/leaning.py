@@ -15,7 +15,7 @@ def leaning_instances(
     *,
     classes: np.ndarray,
     scores: np.ndarray,
-    boxes: np.ndarray,
+    boxes: np.ndarray | None,
     labels: np.ndarray | None,
     settings: LeaningSettings,
 ) -> Instances:
@@ -26,7 +26,7 @@ def leaning_instances(
         masks: of N instances.
         classes: (N,) int, from 0 on.
         scores: (N,), 0 or more, as the network gives them.
-        boxes: (N, 4), predicted, in pixels of the image.
+        boxes: (N, 4), predicted, in pixels of the image; None: those of the masks.
         labels: semantic map (H, W) uint8, where one is read: a mask agrees as far as its IoU with its class in it.
         settings: of which the powers count.
     """
@@ -43,6 +43,6 @@ def leaning_instances(
         image=image,
         classes=classes[order].astype(np.int32),
         scores=final[order],
-        boxes=boxes[filled][order].astype(np.float32),
+        boxes=None if boxes is None else boxes[filled][order].astype(np.float32),
         **packed_fields(masks.select(order)),
     )
