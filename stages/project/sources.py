@@ -73,7 +73,11 @@ def _named_by(project: "ProjectBase", node: Node) -> dict[str, Node]:
     entry = getattr(project, section)[name]
     if section == "runs":
         named = {key: (key, getattr(entry, key)) for key in ("proposals", "semantics") if entry.uses(key)}
-        return named | ({} if entry.iterates is None else {"iterates": ("runs", entry.iterates)})
+        if entry.iterates is not None:
+            named["iterates"] = ("runs", entry.iterates)
+        if (read := entry.named_maps().get(entry.method)) is not None:  # what is on top of a run may read more
+            named["predict.semantics"] = ("semantics", read)
+        return named
     if section == "proposals" and entry.kind == "ranked":
         return {"proposals": ("proposals", entry.proposals), "semantics": ("semantics", entry.semantics)}
     named, agreement = {}, getattr(entry, "agreement", None)

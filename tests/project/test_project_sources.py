@@ -94,6 +94,17 @@ def test_a_network_on_top_may_lean_on_maps_that_its_own_run_has_taught():
     assert maps_of_prediction(project, "cim/mask_rcnn") == "agreed"
 
 
+@pytest.mark.parametrize("method", ["bestie", "label_penet"])
+def test_a_run_may_not_lean_on_maps_that_it_has_taught_itself(method):
+    taught = "semantics: {taught: {like: cam, labels: null, agreement: {semantics: cam, run: RUN, score_share: 0.3}}}"
+    leaning = f"runs: {{{method}: {{{method}: {{predict: {{semantics: taught, map_power: 0.5}}}}}}}}"
+    project = load(f"{taught.replace('RUN', 'cim')}\n{leaning}")
+    assert maps_of_prediction(project, method) == "taught"
+    assert "taught" in semantics_in_use(project)
+    with pytest.raises(ConfigError, match=rf"runs.{method} leads back to itself: runs.{method} -> semantics.taught ->"):
+        load(f"{taught.replace('RUN', method)}\n{leaning}")
+
+
 def test_maps_are_not_read_without_a_crf_or_a_weight():
     for predict in ("{map_weight: 1.0, crf: {iterations: 0}}", "{map_weight: 0.0, crf: {iterations: 2}}"):
         load(f"runs: {{cim: {{cim: {{predict: {predict}}}}}}}")
