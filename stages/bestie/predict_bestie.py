@@ -11,6 +11,7 @@ import numpy as np
 from stages.bestie.decoding import InstanceMap, decode, decode_at_points
 from stages.bestie.inputs import check_classes, check_points
 from stages.bestie.maps import Maps, leaning_maps, load_network, maps_of, small_maps, with_crf
+from stages.bestie.network import BestieNetwork
 from stages.bestie.settings import BestiePredictionSettings
 from stages.bestie.targets import Points
 from stages.core.artifacts.center_maps import CenterMaps
@@ -80,25 +81,11 @@ def predict_bestie(
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
                 labels = None if given is None else labels_of(given, image.image, rgb.shape[:2])
-                maps = maps_of(network, rgb, settings=settings)
-                if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
-                    maps = leaning_maps(maps, labels, weight=settings.map_weight)
-                maps = with_crf(maps, rgb, settings=settings.crf)
+                maps = _refined_maps(network, rgb, labels, settings)
                 decoded = _decoded(maps, image, points, settings, lost)
-                leans = settings.map_power > 0 or settings.best_power > 0
                 maps_out.append(small_maps(maps, image.image, longer_side=settings.kept_side))
                 counts.append(len(decoded.scores))
-                instances.append(
-                    leaning_instances(
-                        image.image,
-                        decoded.regions,
-                        classes=decoded.classes,
-                        scores=np.maximum(decoded.scores, 0) if leans else decoded.scores,  # powers need 0 or more
-                        boxes=None,
-                        labels=labels,
-                        settings=settings,
-                    )
-                )
+                instances.append(_instances(image.image, decoded, labels, settings))
         log.info("%d instances in %d images, %d without any", sum(counts), len(counts), counts.count(0))
         if points is not None:
             log.info(
@@ -124,6 +111,27 @@ def points_for(
         check_classes(images, points)
         check_points(points, images)
         yield points
+
+
+def _refined_maps(
+    network: BestieNetwork, rgb: np.ndarray, labels: np.ndarray | None, settings: BestiePredictionSettings
+) -> Maps:
+    """The maps of an image, of which the semantic one leans on another source's, `labels`, and follows colours."""
+    maps = maps_of(network, rgb, settings=settings)
+    if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
+        maps = leaning_maps(maps, labels, weight=settings.map_weight)
+    return with_crf(maps, rgb, settings=settings.crf)
+
+
+def _instances(
+    image: str, decoded: InstanceMap, labels: np.ndarray | None, settings: BestiePredictionSettings
+) -> Instances:
+    """The decoded instances with their final scores; powers ask for scores of 0 or more."""
+    leans = settings.map_power > 0 or settings.best_power > 0
+    return leaning_instances(
+        image, decoded.regions, classes=decoded.classes, boxes=None, labels=labels, settings=settings,
+        scores=np.maximum(decoded.scores, 0) if leans else decoded.scores,
+    )  # fmt: skip
 
 
 def _decoded(
