@@ -186,19 +186,26 @@ def test_maps_without_a_network_cannot_be_packed():
         settings_of(configuration(overlay))
 
 
-def test_a_mask_rcnn_brings_the_network_of_the_maps_that_it_leans_on(arguments, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("run", "section", "step"),
+    [
+        pytest.param("cim/mask_rcnn", "cim: {mask_rcnn: ", "train_mask_rcnn", id="Mask R-CNN"),
+        pytest.param("bestie", "bestie: {bestie: ", "train_bestie", id="BESTIE"),
+    ],
+)
+def test_what_leans_on_maps_brings_their_network(arguments, monkeypatch, tmp_path, run, section, step):
     maps = tmp_path / "maps.safetensors"
     maps.write_bytes(b"weights of the maps")
     arguments |= {"semantics": maps, "output_semantics": tmp_path / "model" / "semantics.safetensors"}
-    overlay = "runs: {cim: {mask_rcnn: {predict: {semantics: cam, map_power: 0.5}}}}"
-    arguments["settings"] = settings_of(configuration(overlay), "cim/mask_rcnn")
-    save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "step": "train_mask_rcnn"})
-    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": "cim/mask_rcnn"}))
+    overlay = f"runs: {{{section}{{predict: {{semantics: cam, map_power: 0.5}}}}}}}}"
+    arguments["settings"] = settings_of(configuration(overlay), run)
+    save_weights(arguments["weights"], torch.nn.Linear(2, 1), {**METADATA, "step": step})
+    arguments["metrics"][0].write_text(json.dumps({**METRICS, "run": run}))
     project = elsewhere(arguments, monkeypatch)
     (source,) = semantics_in_use(project)
     assert project.semantics[source].weights == "/model/semantics.safetensors"
     assert project.semantics[source].predict.tagged_on == []
-    assert maps_of_prediction(project, "cim/mask_rcnn") == source
+    assert maps_of_prediction(project, run) == source
     card = arguments["output_card"].read_text()
     assert "At use it needs images alone. It reads semantic maps of the network in semantics.safetensors." in card
     assert proposals_in_use(project) == []
