@@ -81,7 +81,7 @@ def predict_bestie(
             for image in step.progress(listing, total=len(listing), label="images"):
                 rgb = load_rgb(image, listing.header["root"])
                 labels = None if given is None else labels_of(given, image.image, rgb.shape[:2])
-                maps = _refined_maps(network, rgb, labels, settings)
+                maps = _leaned_maps(network, rgb, labels, settings)
                 decoded = _decoded(maps, image, points, settings, lost)
                 maps_out.append(small_maps(maps, image.image, longer_side=settings.kept_side))
                 counts.append(len(decoded.scores))
@@ -113,10 +113,10 @@ def points_for(
         yield points
 
 
-def _refined_maps(
+def _leaned_maps(
     network: BestieNetwork, rgb: np.ndarray, labels: np.ndarray | None, settings: BestiePredictionSettings
 ) -> Maps:
-    """The maps of an image, of which the semantic one leans on another source's, `labels`, and follows colours."""
+    """The maps of an image; the semantic one leans on that of another source, `labels`, and follows colours."""
     maps = maps_of(network, rgb, settings=settings)
     if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
         maps = leaning_maps(maps, labels, weight=settings.map_weight)
