@@ -118,7 +118,7 @@ def _leaned_maps(
 ) -> Maps:
     """The maps of an image; the semantic one leans on that of another source, `labels`, and follows colours."""
     maps = maps_of(network, rgb, settings=settings)
-    if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
+    if labels is not None and settings.masks_lean:
         maps = leaning_maps(maps, labels, weight=settings.map_weight)
     return with_crf(maps, rgb, settings=settings.crf)
 

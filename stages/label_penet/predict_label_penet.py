@@ -108,7 +108,7 @@ def find_instances(
     else:
         soft = soft_masks(network, module, found.shared, places, classes, shape=rgb.shape[:2], view=settings.view)
         wanted = scores >= settings.crf_score
-        if labels is not None and settings.map_weight > 0 and settings.crf.iterations:
+        if labels is not None and settings.masks_lean:
             for place in np.flatnonzero(wanted):
                 agrees = labels == 1 + classes[place]
                 soft[place] = leaning(soft[place], agrees, weight=settings.map_weight)

@@ -111,7 +111,7 @@ def _masks(
     size = rgb.shape[:2]
     best = min(settings.crf_instances, len(boxes)) if settings.crf.iterations else 0
     probabilities = soft_masks(found.masks[:best], boxes[:best], size)
-    if labels is not None and settings.map_weight > 0:
+    if labels is not None and settings.masks_lean:
         for i in range(best):
             probabilities[i] = leaning(probabilities[i], labels == 1 + classes[i], weight=settings.map_weight)
     followed = object_crf(

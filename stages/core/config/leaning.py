@@ -31,9 +31,14 @@ class LeaningSettings(Section):
     )
 
     @property
+    def masks_lean(self) -> bool:
+        """Whether masks do: the CRF is where."""
+        return self.map_weight > 0 and self.crf.iterations > 0
+
+    @property
     def reads_maps(self) -> bool:
         """Whether prediction needs the maps."""
-        return self.map_power > 0 or (self.map_weight > 0 and self.crf.iterations > 0)
+        return self.map_power > 0 or self.masks_lean
 
     @property
     def maps(self) -> str | None:
