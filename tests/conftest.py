@@ -69,6 +69,16 @@ def real_data() -> Path:
     return Path(os.environ["TAGMASK_DATA"])
 
 
+@pytest.fixture(autouse=True)
+def _drawn_where_it_is_looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are drawn in tests with the marker `draws`, and by graphs; elsewhere a word stands in their files.
+
+    One takes a quarter of a second, and every training and every metrics file has one.
+    """
+    if request.node.get_closest_marker("draws") is None:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_text("undrawn"))
+
+
 @pytest.fixture
 def killed_after(monkeypatch):
     """A context in which a training dies right after the checkpoint of an update."""

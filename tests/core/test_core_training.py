@@ -70,6 +70,7 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.draws
 def test_training_learns_and_writes_weights_curves_and_plot_and_keeps_the_last_checkpoint(tmp_path):
     trained = fit(
         tmp_path, steps=200, learning_rate=0.005, checkpoint_minutes=1e-4,

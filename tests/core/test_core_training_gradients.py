@@ -117,24 +117,34 @@ def test_a_training_goes_on_through_passes_without_any_loss(tmp_path):
     assert all(tensor.isfinite().all() for tensor in half.values())
 
 
-@pytest.mark.parametrize("used", [[[0], [1, 2]], [[0], []]], ids=["other parts", "no part in one process"])
-def test_two_processes_train_the_network_of_one(tmp_path, used):
-    """Each process uses other parts in its pass; gloo on CPUs, as torchrun starts them."""
+USED = {"other parts": [[0], [1, 2]], "no part in one process": [[0], []]}  # by the processes' passes
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    """A folder of trainings by two processes, of which each uses other parts; gloo on CPUs, as torchrun starts them."""
+    folder = tmp_path_factory.mktemp("gradients")
     code = (
         "import importlib.util, pathlib, sys\n"
         f"spec = importlib.util.spec_from_file_location('toy', {str(Path(__file__))!r})\n"
         "toy = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(toy)\n"
-        f"toy.fit(pathlib.Path(sys.argv[1]), {used!r})\n"
+        "for name, used in toy.USED.items():\n"
+        "    toy.fit(pathlib.Path(sys.argv[1]) / name, used)\n"
     )
-    script = tmp_path / "toy_training.py"
+    script = folder / "toy_training.py"
     script.write_text(code)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*launch, str(script), str(tmp_path / "two")], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+        [*launch, str(script), str(folder)], cwd=Path(__file__).parents[2], capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = fit(tmp_path / "one", used), read_weights(tmp_path / "two" / "w.safetensors")
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-6)
+    return folder
+
+
+@pytest.mark.parametrize("name", USED)
+def test_two_processes_train_the_network_of_one(tmp_path, shared, name):
+    one, two = fit(tmp_path, USED[name]), read_weights(shared / name / "w.safetensors")
+    for parameter, tensor in one.items():
+        torch.testing.assert_close(two[parameter], tensor, rtol=1e-5, atol=1e-6)

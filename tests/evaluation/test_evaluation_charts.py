@@ -184,6 +184,7 @@ def test_precision_over_recall_and_the_bars_of_classes_are_of_the_curves_preset(
     assert curves["per_class"]["dog"] is None
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("annotated", [True, False], ids=["no instance", "masks not known"])
 def test_where_nothing_is_measured_there_are_nulls_and_pictures_that_say_so(
     records, chart, tmp_path, annotated
@@ -199,6 +200,7 @@ def test_where_nothing_is_measured_there_are_nulls_and_pictures_that_say_so(
     assert "nothing to measure" in (tmp_path / "sizes.svg").read_text()
 
 
+@pytest.mark.draws
 def test_pictures_hold_hostile_names_as_text(records, chart, tmp_path) -> None:
     found = [records.instances("a", [LEFT, RIGHT], [0, 1])]
     chart(found, [records.ground_truth("a", [LEFT, RIGHT], [0, 1])], classes=HOSTILE, run="<b>&'\"$_")
@@ -214,6 +216,7 @@ def test_pictures_hold_hostile_names_as_text(records, chart, tmp_path) -> None:
     assert "猫" in shown
 
 
+@pytest.mark.draws
 def test_equal_numbers_give_equal_pictures(records, chart, tmp_path) -> None:
     arguments = [records.instances("a", [LEFT])], [records.ground_truth("a", [LEFT])]
     chart(*arguments)

@@ -57,6 +57,7 @@ def test_steps_in_a_circle_are_refused():
         critical_path(costs_of({"a": 1.0, "b": 1.0}), {"a": ["b"], "b": ["a"]})
 
 
+@pytest.mark.draws
 def test_files_hold_the_steps_of_the_target_and_the_path(tmp_path):
     costs = [*costs_of(SECONDS), StepCost("of/another/target", 1e4, None, None), StepCost("maps", 1.0, None, None)]
     chain = write_times(
