@@ -72,6 +72,7 @@ ANIMALS = "presets/voc_animals.yaml"
         ),
         pytest.param([ANIMALS], {"train_cim", "retrieve_prm"}, id="voc_animals"),
         pytest.param([ANIMALS, "presets/ablations/training_time.yaml"], {"train_cim"}, id="training_time"),
+        pytest.param([ANIMALS, "presets/ablations/bestie_on_cim.yaml"], {"iterate_instances"}, id="bestie_on_cim"),
         pytest.param(["presets/image_folder.yaml"], {"train_cim"}, id="image_folder"),
     ],
 )

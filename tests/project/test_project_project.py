@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text())
 BELOW = {  # shipped presets that stand on others, and on which
     "ablations/training_time": ["voc_animals"],
+    "ablations/bestie_on_cim": ["voc_animals"],
     **{
         name: ["voc2012"]
         for name in (
@@ -262,6 +263,17 @@ def test_a_preset_on_presets_holds_only_what_differs(preset):
     own = leaves(yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text()))
     repeated = {".".join(path): value for path, value in own.items() if path in said and said[path] == value}
     assert repeated == {}, f"presets/{preset}.yaml repeats what {BELOW[preset]} say: remove these keys"
+
+
+@pytest.mark.parametrize("name", [name for name in BELOW if name.startswith("ablations/")])
+def test_an_ablation_trains_no_mask_rcnn_for_its_rows(name):
+    """Even where the run that they are like has one: the papers' tables are of the networks."""
+    below = [f"{preset}.yaml" for preset in BELOW[name] or ["voc2012", "voc2012_bestie"]]
+    stacks = [ROOT / "config.yaml", *(ROOT / "presets" / preset for preset in below)]
+    before, after = load_files(*stacks).runs, load_files(*stacks, ROOT / "presets" / f"{name}.yaml").runs
+    assert any(run.retrain == "mask_rcnn" for run in before.values())
+    added = {key: run.retrain for key, run in after.items() if key not in before}
+    assert added and set(added.values()) == {"none"}
 
 
 def test_the_comparison_knows_what_each_run_reads_and_nothing_else():

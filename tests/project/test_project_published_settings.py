@@ -26,6 +26,7 @@ OURS = {  # no publication has their settings
     "ablations/cim": "runs that leave out parts of CIM",
     "ablations/cim_thresholds": "runs that change thresholds of CIM",
     "ablations/training_time": "runs of different length on voc_animals",
+    "ablations/bestie_on_cim": "a run on voc_animals",
 }
 PUBLISHED = ["voc2012", *(name for name in BELOW if name not in OURS)]
 SOURCES = (
