@@ -124,16 +124,13 @@ USED = {"other parts": [[0], [1, 2]], "no part in one process": [[0], []]}  # by
 def shared(tmp_path_factory) -> Path:
     """A folder of trainings by two processes, of which each uses other parts; gloo on CPUs, as torchrun starts them."""
     folder = tmp_path_factory.mktemp("gradients")
-    code = (
-        "import importlib.util, pathlib, sys\n"
-        f"spec = importlib.util.spec_from_file_location('toy', {str(Path(__file__))!r})\n"
-        "toy = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(toy)\n"
-        "for name, used in toy.USED.items():\n"
-        "    toy.fit(pathlib.Path(sys.argv[1]) / name, used)\n"
-    )
     script = folder / "toy_training.py"
-    script.write_text(code)
+    script.write_text(
+        "import pathlib, sys\n"
+        "from tests.core.test_core_training_gradients import USED, fit\n"
+        "for name, used in USED.items():\n"
+        "    fit(pathlib.Path(sys.argv[1]) / name, used)\n"
+    )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*launch, str(script), str(folder)], cwd=Path(__file__).parents[2], capture_output=True, text=True,

@@ -119,6 +119,7 @@ def test_a_score_of_one_stands_in_the_last_bin_and_an_edge_in_the_upper(records,
     assert reliability["bins"][0] == {"from": 0, "to": 0.25, "count": 0, "mean_score": None, "right": None}
 
 
+@pytest.mark.draws
 def test_scores_that_are_no_shares_have_bins_of_their_own_and_no_calibration_error(records, chart) -> None:
     found = [records.instances("a", [LEFT, RIGHT], scores=[12.0, 4.0])]
     reliability = chart(found, [records.ground_truth("a", [LEFT])])["reliability"]

@@ -268,9 +268,9 @@ def test_a_preset_on_presets_holds_only_what_differs(preset):
 @pytest.mark.parametrize("name", [name for name in BELOW if name.startswith("ablations/")])
 def test_an_ablation_trains_no_mask_rcnn_for_its_rows(name):
     """Even where the run that they are like has one: the papers' tables are of the networks."""
-    below = [f"{preset}.yaml" for preset in BELOW[name] or ["voc2012", "voc2012_bestie"]]
-    stacks = [ROOT / "config.yaml", *(ROOT / "presets" / preset for preset in below)]
-    before, after = load_files(*stacks).runs, load_files(*stacks, ROOT / "presets" / f"{name}.yaml").runs
+    below = BELOW[name] or ["voc2012", "voc2012_bestie"]
+    paths = [ROOT / "config.yaml", *(ROOT / "presets" / f"{preset}.yaml" for preset in (*below, name))]
+    before, after = load_files(*paths[:-1]).runs, load_files(*paths).runs
     assert any(run.retrain == "mask_rcnn" for run in before.values())
     added = {key: run.retrain for key, run in after.items() if key not in before}
     assert added and set(added.values()) == {"none"}
